@@ -1,0 +1,22 @@
+//! Compiles `spatialdb/v1/*.proto` without `protoc`.
+
+use std::{env, error::Error, fs, path::PathBuf};
+
+const FILES: [&str; 5] = [
+    "spatialdb/v1/schema.proto",
+    "spatialdb/v1/components.proto",
+    "spatialdb/v1/query.proto",
+    "spatialdb/v1/worker.proto",
+    "spatialdb/v1/world.proto",
+];
+
+fn main() -> Result<(), Box<dyn Error>> {
+    println!("cargo:rerun-if-changed=spatialdb");
+    let mut compiler = protox::Compiler::new(["."])?;
+    compiler.include_imports(true).include_source_info(true).open_files(FILES)?;
+    let out = PathBuf::from(env::var("OUT_DIR")?).join("spatialdb.v1.fds");
+    // Encoded by the compiler: the generated descriptor types would lose the component options.
+    fs::write(out, compiler.encode_file_descriptor_set())?;
+    tonic_prost_build::configure().bytes(".spatialdb.v1").compile_fds(compiler.file_descriptor_set())?;
+    Ok(())
+}

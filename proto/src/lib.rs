@@ -1,0 +1,30 @@
+//! The wire of spatialdb.
+//!
+//! Responsible for: the types generated from `proto/spatialdb/v1`, the sources of those files, conversions
+//! between wire and [`spatialdb_types`], and the one mapping of errors to gRPC.
+//! Not responsible for: the schema of a world (`spatialdb-schema`), sessions, transport.
+
+mod status;
+
+pub use status::{error_of_status, grpc_code, status_of, wire_code};
+
+/// Generated from `proto/spatialdb/v1/*.proto`.
+#[allow(missing_docs, clippy::all, unreachable_pub, unused_qualifications)]
+pub mod v1 {
+    tonic::include_proto!("spatialdb.v1");
+}
+
+/// The version of the protocol that this crate speaks.
+pub const PROTOCOL_VERSION: u32 = 1;
+
+/// A serialised `FileDescriptorSet` of every file in `spatialdb/v1`, imports included.
+pub const FILE_DESCRIPTOR_SET: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/spatialdb.v1.fds"));
+
+/// The `.proto` files that a world's own schema may import, as (import path, text).
+pub const BUILT_IN_FILES: [(&str, &str); 5] = [
+    ("spatialdb/v1/schema.proto", include_str!("../spatialdb/v1/schema.proto")),
+    ("spatialdb/v1/components.proto", include_str!("../spatialdb/v1/components.proto")),
+    ("spatialdb/v1/query.proto", include_str!("../spatialdb/v1/query.proto")),
+    ("spatialdb/v1/worker.proto", include_str!("../spatialdb/v1/worker.proto")),
+    ("spatialdb/v1/world.proto", include_str!("../spatialdb/v1/world.proto")),
+];

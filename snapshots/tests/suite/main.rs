@@ -1,0 +1,9 @@
+//! Tests of the snapshot format from outside.
+
+#![allow(clippy::unwrap_used, reason = "a test ends where its world does not open")]
+
+mod common;
+mod earth;
+mod format;
+mod golden;
+mod lines;

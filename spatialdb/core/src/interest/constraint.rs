@@ -1,0 +1,222 @@
+//! Constraints: conditions on one entity, and which cells could hold entities that meet them.
+
+use std::sync::Arc;
+
+use spatialdb_types::{Box3, ComponentId, EntityId, Error, Limits, Point3, Position, Reason, SpaceId};
+
+/// A condition on one entity.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Constraint {
+    /// Every entity.
+    All,
+    /// Position inside a half-open box.
+    Box {
+        /// In this space.
+        space: SpaceId,
+        /// Inside this.
+        bounds: Box3,
+    },
+    /// Position within a distance, inclusive.
+    Sphere {
+        /// In this space.
+        space: SpaceId,
+        /// From here.
+        center: Point3,
+        /// Metres.
+        radius_m: f64,
+    },
+    /// One of these, sorted.
+    Entities(Arc<[EntityId]>),
+    /// Has the component.
+    Has(ComponentId),
+    /// All of them hold.
+    And(Vec<Constraint>),
+    /// One of them holds.
+    Or(Vec<Constraint>),
+    /// It does not hold.
+    Not(Box<Constraint>),
+}
+
+/// What a constraint looks at.
+#[derive(Clone, Copy, Debug)]
+pub struct Subject<'a> {
+    /// Which entity.
+    pub entity: EntityId,
+    /// Where it is.
+    pub position: Option<Position>,
+    /// What it has, by rising id.
+    pub components: &'a [ComponentId],
+}
+
+/// Where to look for entities that meet a constraint: a superset of them, without duplicates within one entry.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Candidates {
+    /// Anywhere.
+    All,
+    /// In the cells that this box touches; z does not matter.
+    Cells(SpaceId, Box3),
+    /// Among these ids.
+    Entities(Arc<[EntityId]>),
+}
+
+impl Constraint {
+    /// Whether the entity meets the constraint.
+    pub fn matches(&self, subject: &Subject<'_>) -> bool {
+        match self {
+            Self::All => true,
+            Self::Box { space, bounds } => {
+                subject.position.is_some_and(|p| p.space == *space && bounds.contains(p.point))
+            }
+            Self::Sphere { space, center, radius_m } => subject
+                .position
+                .is_some_and(|p| p.space == *space && p.point.distance_squared(*center) <= radius_m * radius_m),
+            Self::Entities(ids) => ids.binary_search(&subject.entity).is_ok(),
+            Self::Has(component) => subject.components.binary_search(component).is_ok(),
+            Self::And(all) => all.iter().all(|c| c.matches(subject)),
+            Self::Or(any) => any.iter().any(|c| c.matches(subject)),
+            Self::Not(inner) => !inner.matches(subject),
+        }
+    }
+
+    /// Where to look for matches: every match is in one of the entries.
+    pub fn candidates(&self) -> Vec<Candidates> {
+        match self {
+            Self::All | Self::Has(_) | Self::Not(_) => vec![Candidates::All],
+            Self::Box { space, bounds } => vec![Candidates::Cells(*space, *bounds)],
+            Self::Sphere { space, center, radius_m } => vec![Candidates::Cells(*space, around(*center, *radius_m))],
+            Self::Entities(ids) => vec![Candidates::Entities(ids.clone())],
+            Self::And(all) => {
+                all.iter().map(Self::candidates).min_by(|a, b| cost(a).total_cmp(&cost(b))).unwrap_or(vec![Candidates::All])
+            }
+            Self::Or(any) => any_of(any.iter().flat_map(Self::candidates).collect()),
+        }
+    }
+
+    /// Refuses what cannot be meant or would cost too much.
+    ///
+    /// # Errors
+    /// `QUERY_INVALID` naming the part, or the limit that it passes.
+    pub fn check(&self, limits: &Limits) -> Result<(), Error> {
+        let mut cost = Cost::default();
+        self.check_at(1, limits, &mut cost)
+    }
+
+    fn check_at(&self, depth: u64, limits: &Limits, cost: &mut Cost) -> Result<(), Error> {
+        cost.nodes += 1;
+        at_most("constraint_depth_max", depth, limits.constraint_depth_max)?;
+        at_most("constraint_nodes_max", cost.nodes, limits.constraint_nodes_max)?;
+        match self {
+            Self::All | Self::Has(_) => Ok(()),
+            Self::Box { bounds, .. } => check_box(bounds),
+            Self::Sphere { center, radius_m, .. } => check_sphere(*center, *radius_m),
+            Self::Entities(ids) => {
+                cost.entities += ids.len() as u64;
+                at_most("constraint_entities_max", cost.entities, limits.constraint_entities_max)
+            }
+            Self::And(list) | Self::Or(list) => list.iter().try_for_each(|c| c.check_at(depth + 1, limits, cost)),
+            Self::Not(inner) => inner.check_at(depth + 1, limits, cost),
+        }
+    }
+}
+
+#[derive(Default)]
+struct Cost {
+    nodes: u64,
+    entities: u64,
+}
+
+fn at_most(name: &str, value: u64, limit: u64) -> Result<(), Error> {
+    if value <= limit {
+        return Ok(());
+    }
+    Err(Error::new(Reason::QueryInvalid, format!("the constraint passes {name} = {limit}")))
+}
+
+fn check_box(bounds: &Box3) -> Result<(), Error> {
+    let (a, b) = (bounds.min, bounds.max);
+    for (axis, min, max) in [("x", a.x, b.x), ("y", a.y, b.y), ("z", a.z, b.z)] {
+        if min.is_nan() || max.is_nan() || max < min {
+            let detail = format!("box: {axis} runs from {min} to {max}; min <= max is needed, no NaN");
+            return Err(Error::new(Reason::QueryInvalid, detail));
+        }
+    }
+    Ok(())
+}
+
+fn check_sphere(center: Point3, radius_m: f64) -> Result<(), Error> {
+    if center.is_finite() && radius_m >= 0.0 && radius_m.is_finite() {
+        return Ok(());
+    }
+    let detail = format!("sphere: radius_m = {radius_m} around {center:?}; finite numbers, radius_m >= 0 are needed");
+    Err(Error::new(Reason::QueryInvalid, detail))
+}
+
+/// A half-open box that holds a closed ball, with room for the rounding of distances.
+fn around(center: Point3, radius_m: f64) -> Box3 {
+    let reach = radius_m * (1.0 + 1e-9);
+    let up = |v: f64| (v + reach).next_up();
+    let down = |v: f64| (v - reach).next_down();
+    Box3 {
+        min: Point3::new(down(center.x), down(center.y), down(center.z)),
+        max: Point3::new(up(center.x), up(center.y), up(center.z)),
+    }
+}
+
+fn any_of(all: Vec<Candidates>) -> Vec<Candidates> {
+    if all.contains(&Candidates::All) { vec![Candidates::All] } else { all }
+}
+
+/// A rough order of how many entities would be looked at.
+fn cost(candidates: &[Candidates]) -> f64 {
+    let one = |c: &Candidates| match c {
+        Candidates::All => f64::INFINITY,
+        Candidates::Cells(_, b) => 1e3 + (b.max.x - b.min.x) * (b.max.y - b.min.y),
+        Candidates::Entities(ids) => ids.len() as f64,
+    };
+    candidates.iter().map(one).sum()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn subject(x: f64) -> Subject<'static> {
+        let position = Some(Position::new(SpaceId(0), x, 0.0, 0.0));
+        Subject { entity: EntityId(7), position, components: &[ComponentId(1), ComponentId(1000)] }
+    }
+
+    #[test]
+    fn spheres_are_closed_and_boxes_half_open() {
+        let sphere = Constraint::Sphere { space: SpaceId(0), center: Point3::default(), radius_m: 2.0 };
+        assert!(sphere.matches(&subject(2.0)));
+        assert!(!sphere.matches(&subject(2.000001)));
+        let Candidates::Cells(_, bounds) = sphere.candidates()[0] else { panic!("cells") };
+        assert!(bounds.contains(Point3::new(2.0, 0.0, 0.0)));
+    }
+
+    #[test]
+    fn and_looks_where_it_is_cheapest() {
+        let ids: Arc<[EntityId]> = Arc::new([EntityId(7)]);
+        let both = Constraint::And(vec![Constraint::Has(ComponentId(1000)), Constraint::Entities(ids.clone())]);
+        assert_eq!(both.candidates(), vec![Candidates::Entities(ids)]);
+        assert!(both.matches(&subject(0.0)));
+        assert!(!Constraint::Not(Box::new(both)).matches(&subject(0.0)));
+        assert!(Constraint::And(vec![]).matches(&subject(0.0)));
+        assert!(!Constraint::Or(vec![]).matches(&subject(0.0)));
+    }
+
+    #[test]
+    fn nonsense_is_refused() {
+        let limits = Limits::default();
+        let flat = Box3 { min: Point3::new(1.0, 0.0, 0.0), max: Point3::new(0.0, 1.0, 1.0) };
+        let mut deep = Constraint::All;
+        for _ in 0..limits.constraint_depth_max {
+            deep = Constraint::Not(Box::new(deep));
+        }
+        let sphere = |radius_m| Constraint::Sphere { space: SpaceId(0), center: Point3::default(), radius_m };
+        for bad in [Constraint::Box { space: SpaceId(0), bounds: flat }, sphere(f64::NAN), sphere(-1.0), deep] {
+            assert_eq!(bad.check(&limits).expect_err("refused").reason, Reason::QueryInvalid);
+        }
+        assert_eq!(sphere(0.0).check(&limits), Ok(()));
+    }
+}

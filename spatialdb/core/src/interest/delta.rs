@@ -1,0 +1,61 @@
+//! Building a delta, bounded in size.
+
+use spatialdb_types::{ComponentId, EntityId, Position, Revision};
+
+use crate::columns::{PositionRows, ValueRows};
+use crate::message::Delta;
+
+/// About what one id, and one row without its value, take on the wire.
+const ID_BYTES: usize = 8;
+const ROW_BYTES: usize = 16;
+
+/// A delta that tells when it is full.
+pub(crate) struct DeltaBuilder {
+    pub(crate) delta: Delta,
+    bytes: usize,
+    bytes_max: usize,
+}
+
+impl DeltaBuilder {
+    /// A delta that is full at about nine tenths of `frame_bytes_max`: the entity that fills it still fits, unless it
+    /// is very large.
+    pub(crate) fn new(clock: Revision, frame_bytes_max: usize) -> Self {
+        let bytes_max = frame_bytes_max / 10 * 9;
+        Self { delta: Delta { clock, ..Delta::default() }, bytes: 0, bytes_max }
+    }
+
+    pub(crate) const fn is_full(&self) -> bool {
+        self.bytes >= self.bytes_max
+    }
+
+    /// Counts an id that was pushed to one of the delta's lists.
+    pub(crate) const fn count_id(&mut self) {
+        self.bytes += ID_BYTES;
+    }
+
+    pub(crate) fn position(&mut self, entity: EntityId, revision: Revision, at: Position) {
+        self.bytes += ROW_BYTES + 24;
+        let groups = &mut self.delta.positions;
+        let group = match groups.iter().position(|g| g.space == at.space) {
+            Some(i) => &mut groups[i],
+            None => {
+                groups.push(PositionRows { space: at.space, ..PositionRows::default() });
+                groups.last_mut().expect("just pushed")
+            }
+        };
+        group.push(entity, revision, at.point);
+    }
+
+    pub(crate) fn value(&mut self, component: ComponentId, entity: EntityId, revision: Revision, value: &[u8]) {
+        self.bytes += ROW_BYTES + value.len();
+        let groups = &mut self.delta.columns;
+        let group = match groups.iter().position(|g| g.component == component) {
+            Some(i) => &mut groups[i],
+            None => {
+                groups.push(ValueRows { component, ..ValueRows::default() });
+                groups.last_mut().expect("just pushed")
+            }
+        };
+        group.push(entity, revision, value);
+    }
+}

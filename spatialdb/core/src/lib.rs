@@ -1,0 +1,35 @@
+//! The pure core of spatialdb: three state machines that share nothing and speak only in messages.
+//!
+//! - [`Partition`] holds the entities of its boxes and applies writes in order.
+//! - [`Session`] merges what the partitions say into exact frames for one subscriber.
+//! - [`World`] gives out ids and names, and knows where the partitions lie.
+//!
+//! Responsible for: what happens. Not responsible for: when and where. There is no async, thread, clock,
+//! randomness, I/O, protobuf or hash-map iteration order in this crate; time comes in as an argument.
+
+mod columns;
+pub mod interest;
+mod message;
+pub mod partition;
+pub mod session;
+mod wire;
+pub mod world;
+
+pub use columns::{
+    Batch, CreateColumn, CreateRows, Op, PlacedRows, PositionRows, PositionWrites, Removes, ValueRows, ValueWrites,
+    WriteMode,
+};
+pub use interest::{Constraint, View};
+pub use message::{
+    Delta, Filled, LeaveReason, MovedEntity, MovedValue, Outbox, Outcome, PeerBody, PeerMessage, Rejection, RouteChange,
+    Shape, ToSession,
+};
+pub use partition::{EntityState, Partition, QueryAnswer};
+pub use session::{FrameBody, Session, ToPartition};
+pub use world::{PartitionMap, World};
+
+/// A point in time as the driver tells it.
+///
+/// # Units
+/// Microseconds since an origin of the driver's choice; never goes back.
+pub type Micros = u64;

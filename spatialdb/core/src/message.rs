@@ -1,0 +1,218 @@
+//! What the machines say to each other.
+//!
+//! Messages are first-in first-out per pair of machines; nothing is assumed about order between pairs.
+
+use std::sync::Arc;
+
+use spatialdb_types::{
+    ComponentId, EntityId, Incarnation, PartitionId, Position, Reason, Revision, Seq, SessionId, ViewId,
+};
+
+use crate::columns::{Batch, PositionRows, ValueRows};
+
+/// From one partition to another.
+#[derive(Clone, Debug)]
+pub struct PeerMessage {
+    /// The sender's revision counter: the receiver's rises above it, so that revisions rise across moves.
+    pub clock: Revision,
+    /// What it says.
+    pub body: PeerBody,
+}
+
+/// The four steps of a move.
+#[derive(Clone, Debug)]
+pub enum PeerBody {
+    /// These entities are yours now. Writes that still reach the sender are forwarded in order.
+    Move(Vec<MovedEntity>),
+    /// Writes for entities that have moved to you.
+    Forward(Batch),
+    /// The moves of these entities have arrived.
+    Moved(Vec<EntityId>),
+    /// No more writes for these entities will be forwarded: apply your own from now on.
+    Settled(Vec<EntityId>),
+}
+
+/// An entity on its way between partitions, with all it has.
+#[derive(Clone, Debug)]
+pub struct MovedEntity {
+    /// Which entity.
+    pub entity: EntityId,
+    /// Its position, the position's revision, and who wrote it last.
+    pub position: Option<(Position, Revision, SessionId)>,
+    /// Its other components, by rising id.
+    pub values: Vec<MovedValue>,
+    /// The sessions that hold it in view: the receiver owes each exactly one answer.
+    pub holders: Vec<SessionId>,
+}
+
+/// A component of an entity on its way between partitions.
+#[derive(Clone, Debug)]
+pub struct MovedValue {
+    /// Which component.
+    pub component: ComponentId,
+    /// Its revision.
+    pub revision: Revision,
+    /// Who wrote it last.
+    pub writer: SessionId,
+    /// The whole value.
+    pub value: Box<[u8]>,
+}
+
+/// From a partition to a session.
+#[derive(Clone, Debug, Default)]
+pub struct ToSession {
+    /// Changes to what the session sees.
+    pub delta: Option<Box<Delta>>,
+    /// What became of the session's own writes.
+    pub outcome: Outcome,
+    /// The partition was restarted and knows the session's views no longer: send them again.
+    pub restarted: Option<Incarnation>,
+}
+
+/// What became of a session's writes.
+#[derive(Clone, Debug, Default)]
+pub struct Outcome {
+    /// How many rows of which messages have been decided.
+    pub decided: Vec<(Seq, u32)>,
+    /// Which of them were refused, up to `rejections_per_frame_max`.
+    pub rejections: Vec<Rejection>,
+    /// How many more were refused, by reason.
+    pub collapsed: Vec<(Reason, u64)>,
+}
+
+/// A refused row.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Rejection {
+    /// The client message.
+    pub seq: Seq,
+    /// The index of the column in the message.
+    pub column: u32,
+    /// The index of the row in the column.
+    pub row: u32,
+    /// Why.
+    pub reason: Reason,
+    /// Which entity.
+    pub entity: EntityId,
+    /// Which component; 0 if it is about the entity as such.
+    pub component: ComponentId,
+    /// The thing and the limit, for people.
+    pub detail: String,
+}
+
+/// Why an entity is no longer in view.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum LeaveReason {
+    /// No view matches it any longer.
+    OutOfView,
+    /// It does not exist any longer.
+    Deleted,
+}
+
+/// An entity and which of its components the session sees, by rising id.
+#[derive(Clone, Debug)]
+pub struct Shape {
+    /// Which entity.
+    pub entity: EntityId,
+    /// The components that the session's views ask for and the entity has.
+    pub components: Arc<[ComponentId]>,
+}
+
+/// Changes to what a session sees in one partition.
+#[derive(Clone, Debug, Default)]
+pub struct Delta {
+    /// The partition's revision counter at the time: orders what different partitions say of one entity.
+    pub clock: Revision,
+    /// Entities that came into view, whole.
+    pub entered: Vec<Shape>,
+    /// Entities that moved here and stay in view, whole: the answer that is owed to each holder.
+    pub arrived: Vec<Shape>,
+    /// Entities in view that have other components than before.
+    pub reshaped: Vec<Shape>,
+    /// Entities that left view.
+    pub left: Vec<(EntityId, LeaveReason)>,
+    /// Positions, one group per space.
+    pub positions: Vec<PositionRows>,
+    /// Other components, one group per component.
+    pub columns: Vec<ValueRows>,
+    /// The session's views are filled up to this.
+    pub filled: Option<Filled>,
+    /// The answer to a flush.
+    pub flushed: Option<u64>,
+    /// More of the same is to come.
+    pub more: bool,
+}
+
+/// All that the session's views match is in view.
+#[derive(Clone, Debug)]
+pub struct Filled {
+    /// The version of the views.
+    pub version: u64,
+    /// How many entities each view that is new in this version matches here.
+    pub counts: Vec<(ViewId, u64)>,
+}
+
+/// A change to where the edge sends writes.
+#[derive(Clone, Debug)]
+pub enum RouteChange {
+    /// Writes for these entities go there from now on.
+    Set(Vec<EntityId>, PartitionId),
+    /// These entities are gone.
+    Clear(Vec<EntityId>),
+    /// Give this back once all that was sent here under older routes has been given to the partition.
+    Fence(u64),
+}
+
+/// What a partition wants sent. The driver empties it.
+#[derive(Debug, Default)]
+pub struct Outbox {
+    /// To other partitions.
+    pub peers: Vec<(PartitionId, PeerMessage)>,
+    /// To sessions.
+    pub sessions: Vec<(SessionId, ToSession)>,
+    /// To the edge, in order.
+    pub routes: Vec<RouteChange>,
+}
+
+impl Delta {
+    /// Whether there is nothing to tell.
+    pub fn is_empty(&self) -> bool {
+        self.entered.is_empty()
+            && self.arrived.is_empty()
+            && self.reshaped.is_empty()
+            && self.left.is_empty()
+            && self.positions.is_empty()
+            && self.columns.is_empty()
+            && self.filled.is_none()
+            && self.flushed.is_none()
+    }
+}
+
+impl Outcome {
+    /// Whether there is nothing to tell.
+    pub fn is_empty(&self) -> bool {
+        self.decided.is_empty() && self.rejections.is_empty() && self.collapsed.is_empty()
+    }
+
+    /// Adds a refused row; beyond `named_max` only its reason is counted.
+    pub fn reject(&mut self, rejection: Rejection, named_max: u64) {
+        if (self.rejections.len() as u64) < named_max {
+            self.rejections.push(rejection);
+        } else {
+            self.collapse(rejection.reason, 1);
+        }
+    }
+
+    /// Adds another outcome of the same session.
+    pub fn merge(&mut self, other: Self, named_max: u64) {
+        self.decided.extend(other.decided);
+        other.rejections.into_iter().for_each(|rejection| self.reject(rejection, named_max));
+        other.collapsed.into_iter().for_each(|(reason, count)| self.collapse(reason, count));
+    }
+
+    fn collapse(&mut self, reason: Reason, count: u64) {
+        match self.collapsed.iter_mut().find(|(r, _)| *r == reason) {
+            Some((_, n)) => *n += count,
+            None => self.collapsed.push((reason, count)),
+        }
+    }
+}

@@ -1,0 +1,187 @@
+//! A partition: the entities of its boxes of space, and the single order in which they change.
+//!
+//! Responsible for: applying batches in order, moves between partitions, and saying what each session's views see.
+//! Not responsible for: threads, pacing, the wire, or which session may write what (that comes with layers).
+
+mod apply;
+mod grid;
+mod moves;
+mod publish;
+mod query;
+mod store;
+mod table;
+
+use std::sync::Arc;
+
+use indexmap::IndexMap;
+use rustc_hash::{FxBuildHasher, FxHashMap};
+use spatialdb_types::{EntityId, Incarnation, Limits, PartitionId, SessionId};
+
+pub use self::query::{EntityState, QueryAnswer};
+pub(crate) use self::grid::CellRange;
+pub(crate) use self::store::{PublishSeq, Row, RowId, Store};
+pub(crate) use self::table::SetId;
+use self::table::Slot;
+use crate::columns::{Batch, CreateRows};
+use crate::interest::{Subscriber, View};
+use crate::message::{Outbox, Outcome, ToSession};
+use crate::world::PartitionMap;
+use crate::{LeaveReason, Micros};
+
+/// One storage shard, as a state machine.
+#[derive(Debug)]
+pub struct Partition {
+    id: PartitionId,
+    map: Arc<PartitionMap>,
+    limits: Limits,
+    store: Store,
+    moves: moves::Moves,
+    subscribers: IndexMap<SessionId, Subscriber, FxBuildHasher>,
+    outcomes: IndexMap<SessionId, Outcome, FxBuildHasher>,
+    /// After a restart, until the session is greeted: leaves that it was not told of.
+    owed: IndexMap<SessionId, Vec<(EntityId, LeaveReason)>, FxBuildHasher>,
+    /// Departed entities and where they went, until the move is settled.
+    departed: FxHashMap<EntityId, PartitionId>,
+    updates_applied: u64,
+    incarnation: Incarnation,
+}
+
+impl Partition {
+    /// An empty partition of the map.
+    pub fn new(id: PartitionId, map: Arc<PartitionMap>, limits: Limits) -> Self {
+        let store = Store::new(map.cell_m());
+        Self {
+            id,
+            map,
+            limits,
+            store,
+            moves: moves::Moves::default(),
+            subscribers: IndexMap::default(),
+            outcomes: IndexMap::default(),
+            owed: IndexMap::default(),
+            departed: FxHashMap::default(),
+            updates_applied: 0,
+            incarnation: Incarnation(1),
+        }
+    }
+
+    /// Which partition of the world this is.
+    pub const fn id(&self) -> PartitionId {
+        self.id
+    }
+
+    /// How many entities are here.
+    pub fn entity_count(&self) -> usize {
+        self.store.len()
+    }
+
+    /// How many cells hold an entity.
+    pub fn cell_count(&self) -> usize {
+        self.store.grid.cell_count()
+    }
+
+    /// How many rows of client messages were applied so far.
+    pub const fn updates_applied(&self) -> u64 {
+        self.updates_applied
+    }
+
+    /// Whether batches from outside may be given to [`Partition::apply`]. If not, only peers' messages and fences
+    /// may be, until moves have settled.
+    pub fn accepts_work(&self) -> bool {
+        (self.departed.len() as u64) < self.limits.partition_moves_in_flight_max
+            && self.moves.parked_rows() < self.limits.partition_writes_parked_max
+    }
+
+    /// Loads entities at launch. They must lie in this partition.
+    ///
+    /// # Errors
+    /// The ids that exist already; they keep their first state.
+    pub fn load(&mut self, rows: &CreateRows) -> Result<(), Vec<EntityId>> {
+        let mut doubled = Vec::new();
+        apply::create_each(&mut self.store, rows, SessionId(0), |_, entity, created| {
+            if !created {
+                doubled.push(entity);
+            }
+        });
+        if doubled.is_empty() { Ok(()) } else { Err(doubled) }
+    }
+
+    /// Makes room for entities that are about to be loaded.
+    pub fn reserve(&mut self, entities: usize) {
+        self.store.reserve(entities);
+    }
+
+    /// Replaces the views of a session. `version` rises with each call for the session.
+    pub fn set_views(&mut self, session: SessionId, version: u64, views: &Arc<[Arc<View>]>) {
+        let subscriber = self.subscribers.entry(session).or_insert_with(|| Subscriber::new(session));
+        subscriber.set_views(version, views);
+    }
+
+    /// The session has taken the last delta: it may be given another one.
+    pub fn ready(&mut self, session: SessionId) {
+        if let Some(subscriber) = self.subscribers.get_mut(&session) {
+            subscriber.ready();
+        }
+    }
+
+    /// Asks for `token` back in a delta that follows all that was sent before.
+    pub fn flush(&mut self, session: SessionId, token: u64, outbox: &mut Outbox) {
+        match self.subscribers.get_mut(&session) {
+            Some(subscriber) => subscriber.flush(token),
+            None => {
+                let delta = crate::Delta { clock: self.store.clock(), flushed: Some(token), ..Default::default() };
+                outbox.sessions.push((session, ToSession { delta: Some(Box::new(delta)), ..Default::default() }));
+            }
+        }
+    }
+
+    /// The session is over.
+    pub fn end_session(&mut self, session: SessionId) {
+        self.subscribers.swap_remove(&session);
+        self.outcomes.swap_remove(&session);
+        self.owed.swap_remove(&session);
+    }
+
+    /// Comes up again after a crash of its process, with what was stored: the entities, moves and decisions, but
+    /// not who was looking. Every session must be told by [`Partition::greet`].
+    pub fn restart(&mut self) {
+        for (session, subscriber) in self.subscribers.drain(..) {
+            self.owed.entry(session).or_default().extend(subscriber.into_owed(&self.store));
+        }
+        self.incarnation.0 += 1;
+    }
+
+    /// Tells a session that this partition was restarted, and gives it the answers that it is owed for entities that
+    /// moved here: only this partition can. What is still in view enters again.
+    pub fn greet(&mut self, session: SessionId, outbox: &mut Outbox) {
+        let left = self.owed.swap_remove(&session).unwrap_or_default();
+        let delta = crate::Delta { clock: self.store.clock(), left, ..Default::default() };
+        let delta = (!delta.is_empty()).then(|| Box::new(delta));
+        let restarted = Some(self.incarnation);
+        outbox.sessions.push((session, ToSession { delta, restarted, ..Default::default() }));
+    }
+
+    /// Ends the view of an entity that is deleted here, for everybody who holds it.
+    fn forget_everywhere(&mut self, row: RowId, entity: EntityId) {
+        for subscriber in self.subscribers.values_mut() {
+            subscriber.forget(row, entity, LeaveReason::Deleted);
+        }
+    }
+
+    /// Whether the last changes have not been published to anybody yet.
+    pub fn has_unpublished(&self) -> bool {
+        !self.store.dirty().is_empty() || !self.outcomes.is_empty() || self.subscribers.values().any(Subscriber::is_owed)
+    }
+
+    /// When a view is due although nothing else happens; `None`: nobody waits.
+    pub fn next_due(&self) -> Option<Micros> {
+        let last = self.store.last_change();
+        self.subscribers.values().filter_map(|s| s.next_due(last)).min()
+    }
+
+    fn note_decided(&mut self, batch: &Batch, rows: u32) {
+        if rows > 0 {
+            self.outcomes.entry(batch.session).or_default().decided.push((batch.seq, rows));
+        }
+    }
+}

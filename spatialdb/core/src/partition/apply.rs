@@ -1,0 +1,361 @@
+//! Applying a batch: column by column, row by row, in order.
+//!
+//! A row whose entity has moved away is forwarded; one whose entity is still arriving waits; one that cannot be
+//! applied is refused alone.
+
+use indexmap::IndexMap;
+use rustc_hash::FxBuildHasher;
+use spatialdb_types::{ComponentId, EntityId, PartitionId, Position, Reason, Seq, SessionId};
+
+use super::{Partition, RowId, Slot, Store};
+use crate::columns::{
+    Batch, CreateRows, Op, PositionWrites, Removes, ValueWrites, WriteMode,
+};
+use crate::message::{Outbox, Outcome, Rejection};
+use crate::wire;
+
+/// How a batch came here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Source {
+    /// From a session: rows of arriving entities wait for what the old partition still forwards.
+    Edge,
+    /// Forwarded by the partition that the entities came from.
+    Peer,
+}
+
+/// What applying one batch leaves to be done.
+pub(super) struct Run {
+    session: SessionId,
+    seq: Seq,
+    source: Source,
+    decided: u32,
+    outcome: Outcome,
+    rejections_max: u64,
+    /// Entities that may lie in another partition now.
+    pub(super) crossed: Vec<EntityId>,
+    pub(super) deleted: Vec<EntityId>,
+    pub(super) park: Batch,
+    pub(super) forwards: IndexMap<PartitionId, Batch, FxBuildHasher>,
+    scratch: Vec<u8>,
+}
+
+/// Where the entity of a row is.
+enum Place {
+    Here(RowId),
+    Arriving,
+    Departed(PartitionId),
+    Nowhere,
+}
+
+impl Partition {
+    /// Applies what one client message asks of this partition.
+    pub fn apply(&mut self, batch: &Batch, outbox: &mut Outbox) {
+        self.apply_from(batch, Source::Edge, outbox);
+    }
+
+    pub(super) fn apply_from(&mut self, batch: &Batch, source: Source, outbox: &mut Outbox) {
+        let mut run = Run::new(batch, source, self.limits.rejections_per_frame_max);
+        for op in &batch.ops {
+            match op {
+                Op::Create(create) => self.create(create, &mut run),
+                Op::Positions(column) => self.write_positions(column, &mut run),
+                Op::Values(column) => self.write_values(column, &mut run),
+                Op::Remove(column) => self.remove(column, &mut run),
+            }
+        }
+        self.updates_applied += u64::from(run.decided);
+        self.note_decided(batch, run.decided);
+        if !run.outcome.is_empty() {
+            let outcome = std::mem::take(&mut run.outcome);
+            let max = self.limits.rejections_per_frame_max;
+            self.outcomes.entry(batch.session).or_default().merge(outcome, max);
+        }
+        self.after_apply(run, outbox);
+    }
+
+    fn locate(&self, entity: EntityId, source: Source) -> Place {
+        let Some(id) = self.store.find(entity) else {
+            return self.departed.get(&entity).map_or(Place::Nowhere, |&to| Place::Departed(to));
+        };
+        if source == Source::Edge && self.store.row(id).arriving { Place::Arriving } else { Place::Here(id) }
+    }
+
+    fn create(&mut self, create: &CreateRows, run: &mut Run) {
+        create_each(&mut self.store, create, run.session, |index, entity, created| {
+            run.decided += 1;
+            if !created {
+                let row = create.rows[index];
+                run.reject(0, row, entity, ComponentId(0), Reason::EntityExists);
+            }
+        });
+    }
+
+    fn write_positions(&mut self, column: &PositionWrites, run: &mut Run) {
+        let mut park = PositionWrites::new(column.column, column.mode, column.space);
+        for (i, &entity) in column.entities.iter().enumerate() {
+            let row = column.rows[i];
+            match self.locate(entity, run.source) {
+                Place::Here(id) => {
+                    run.decided += 1;
+                    let at = Position { space: column.space, point: column.point(i) };
+                    match self.write_position(id, at, column.mode, run.session) {
+                        Some(false) => {}
+                        Some(true) => run.crossed.push(entity),
+                        None => run.reject(
+                            column.column,
+                            row,
+                            entity,
+                            ComponentId::POSITION,
+                            Reason::ComponentNotFound,
+                        ),
+                    }
+                }
+                Place::Arriving => park.push(row, entity, column.point(i)),
+                Place::Departed(to) => run.forward_position(to, column, i),
+                Place::Nowhere => run.not_found(column.column, row, entity, ComponentId::POSITION),
+            }
+        }
+        if !park.rows.is_empty() {
+            run.park.ops.push(Op::Positions(park));
+        }
+    }
+
+    /// Returns whether the entity is in another cell now, `None` if it has no position to update.
+    fn write_position(&mut self, id: RowId, at: Position, mode: WriteMode, writer: SessionId) -> Option<bool> {
+        if self.store.row(id).position().is_none() {
+            if mode == WriteMode::Update {
+                return None;
+            }
+            self.store.add_component(id, ComponentId::POSITION, None);
+        }
+        Some(self.store.move_to(id, at, writer))
+    }
+
+    fn write_values(&mut self, column: &ValueWrites, run: &mut Run) {
+        let cleared = column.cleared.clone();
+        let mut park = ValueWrites::new(column.column, column.mode, column.component, cleared);
+        for (i, &entity) in column.entities.iter().enumerate() {
+            let row = column.rows[i];
+            match self.locate(entity, run.source) {
+                Place::Here(id) => {
+                    run.decided += 1;
+                    if !self.write_value(id, column, i, run) {
+                        run.reject(column.column, row, entity, column.component, Reason::ComponentNotFound);
+                    }
+                }
+                Place::Arriving => park.push(row, entity, column.value(i)),
+                Place::Departed(to) => run.forward_value(to, column, i),
+                Place::Nowhere => run.not_found(column.column, row, entity, column.component),
+            }
+        }
+        if !park.rows.is_empty() {
+            run.park.ops.push(Op::Values(park));
+        }
+    }
+
+    fn write_value(&mut self, id: RowId, column: &ValueWrites, i: usize, run: &mut Run) -> bool {
+        if let Some(slot) = self.store.write_slot(id, column.component, run.session) {
+            match &column.cleared {
+                None => slot.set(column.value(i)),
+                Some(cleared) => {
+                    run.scratch.clear();
+                    wire::replace_fields(&slot.value, cleared, column.value(i), &mut run.scratch);
+                    slot.set(&run.scratch);
+                }
+            }
+            return true;
+        }
+        if column.mode == WriteMode::Add {
+            let slot = self.store.new_slot(column.value(i), run.session);
+            self.store.add_component(id, column.component, Some(slot));
+            return true;
+        }
+        false
+    }
+
+    fn remove(&mut self, column: &Removes, run: &mut Run) {
+        let component = column.component.unwrap_or_default();
+        let mut park = Removes::new(column.column, column.component);
+        for (i, &entity) in column.entities.iter().enumerate() {
+            let row = column.rows[i];
+            match self.locate(entity, run.source) {
+                Place::Here(id) => {
+                    run.decided += 1;
+                    self.remove_one(id, column, i, run);
+                }
+                Place::Arriving => park.push(row, entity),
+                Place::Departed(to) => run.forward_remove(to, column, i),
+                Place::Nowhere => run.not_found(column.column, row, entity, component),
+            }
+        }
+        if !park.rows.is_empty() {
+            run.park.ops.push(Op::Remove(park));
+        }
+    }
+
+    fn remove_one(&mut self, id: RowId, column: &Removes, i: usize, run: &mut Run) {
+        let entity = column.entities[i];
+        match column.component {
+            None => {
+                self.forget_everywhere(id, entity);
+                self.store.remove(id);
+                run.deleted.push(entity);
+            }
+            Some(component) => {
+                let has = self.store.subject(self.store.row(id)).components.binary_search(&component).is_ok();
+                if !has {
+                    run.reject(column.column, column.rows[i], entity, component, Reason::ComponentNotFound);
+                    return;
+                }
+                self.store.remove_component(id, component);
+                if component == ComponentId::POSITION {
+                    run.crossed.push(entity);
+                }
+            }
+        }
+    }
+}
+
+impl Run {
+    fn new(batch: &Batch, source: Source, rejections_max: u64) -> Self {
+        Self {
+            session: batch.session,
+            seq: batch.seq,
+            source,
+            decided: 0,
+            outcome: Outcome::default(),
+            rejections_max,
+            crossed: Vec::new(),
+            deleted: Vec::new(),
+            park: Batch::new(batch.session, batch.seq),
+            forwards: IndexMap::default(),
+            scratch: Vec::new(),
+        }
+    }
+
+    fn reject(&mut self, column: u32, row: u32, entity: EntityId, component: ComponentId, reason: Reason) {
+        let detail = match reason {
+            Reason::EntityExists => format!("entity {entity} exists already"),
+            Reason::EntityNotFound => format!("entity {entity} does not exist"),
+            _ => format!("entity {entity} has no component {component}"),
+        };
+        let rejection = Rejection { seq: self.seq, column, row, reason, entity, component, detail };
+        self.outcome.reject(rejection, self.rejections_max);
+    }
+
+    fn not_found(&mut self, column: u32, row: u32, entity: EntityId, component: ComponentId) {
+        self.decided += 1;
+        self.reject(column, row, entity, component, Reason::EntityNotFound);
+    }
+
+    /// The columns on their way to a partition.
+    fn forward(&mut self, to: PartitionId) -> &mut Vec<Op> {
+        &mut self.forwards.entry(to).or_insert_with(|| Batch::new(self.session, self.seq)).ops
+    }
+
+    fn forward_position(&mut self, to: PartitionId, from: &PositionWrites, i: usize) {
+        let ops = self.forward(to);
+        let same = |op: &Op| matches!(op, Op::Positions(c) if c.column == from.column);
+        if !ops.last().is_some_and(same) {
+            ops.push(Op::Positions(PositionWrites::new(from.column, from.mode, from.space)));
+        }
+        if let Some(Op::Positions(column)) = ops.last_mut() {
+            column.push(from.rows[i], from.entities[i], from.point(i));
+        }
+    }
+
+    fn forward_value(&mut self, to: PartitionId, from: &ValueWrites, i: usize) {
+        let ops = self.forward(to);
+        let same = |op: &Op| matches!(op, Op::Values(c) if c.column == from.column);
+        if !ops.last().is_some_and(same) {
+            let cleared = from.cleared.clone();
+            ops.push(Op::Values(ValueWrites::new(from.column, from.mode, from.component, cleared)));
+        }
+        if let Some(Op::Values(column)) = ops.last_mut() {
+            column.push(from.rows[i], from.entities[i], from.value(i));
+        }
+    }
+
+    fn forward_remove(&mut self, to: PartitionId, from: &Removes, i: usize) {
+        let ops = self.forward(to);
+        let same = |op: &Op| matches!(op, Op::Remove(c) if c.column == from.column);
+        if !ops.last().is_some_and(same) {
+            ops.push(Op::Remove(Removes::new(from.column, from.component)));
+        }
+        if let Some(Op::Remove(column)) = ops.last_mut() {
+            column.push(from.rows[i], from.entities[i]);
+        }
+    }
+}
+
+/// Makes the entities of `create` one by one, telling for each index whether it is new.
+pub(super) fn create_each(
+    store: &mut Store,
+    create: &CreateRows,
+    writer: SessionId,
+    mut each: impl FnMut(usize, EntityId, bool),
+) {
+    let places = places_of(create);
+    let (starts, values) = values_of(create);
+    let mut components = Vec::new();
+    for (index, &entity) in create.entities.iter().enumerate() {
+        if store.find(entity).is_some() {
+            each(index, entity, false);
+            continue;
+        }
+        let own = &values[starts[index] as usize..starts[index + 1] as usize];
+        components.clear();
+        components.extend(places[index].map(|_| ComponentId::POSITION));
+        components.extend(own.iter().map(|&(column, _)| create.columns[column as usize].component));
+        let set = store.tables.intern(&components);
+        let slots: Vec<Slot> = own
+            .iter()
+            .map(|&(column, i)| store.new_slot(create.columns[column as usize].value(i as usize), writer))
+            .collect();
+        let row = store.insert(entity, set, slots);
+        if let Some(place) = places[index] {
+            store.move_to(row, create.positions.positions[place as usize], writer);
+        }
+        each(index, entity, true);
+    }
+}
+
+/// For each entity, the index of its position.
+fn places_of(create: &CreateRows) -> Vec<Option<u32>> {
+    let mut places = vec![None; create.entities.len()];
+    for (i, &index) in create.positions.index.iter().enumerate() {
+        places[index as usize] = Some(i as u32);
+    }
+    places
+}
+
+/// For each entity, its values as (column, index in column) by rising component, the last one where a component is
+/// given twice. Entity `e` has `values[starts[e]..starts[e + 1]]`.
+fn values_of(create: &CreateRows) -> (Vec<u32>, Vec<(u32, u32)>) {
+    let mut order: Vec<u32> = (0..create.columns.len() as u32).collect();
+    order.sort_by_key(|&c| create.columns[c as usize].component);
+    let mut all: Vec<(u32, u32, u32)> = Vec::with_capacity(create.columns.iter().map(|c| c.index.len()).sum());
+    for &column in &order {
+        let rows = create.columns[column as usize].index.iter().enumerate();
+        all.extend(rows.map(|(i, &entity)| (entity, column, i as u32)));
+    }
+    // Stable: within an entity the order of components stays, and of equal components the last comes last.
+    all.sort_by_key(|&(entity, ..)| entity);
+    let mut starts = vec![0; create.entities.len() + 1];
+    let mut values: Vec<(u32, u32)> = Vec::with_capacity(all.len());
+    let mut previous = None;
+    for (entity, column, i) in all {
+        let component = create.columns[column as usize].component;
+        if previous == Some((entity, component)) {
+            values.pop();
+            starts[entity as usize + 1] -= 1;
+        }
+        previous = Some((entity, component));
+        values.push((column, i));
+        starts[entity as usize + 1] += 1;
+    }
+    for e in 0..create.entities.len() {
+        starts[e + 1] += starts[e];
+    }
+    (starts, values)
+}

@@ -1,0 +1,197 @@
+//! Moves of entities between partitions.
+//!
+//! 1. The old partition takes the entity out, remembers where it went, and sends `Move`. Writes that still come
+//!    are forwarded, in order.
+//! 2. The new one inserts it as *arriving*, answers every session that held it, and sends `Moved`. While it is
+//!    arriving, forwarded writes apply at once, direct ones wait.
+//! 3. On `Moved` the old one asks the edge to route new writes to the new one and to give a fence back.
+//! 4. When the fence is back, every write under the old route has been forwarded: the old one forgets the entity and
+//!    sends `Settled`; the new one applies what waited. Only now may the entity move on.
+
+use std::collections::VecDeque;
+
+use spatialdb_types::{ComponentId, EntityId, PartitionId, SessionId};
+
+use super::apply::{Run, Source};
+use super::{Partition, RowId, Slot};
+use crate::columns::Batch;
+use crate::message::{
+    Delta, LeaveReason, MovedEntity, MovedValue, Outbox, PeerBody, PeerMessage, RouteChange, ToSession,
+};
+
+/// Moves under way.
+#[derive(Debug, Default)]
+pub(super) struct Moves {
+    /// Arriving entities that lie in another partition by now.
+    overhang: Vec<EntityId>,
+    /// Writes that wait for an arriving entity to settle, in order.
+    parked: Vec<Batch>,
+    parked_rows: u64,
+    fences: VecDeque<(u64, PartitionId, Vec<EntityId>)>,
+    next_fence: u64,
+}
+
+impl Moves {
+    /// How many rows wait for moves to settle.
+    pub(super) const fn parked_rows(&self) -> u64 {
+        self.parked_rows
+    }
+}
+
+impl Partition {
+    /// Takes a message of another partition.
+    pub fn peer(&mut self, from: PartitionId, message: PeerMessage, outbox: &mut Outbox) {
+        self.store.raise_clock(message.clock);
+        match message.body {
+            PeerBody::Move(entities) => self.receive(from, entities, outbox),
+            PeerBody::Forward(batch) => self.apply_from(&batch, Source::Peer, outbox),
+            PeerBody::Moved(entities) => {
+                let token = self.moves.next_fence;
+                self.moves.next_fence += 1;
+                outbox.routes.push(RouteChange::Set(entities.clone(), from));
+                outbox.routes.push(RouteChange::Fence(token));
+                self.moves.fences.push_back((token, from, entities));
+            }
+            PeerBody::Settled(entities) => self.settled(&entities, outbox),
+        }
+    }
+
+    /// A fence of [`RouteChange::Fence`] came back.
+    pub fn fence(&mut self, token: u64, outbox: &mut Outbox) {
+        let Some((expected, to, entities)) = self.moves.fences.pop_front() else {
+            panic!("fence {token} came back to partition {} without being asked for", self.id);
+        };
+        assert_eq!(expected, token, "fences come back in order");
+        for entity in &entities {
+            self.departed.remove(entity);
+        }
+        self.send(to, PeerBody::Settled(entities), outbox);
+    }
+
+    pub(super) fn after_apply(&mut self, run: Run, outbox: &mut Outbox) {
+        if !run.deleted.is_empty() {
+            outbox.routes.push(RouteChange::Clear(run.deleted));
+        }
+        for (to, batch) in run.forwards {
+            self.send(to, PeerBody::Forward(batch), outbox);
+        }
+        if !run.park.ops.is_empty() {
+            self.moves.parked_rows += run.park.row_count() as u64;
+            self.moves.parked.push(run.park);
+        }
+        self.send_home(run.crossed, outbox);
+    }
+
+    /// Starts the move of those entities that lie in another partition by now.
+    fn send_home(&mut self, entities: Vec<EntityId>, outbox: &mut Outbox) {
+        let mut leaving: Vec<(PartitionId, Vec<MovedEntity>)> = Vec::new();
+        for entity in entities {
+            let Some(id) = self.store.find(entity) else { continue };
+            let row = self.store.row(id);
+            let home = self.map.home(entity, row.position());
+            if home == self.id {
+                continue;
+            }
+            if row.arriving {
+                self.moves.overhang.push(entity);
+                continue;
+            }
+            let moved = self.take(id);
+            self.departed.insert(entity, home);
+            match leaving.iter_mut().find(|(to, _)| *to == home) {
+                Some((_, list)) => list.push(moved),
+                None => leaving.push((home, vec![moved])),
+            }
+        }
+        for (to, list) in leaving {
+            self.send(to, PeerBody::Move(list), outbox);
+        }
+    }
+
+    fn take(&mut self, id: RowId) -> MovedEntity {
+        let holders: Vec<SessionId> =
+            self.subscribers.values_mut().filter_map(|s| s.hand_over(id).then_some(s.session())).collect();
+        let components = self.store.subject(self.store.row(id)).components.to_vec();
+        let (row, slots) = self.store.remove(id);
+        let position = components
+            .first()
+            .is_some_and(|&c| c == ComponentId::POSITION)
+            .then(|| spatialdb_types::Position { space: row.space, point: row.point })
+            .map(|p| (p, row.position_revision, row.position_writer));
+        let values = components
+            .iter()
+            .filter(|&&c| c != ComponentId::POSITION)
+            .zip(slots)
+            .map(|(&component, slot)| MovedValue {
+                component,
+                revision: slot.revision,
+                writer: slot.writer,
+                value: slot.value,
+            })
+            .collect();
+        MovedEntity { entity: row.entity, position, values, holders }
+    }
+
+    fn receive(&mut self, from: PartitionId, entities: Vec<MovedEntity>, outbox: &mut Outbox) {
+        let arrived = entities.iter().map(|moved| moved.entity).collect();
+        for moved in entities {
+            self.receive_one(moved, outbox);
+        }
+        self.send(from, PeerBody::Moved(arrived), outbox);
+    }
+
+    fn receive_one(&mut self, moved: MovedEntity, outbox: &mut Outbox) {
+        let position = moved.position.map(|_| ComponentId::POSITION);
+        let components: Vec<ComponentId> =
+            position.into_iter().chain(moved.values.iter().map(|v| v.component)).collect();
+        let set = self.store.tables.intern(&components);
+        let changed_at = self.store.publish();
+        let slots = moved.values.into_iter().map(|v| Slot {
+            revision: v.revision,
+            changed_at,
+            value: v.value,
+            writer: v.writer,
+        });
+        let id = self.store.insert(moved.entity, set, slots);
+        if let Some((at, revision, writer)) = moved.position {
+            self.store.place(id, at, revision, writer);
+        }
+        self.store.set_arriving(id, true);
+        for session in moved.holders {
+            match self.subscribers.get_mut(&session) {
+                Some(subscriber) => subscriber.take_over(id),
+                // It has no views here, or is gone: the answer that is owed is a leave.
+                None => {
+                    let left = vec![(moved.entity, LeaveReason::OutOfView)];
+                    let delta = Delta { clock: self.store.clock(), left, ..Delta::default() };
+                    outbox.sessions.push((session, ToSession { delta: Some(Box::new(delta)), ..Default::default() }));
+                }
+            }
+        }
+    }
+
+    fn settled(&mut self, entities: &[EntityId], outbox: &mut Outbox) {
+        let mut deleted = Vec::new();
+        for &entity in entities {
+            match self.store.find(entity) {
+                Some(id) => self.store.set_arriving(id, false),
+                // A forwarded delete: the old partition's route came after ours was cleared.
+                None => deleted.push(entity),
+            }
+        }
+        if !deleted.is_empty() {
+            outbox.routes.push(RouteChange::Clear(deleted));
+        }
+        // What waits for other entities is parked again, in order.
+        self.moves.parked_rows = 0;
+        for batch in std::mem::take(&mut self.moves.parked) {
+            self.apply_from(&batch, Source::Edge, outbox);
+        }
+        let overhang = std::mem::take(&mut self.moves.overhang);
+        self.send_home(overhang, outbox);
+    }
+
+    fn send(&mut self, to: PartitionId, body: PeerBody, outbox: &mut Outbox) {
+        outbox.peers.push((to, PeerMessage { clock: self.store.clock(), body }));
+    }
+}

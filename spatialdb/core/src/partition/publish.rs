@@ -1,0 +1,25 @@
+//! Publishing: what changed becomes deltas for those who look, and outcomes for those who wrote.
+
+use super::Partition;
+use crate::Micros;
+use crate::message::{Outbox, ToSession};
+
+impl Partition {
+    /// Gives every session that is due, and has taken its last delta, what it has not been told yet; and to every
+    /// writer what became of its rows.
+    pub fn publish(&mut self, now: Micros, outbox: &mut Outbox) {
+        let frame_bytes_max = self.limits.frame_bytes_max as usize;
+        for (session, subscriber) in &mut self.subscribers {
+            let delta = subscriber.pump(&mut self.store, now, frame_bytes_max);
+            let outcome = self.outcomes.swap_remove(session).unwrap_or_default();
+            if delta.is_some() || !outcome.is_empty() {
+                outbox.sessions.push((*session, ToSession { delta: delta.map(Box::new), outcome, restarted: None }));
+            }
+        }
+        // What is left belongs to sessions without views.
+        for (session, outcome) in self.outcomes.drain(..) {
+            outbox.sessions.push((session, ToSession { outcome, ..ToSession::default() }));
+        }
+        self.store.finish_publish();
+    }
+}

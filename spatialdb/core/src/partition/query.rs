@@ -1,0 +1,102 @@
+//! Asking a partition once, without a view.
+
+use spatialdb_types::{ComponentId, EntityId, Position, Revision};
+
+use super::{Partition, Row, RowId};
+use crate::interest::{Candidates, Constraint};
+
+/// An entity as it is now.
+#[derive(Clone, Debug, PartialEq)]
+pub struct EntityState {
+    /// Which entity.
+    pub entity: EntityId,
+    /// Where it is, and the revision of that.
+    pub position: Option<(Position, Revision)>,
+    /// Its other components by rising id.
+    pub values: Vec<(ComponentId, Revision, Box<[u8]>)>,
+}
+
+/// The answer to a query.
+#[derive(Clone, Debug, Default)]
+pub struct QueryAnswer {
+    /// Up to the asked number of matches, in no particular order.
+    pub entities: Vec<EntityState>,
+    /// How many match.
+    pub match_count: u64,
+}
+
+impl Partition {
+    /// All that matches now: the state of at most `limit` entities, and the count of all.
+    /// `components` (sorted) filters what is told of each; empty means everything.
+    pub fn query(&self, constraint: &Constraint, components: &[ComponentId], limit: usize) -> QueryAnswer {
+        let mut answer = QueryAnswer::default();
+        let mut seen = rustc_hash::FxHashSet::default();
+        let candidates = constraint.candidates();
+        let overlapping = candidates.len() > 1;
+        for source in &candidates {
+            self.for_each_candidate(source, &mut |id, row| {
+                if !constraint.matches(&self.store.subject(row)) || (overlapping && !seen.insert(id)) {
+                    return;
+                }
+                answer.match_count += 1;
+                if answer.entities.len() < limit {
+                    answer.entities.push(self.state(row, components));
+                }
+            });
+        }
+        answer
+    }
+
+    /// One entity, if it is here.
+    pub fn entity(&self, entity: EntityId) -> Option<EntityState> {
+        let id = self.store.find(entity)?;
+        Some(self.state(self.store.row(id), &[]))
+    }
+
+    /// Where the entity went, if it just left this partition.
+    pub fn departed_to(&self, entity: EntityId) -> Option<spatialdb_types::PartitionId> {
+        self.departed.get(&entity).copied()
+    }
+
+    fn state(&self, row: &Row, filter: &[ComponentId]) -> EntityState {
+        let wanted = |c: ComponentId| filter.is_empty() || filter.binary_search(&c).is_ok();
+        let position = row.position().filter(|_| wanted(ComponentId::POSITION));
+        EntityState {
+            entity: row.entity,
+            position: position.map(|p| (p, row.position_revision)),
+            values: self
+                .store
+                .slots(row)
+                .filter(|&(c, _)| wanted(c))
+                .map(|(c, slot)| (c, slot.revision, slot.value.clone()))
+                .collect(),
+        }
+    }
+
+    fn for_each_candidate(&self, source: &Candidates, each: &mut impl FnMut(RowId, &Row)) {
+        let store = &self.store;
+        match source {
+            Candidates::All => {
+                for id in (0..store.row_count() as u32).map(RowId) {
+                    if let Some(row) = store.live_row(id) {
+                        each(id, row);
+                    }
+                }
+            }
+            Candidates::Entities(ids) => {
+                for id in ids.iter().filter_map(|&e| store.find(e)) {
+                    each(id, store.row(id));
+                }
+            }
+            Candidates::Cells(space, bounds) => {
+                let range = store.grid.range(*space, bounds);
+                let mut visit = |cell: u32| store.grid.rows(cell).iter().for_each(|&id| each(id, store.row(id)));
+                if range.len() <= store.grid.slot_count() as u64 {
+                    (0..range.len()).filter_map(|i| store.grid.cell_at(&range, i)).for_each(&mut visit);
+                } else {
+                    (0..store.grid.slot_count() as u32).filter(|&c| store.grid.is_in(&range, c)).for_each(&mut visit);
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,317 @@
+//! The store: one row per entity, its position in the row, its other components in tables.
+//!
+//! Responsible for: keeping rows, tables and the cell index in step, revisions, and what changed since the last
+//! publish. Not responsible for: what a client asked, or who sees it.
+
+use rustc_hash::FxHashMap;
+use spatialdb_types::{ComponentId, EntityId, Point3, Position, Revision, SessionId, SpaceId};
+
+use super::grid::{Grid, NO_CELL};
+use super::table::{SetId, Slot, Table, Tables};
+use crate::interest::Subject;
+
+/// Where an entity's row is. Reused after the entity is gone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct RowId(pub(crate) u32);
+
+/// The number of a publish of this partition; 0 is before the first.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct PublishSeq(pub(crate) u64);
+
+/// What every entity has, in one or two cache lines.
+#[derive(Debug)]
+pub(crate) struct Row {
+    pub(crate) entity: EntityId,
+    pub(crate) point: Point3,
+    pub(crate) space: SpaceId,
+    cell: u32,
+    cell_place: u32,
+    set: SetId,
+    index: u32,
+    pub(crate) position_writer: SessionId,
+    pub(crate) position_revision: Revision,
+    pub(crate) position_changed_at: PublishSeq,
+    /// The latest `changed_at` of anything on the entity, its set of components included.
+    pub(crate) changed_at: PublishSeq,
+    /// It moved here and the old partition may still forward writes.
+    pub(crate) arriving: bool,
+}
+
+/// The entities of a partition.
+#[derive(Debug)]
+pub(crate) struct Store {
+    ids: FxHashMap<EntityId, RowId>,
+    rows: Vec<Row>,
+    free: Vec<RowId>,
+    pub(crate) tables: Tables,
+    pub(crate) grid: Grid,
+    clock: Revision,
+    /// Changes made now carry this; the next publish publishes it.
+    publish: PublishSeq,
+    dirty: Vec<RowId>,
+    last_change: PublishSeq,
+    /// What `last_change` was at the last publish.
+    published_change: PublishSeq,
+}
+
+impl Row {
+    pub(crate) fn position(&self) -> Option<Position> {
+        (self.cell != NO_CELL).then_some(Position { space: self.space, point: self.point })
+    }
+
+    pub(crate) const fn set(&self) -> SetId {
+        self.set
+    }
+}
+
+impl Store {
+    pub(crate) fn new(cell_m: f64) -> Self {
+        Self {
+            ids: FxHashMap::default(),
+            rows: Vec::new(),
+            free: Vec::new(),
+            tables: Tables::new(),
+            grid: Grid::new(cell_m),
+            clock: Revision(0),
+            publish: PublishSeq(1),
+            dirty: Vec::new(),
+            last_change: PublishSeq(0),
+            published_change: PublishSeq(0),
+        }
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.rows.len() - self.free.len()
+    }
+
+    pub(crate) fn reserve(&mut self, entities: usize) {
+        self.ids.reserve(entities);
+        self.rows.reserve_exact(entities);
+    }
+
+    /// Rows, free ones included.
+    pub(crate) fn row_count(&self) -> usize {
+        self.rows.len()
+    }
+
+    pub(crate) fn find(&self, entity: EntityId) -> Option<RowId> {
+        self.ids.get(&entity).copied()
+    }
+
+    pub(crate) fn row(&self, id: RowId) -> &Row {
+        &self.rows[id.0 as usize]
+    }
+
+    /// The row, unless it is free.
+    pub(crate) fn live_row(&self, id: RowId) -> Option<&Row> {
+        self.rows.get(id.0 as usize).filter(|row| row.entity.0 != 0)
+    }
+
+    pub(crate) fn set_arriving(&mut self, id: RowId, arriving: bool) {
+        self.rows[id.0 as usize].arriving = arriving;
+    }
+
+    pub(crate) fn table_of(&self, row: &Row) -> &Table {
+        self.tables.get(row.set)
+    }
+
+    pub(crate) fn slots(&self, row: &Row) -> impl Iterator<Item = (ComponentId, &Slot)> {
+        self.table_of(row).slots(row.index)
+    }
+
+    pub(crate) fn subject<'a>(&'a self, row: &Row) -> Subject<'a> {
+        let components = &self.table_of(row).components;
+        Subject { entity: row.entity, position: row.position(), components }
+    }
+
+    /// The revision counter: every revision given so far is at most this.
+    pub(crate) const fn clock(&self) -> Revision {
+        self.clock
+    }
+
+    /// Makes the counter rise above another partition's.
+    pub(crate) fn raise_clock(&mut self, other: Revision) {
+        self.clock = Revision(self.clock.0.max(other.0) + 1);
+    }
+
+    /// The publish that will show the changes made now.
+    pub(crate) const fn publish(&self) -> PublishSeq {
+        self.publish
+    }
+
+    /// The last publish that has or will have something to show.
+    pub(crate) const fn last_change(&self) -> PublishSeq {
+        self.last_change
+    }
+
+    /// Who has been told all as of this publish lacks only what is in [`Store::dirty`].
+    pub(crate) const fn published_change(&self) -> PublishSeq {
+        self.published_change
+    }
+
+    /// The rows that changed since the last publish; some may be free by now.
+    pub(crate) fn dirty(&self) -> &[RowId] {
+        &self.dirty
+    }
+
+    /// Changes made from now on belong to the next publish.
+    pub(crate) fn finish_publish(&mut self) {
+        self.publish.0 += 1;
+        self.published_change = self.last_change;
+        self.dirty.clear();
+    }
+
+    /// Makes an entity, with slots parallel to the values of the set. The id must be unused here.
+    pub(crate) fn insert(&mut self, entity: EntityId, set: SetId, slots: impl IntoIterator<Item = Slot>) -> RowId {
+        let id = self.free.pop().unwrap_or(RowId(self.rows.len() as u32));
+        let index = self.tables.get_mut(set).push(id, slots);
+        let row = Row {
+            entity,
+            point: Point3::default(),
+            space: SpaceId(0),
+            cell: NO_CELL,
+            cell_place: 0,
+            set,
+            index,
+            position_writer: SessionId(0),
+            position_revision: Revision(0),
+            position_changed_at: PublishSeq(0),
+            changed_at: PublishSeq(0),
+            arriving: false,
+        };
+        match self.rows.get_mut(id.0 as usize) {
+            Some(free) => *free = row,
+            None => self.rows.push(row),
+        }
+        let before = self.ids.insert(entity, id);
+        assert!(before.is_none(), "entity {entity} is inserted twice");
+        self.touch(id);
+        id
+    }
+
+    /// Takes an entity out with its slots, parallel to the values of its set.
+    pub(crate) fn remove(&mut self, id: RowId) -> (Row, Vec<Slot>) {
+        self.leave_cell(id);
+        let (set, index) = (self.row(id).set, self.row(id).index);
+        let slots = self.leave_table(set, index);
+        let gone = Row { entity: EntityId(0), cell: NO_CELL, ..*self.row(id) };
+        let row = std::mem::replace(&mut self.rows[id.0 as usize], gone);
+        self.ids.remove(&row.entity);
+        self.free.push(id);
+        (row, slots)
+    }
+
+    /// A slot whose value is written now.
+    pub(crate) fn new_slot(&mut self, value: &[u8], writer: SessionId) -> Slot {
+        Slot { revision: self.tick(), changed_at: self.publish, value: value.into(), writer }
+    }
+
+    /// Moves an entity that has a position. Returns whether it is in another cell now.
+    pub(crate) fn move_to(&mut self, id: RowId, at: Position, writer: SessionId) -> bool {
+        let revision = self.tick();
+        let publish = self.publish;
+        let row = &mut self.rows[id.0 as usize];
+        let key = self.grid.key(at.space, at.point.x, at.point.y);
+        // The old key is computed, not looked up: the row is in the cache, its cell is not.
+        let crossed = row.cell == NO_CELL || self.grid.key(row.space, row.point.x, row.point.y) != key;
+        row.point = at.point;
+        row.position_revision = revision;
+        row.position_changed_at = publish;
+        row.position_writer = writer;
+        if crossed {
+            self.leave_cell(id);
+            self.rows[id.0 as usize].space = at.space;
+            let (cell, place) = self.grid.insert(key, id);
+            let row = &mut self.rows[id.0 as usize];
+            (row.cell, row.cell_place) = (cell, place);
+        }
+        self.touch(id);
+        crossed
+    }
+
+    /// Puts an entity somewhere with a revision that it already has.
+    pub(crate) fn place(&mut self, id: RowId, at: Position, revision: Revision, writer: SessionId) {
+        self.move_to(id, at, writer);
+        self.rows[id.0 as usize].position_revision = revision;
+    }
+
+    /// Gives an entity a component it lacks; its slot is given for every component but Position.
+    pub(crate) fn add_component(&mut self, id: RowId, component: ComponentId, slot: Option<Slot>) {
+        let (set, index) = (self.row(id).set, self.row(id).index);
+        let mut slots = self.leave_table(set, index);
+        let wider = self.tables.with(set, component);
+        if let Some(slot) = slot {
+            let at = self.tables.get(wider).column(component).expect("just added");
+            slots.insert(at, slot);
+        }
+        self.enter_table(id, wider, slots);
+    }
+
+    /// Takes a component that the entity has.
+    pub(crate) fn remove_component(&mut self, id: RowId, component: ComponentId) {
+        let (set, index) = (self.row(id).set, self.row(id).index);
+        let column = self.tables.get(set).column(component);
+        let mut slots = self.leave_table(set, index);
+        if component == ComponentId::POSITION {
+            self.leave_cell(id);
+        } else {
+            slots.remove(column.expect("the entity has it"));
+        }
+        let narrower = self.tables.without(set, component);
+        self.enter_table(id, narrower, slots);
+    }
+
+    /// The slot of a component, if the entity has it, marked as written now by `writer`.
+    pub(crate) fn write_slot(&mut self, id: RowId, component: ComponentId, writer: SessionId) -> Option<&mut Slot> {
+        let (set, index) = (self.row(id).set, self.row(id).index);
+        let column = self.tables.get(set).column(component)?;
+        let revision = self.tick();
+        self.touch(id);
+        let slot = self.tables.get_mut(set).slot_mut(column, index);
+        slot.revision = revision;
+        slot.changed_at = self.publish;
+        slot.writer = writer;
+        Some(slot)
+    }
+
+    fn tick(&mut self) -> Revision {
+        self.clock.0 += 1;
+        self.clock
+    }
+
+    fn touch(&mut self, id: RowId) {
+        let row = &mut self.rows[id.0 as usize];
+        if row.changed_at < self.publish {
+            row.changed_at = self.publish;
+            self.last_change = self.publish;
+            self.dirty.push(id);
+        }
+    }
+
+    fn leave_cell(&mut self, id: RowId) {
+        let row = &mut self.rows[id.0 as usize];
+        if row.cell == NO_CELL {
+            return;
+        }
+        let (cell, place) = (row.cell, row.cell_place);
+        row.cell = NO_CELL;
+        if let Some(other) = self.grid.remove(cell, place) {
+            self.rows[other.0 as usize].cell_place = place;
+        }
+    }
+
+    fn leave_table(&mut self, set: SetId, index: u32) -> Vec<Slot> {
+        let (slots, other) = self.tables.get_mut(set).swap_remove(index);
+        if let Some(other) = other {
+            self.rows[other.0 as usize].index = index;
+        }
+        slots
+    }
+
+    fn enter_table(&mut self, id: RowId, set: SetId, slots: Vec<Slot>) {
+        let index = self.tables.get_mut(set).push(id, slots);
+        let row = &mut self.rows[id.0 as usize];
+        (row.set, row.index) = (set, index);
+        self.touch(id);
+    }
+}

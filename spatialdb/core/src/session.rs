@@ -1,0 +1,312 @@
+//! A session: one worker's or viewer's side of the world.
+//!
+//! Responsible for: the union of its views over all partitions; making of what partitions say, each in its own order,
+//! one exact sequence of frames; and how far its own messages are decided.
+//! Not responsible for: the transport, encoding, or whether messages are well formed.
+//!
+//! # Why an entity is judged by clocks
+//! When an entity moves, what the old and the new partition say of it reaches the session by different ways and in any
+//! order. Revision counters rise along moves, so of two partitions the one with the higher counter is the later.
+//! A leave is remembered (a tombstone) until every partition has answered a flush: then nothing older can be on its way.
+
+mod merge;
+mod progress;
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use indexmap::IndexMap;
+use rustc_hash::{FxBuildHasher, FxHashSet};
+use spatialdb_types::{ComponentId, EntityId, Error, Limits, PartitionId, Reason, Revision, Seq, SessionId, ViewId};
+
+use self::progress::Progress;
+use crate::columns::{PositionRows, ValueRows};
+use crate::interest::View;
+use crate::message::{LeaveReason, Outcome, ToSession};
+
+/// From a session to a partition.
+#[derive(Clone, Debug)]
+pub enum ToPartition {
+    /// These are the session's views.
+    SetViews(u64, Arc<[Arc<View>]>),
+    /// The last delta has been taken.
+    Ready,
+    /// Give the token back behind all that was sent before.
+    Flush(u64),
+    /// The session is over.
+    End,
+}
+
+/// What a frame tells.
+#[derive(Clone, Debug, Default)]
+pub struct FrameBody {
+    /// Every message up to this is decided.
+    pub applied: Seq,
+    /// More of the same set of changes is to come.
+    pub more: bool,
+    /// Entities that came into view.
+    pub entered: Vec<EntityId>,
+    /// Entities that left view.
+    pub left: Vec<(EntityId, LeaveReason)>,
+    /// Components that are no longer in view, and of which entities.
+    pub gone: Vec<(ComponentId, Vec<EntityId>)>,
+    /// Positions, one group per space.
+    pub positions: Vec<PositionRows>,
+    /// Other components, one group per component.
+    pub columns: Vec<ValueRows>,
+    /// Views that are filled now, and how many entities they match.
+    pub view_ready: Vec<(ViewId, u64)>,
+    /// Refused rows.
+    pub outcome: Outcome,
+}
+
+/// One worker's or viewer's side of the world, as a state machine.
+#[derive(Debug)]
+pub struct Session {
+    id: SessionId,
+    limits: Limits,
+    views: IndexMap<ViewId, ViewState, FxBuildHasher>,
+    version: u64,
+    partitions: Vec<PartitionState>,
+    held: IndexMap<EntityId, HeldEntity, FxBuildHasher>,
+    tombstones: IndexMap<EntityId, Tombstone, FxBuildHasher>,
+    flush: Flush,
+    progress: Progress,
+    outcome: Outcome,
+    /// Frames that wait to be taken, and who is to be told when they are.
+    frames: VecDeque<(PartitionId, FrameBody)>,
+    told_applied: Seq,
+    outbox: Vec<(PartitionId, ToPartition)>,
+}
+
+#[derive(Debug)]
+struct ViewState {
+    view: Arc<View>,
+    /// The partitions that have not filled it.
+    awaited: Vec<PartitionId>,
+    count: u64,
+}
+
+#[derive(Debug, Default)]
+struct PartitionState {
+    /// After a restart: what it has shown again so far.
+    keyframe: Option<FxHashSet<EntityId>>,
+}
+
+#[derive(Debug)]
+struct HeldEntity {
+    partition: PartitionId,
+    /// The counter with which that partition first told of it.
+    clock: Revision,
+    components: Arc<[ComponentId]>,
+}
+
+#[derive(Debug)]
+struct Tombstone {
+    partition: PartitionId,
+    clock: Revision,
+    /// The flush that was last asked for when it was set: a later one clears it.
+    flush: u64,
+}
+
+#[derive(Debug, Default)]
+struct Flush {
+    token: u64,
+    awaited: Vec<PartitionId>,
+}
+
+impl Session {
+    /// A session without views over that many partitions.
+    pub fn new(id: SessionId, partitions: u16, limits: Limits) -> Self {
+        Self {
+            id,
+            limits,
+            views: IndexMap::default(),
+            version: 0,
+            partitions: (0..partitions).map(|_| PartitionState::default()).collect(),
+            held: IndexMap::default(),
+            tombstones: IndexMap::default(),
+            flush: Flush::default(),
+            progress: Progress::default(),
+            outcome: Outcome::default(),
+            frames: VecDeque::new(),
+            told_applied: Seq(0),
+            outbox: Vec::new(),
+        }
+    }
+
+    /// Whose session it is.
+    pub const fn id(&self) -> SessionId {
+        self.id
+    }
+
+    /// How many views it has.
+    pub fn view_count(&self) -> usize {
+        self.views.len()
+    }
+
+    /// How many entities are in view.
+    pub fn entities_in_view(&self) -> usize {
+        self.held.len()
+    }
+
+    /// How many rows of the session's messages are not decided.
+    pub const fn rows_in_flight(&self) -> u64 {
+        self.progress.rows()
+    }
+
+    /// How many of the session's messages are not decided.
+    pub fn messages_in_flight(&self) -> usize {
+        self.progress.messages()
+    }
+
+    /// Every message up to this is decided.
+    pub const fn applied(&self) -> Seq {
+        self.progress.applied()
+    }
+
+    /// A message was received, of which that many rows are on their way to partitions.
+    pub fn received(&mut self, seq: Seq, rows: u32) {
+        self.progress.received(seq, rows);
+    }
+
+    /// A part of a message was refused before it went to a partition.
+    pub fn refused(&mut self, outcome: Outcome) {
+        let max = self.limits.rejections_per_frame_max;
+        outcome.decided.iter().for_each(|&(seq, rows)| self.progress.decided(seq, rows));
+        self.outcome.merge(Outcome { decided: Vec::new(), ..outcome }, max);
+    }
+
+    /// Starts a view.
+    ///
+    /// # Errors
+    /// `VIEW_EXISTS`, `LIMIT_REACHED` naming `session_views_max`, or `QUERY_INVALID`; nothing changes then.
+    pub fn subscribe(&mut self, view: View) -> Result<(), Error> {
+        let max = self.limits.session_views_max.min(64);
+        if self.views.contains_key(&view.id) {
+            return Err(Error::new(Reason::ViewExists, format!("view {} exists: change or end it", view.id)));
+        }
+        if self.views.len() as u64 >= max {
+            return Err(Error::new(Reason::LimitReached, format!("session_views_max = {max}")));
+        }
+        self.put_view(view)
+    }
+
+    /// Replaces a view.
+    ///
+    /// # Errors
+    /// `VIEW_NOT_FOUND` or `QUERY_INVALID`; the old view stays then.
+    pub fn change_view(&mut self, view: View) -> Result<(), Error> {
+        if !self.views.contains_key(&view.id) {
+            return Err(Error::new(Reason::ViewNotFound, format!("there is no view {}", view.id)));
+        }
+        self.put_view(view)
+    }
+
+    /// Ends a view.
+    ///
+    /// # Errors
+    /// `VIEW_NOT_FOUND`.
+    pub fn end_view(&mut self, id: ViewId) -> Result<(), Error> {
+        if self.views.shift_remove(&id).is_none() {
+            return Err(Error::new(Reason::ViewNotFound, format!("there is no view {id}")));
+        }
+        self.send_views();
+        Ok(())
+    }
+
+    /// The session is over: every partition is told.
+    pub fn end(&mut self) {
+        self.outbox.extend(self.all().map(|p| (p, ToPartition::End)));
+    }
+
+    /// Takes a message of a partition. Returns whether it made a frame.
+    pub fn receive(&mut self, from: PartitionId, message: ToSession) -> bool {
+        let before = self.frames.len();
+        if message.restarted.is_some() {
+            self.restarted(from);
+        }
+        if let Some(delta) = message.delta {
+            let body = self.merge(from, *delta);
+            if body.is_empty() {
+                self.outbox.push((from, ToPartition::Ready));
+            } else {
+                self.frames.push_back((from, body));
+            }
+        }
+        self.refused(message.outcome);
+        self.frames.len() > before
+    }
+
+    /// The next frame, if there is anything to tell. Its partition may go on with the next one.
+    pub fn take_frame(&mut self) -> Option<FrameBody> {
+        let applied = self.progress.applied();
+        let mut body = match self.frames.pop_front() {
+            Some((from, body)) => {
+                self.outbox.push((from, ToPartition::Ready));
+                body
+            }
+            None if applied > self.told_applied || !self.outcome.is_empty() => FrameBody::default(),
+            None => return None,
+        };
+        // Effects of what is decided may be in frames that still wait.
+        if self.frames.is_empty() {
+            self.told_applied = applied;
+            body.outcome = std::mem::take(&mut self.outcome);
+        }
+        body.applied = self.told_applied;
+        Some(body)
+    }
+
+    /// Whether [`Session::take_frame`] has something to give.
+    pub fn has_frame(&self) -> bool {
+        !self.frames.is_empty() || self.progress.applied() > self.told_applied || !self.outcome.is_empty()
+    }
+
+    /// Takes what is to be sent to partitions.
+    pub fn drain_outbox(&mut self) -> std::vec::Drain<'_, (PartitionId, ToPartition)> {
+        self.outbox.drain(..)
+    }
+
+    fn all(&self) -> impl Iterator<Item = PartitionId> + use<> {
+        (0..self.partitions.len() as u16).map(PartitionId)
+    }
+
+    fn put_view(&mut self, mut view: View) -> Result<(), Error> {
+        view.constraint.check(&self.limits)?;
+        view.version = self.version + 1;
+        let id = view.id;
+        let state = ViewState { view: Arc::new(view), awaited: self.all().collect(), count: 0 };
+        self.views.insert(id, state);
+        self.send_views();
+        Ok(())
+    }
+
+    fn send_views(&mut self) {
+        self.version += 1;
+        let views: Arc<[Arc<View>]> = self.views.values().map(|v| v.view.clone()).collect();
+        let to_all = self.all().map(|p| (p, ToPartition::SetViews(self.version, views.clone())));
+        self.outbox.extend(to_all);
+    }
+
+    fn restarted(&mut self, from: PartitionId) {
+        self.partitions[usize::from(from.0)].keyframe = Some(FxHashSet::default());
+        let views: Arc<[Arc<View>]> = self.views.values().map(|v| v.view.clone()).collect();
+        self.outbox.push((from, ToPartition::SetViews(self.version, views)));
+        if self.flush.awaited.contains(&from) {
+            self.outbox.push((from, ToPartition::Flush(self.flush.token)));
+        }
+    }
+}
+
+impl FrameBody {
+    /// Whether it shows no change.
+    pub fn is_empty(&self) -> bool {
+        self.entered.is_empty()
+            && self.left.is_empty()
+            && self.gone.is_empty()
+            && self.positions.is_empty()
+            && self.columns.is_empty()
+            && self.view_ready.is_empty()
+    }
+}

@@ -1,0 +1,186 @@
+//! Making one sequence of what several partitions say.
+
+use std::sync::Arc;
+
+use rustc_hash::FxHashSet;
+use spatialdb_types::{ComponentId, EntityId, PartitionId, Revision};
+
+use super::{FrameBody, HeldEntity, Session, ToPartition, Tombstone};
+use crate::message::{Delta, Filled, LeaveReason, Shape};
+
+impl Session {
+    /// What a delta changes in what the session has been shown.
+    pub(super) fn merge(&mut self, from: PartitionId, delta: Delta) -> FrameBody {
+        let mut body = FrameBody { more: delta.more, ..FrameBody::default() };
+        for shape in delta.entered.into_iter().chain(delta.arrived) {
+            self.shown(from, delta.clock, shape, &mut body);
+        }
+        for shape in delta.reshaped {
+            self.reshaped(from, &shape, &mut body);
+        }
+        for (entity, reason) in delta.left {
+            self.left(from, delta.clock, entity, reason, &mut body);
+        }
+        body.positions = delta.positions;
+        body.columns = delta.columns;
+        if self.partitions.len() > 1 {
+            self.drop_stale_rows(from, &mut body);
+        }
+        if let Some(filled) = delta.filled {
+            self.filled(from, &filled, &mut body);
+        }
+        if let Some(token) = delta.flushed {
+            self.flushed(from, token);
+        }
+        self.start_flush();
+        body
+    }
+
+    /// An entity that the partition shows whole.
+    fn shown(&mut self, from: PartitionId, clock: Revision, shape: Shape, body: &mut FrameBody) {
+        let Shape { entity, components } = shape;
+        if self.is_stale(from, clock, entity) {
+            return;
+        }
+        if let Some(seen) = &mut self.partitions[usize::from(from.0)].keyframe {
+            seen.insert(entity);
+        }
+        self.tombstones.swap_remove(&entity);
+        let held = HeldEntity { partition: from, clock, components: components.clone() };
+        match self.held.insert(entity, held) {
+            Some(before) => tell_gone(&before.components, &components, entity, body),
+            None => body.entered.push(entity),
+        }
+    }
+
+    fn reshaped(&mut self, from: PartitionId, shape: &Shape, body: &mut FrameBody) {
+        if let Some(held) = self.held.get_mut(&shape.entity)
+            && held.partition == from
+        {
+            let before = std::mem::replace(&mut held.components, shape.components.clone());
+            tell_gone(&before, &shape.components, shape.entity, body);
+        }
+    }
+
+    fn left(
+        &mut self,
+        from: PartitionId,
+        clock: Revision,
+        entity: EntityId,
+        reason: LeaveReason,
+        body: &mut FrameBody,
+    ) {
+        if self.is_stale(from, clock, entity) {
+            return;
+        }
+        if self.held.swap_remove(&entity).is_some() {
+            body.left.push((entity, reason));
+        }
+        self.bury(from, clock, entity);
+    }
+
+    /// Remembers that the entity is not in view, against older news that may be on its way.
+    fn bury(&mut self, partition: PartitionId, clock: Revision, entity: EntityId) {
+        if self.partitions.len() > 1 {
+            let flush = self.flush.token;
+            self.tombstones.insert(entity, Tombstone { partition, clock, flush });
+        }
+    }
+
+    /// Whether another partition has said something later of the entity.
+    fn is_stale(&self, from: PartitionId, clock: Revision, entity: EntityId) -> bool {
+        let later = |partition: PartitionId, known: Revision| partition != from && clock < known;
+        match (self.held.get(&entity), self.tombstones.get(&entity)) {
+            (Some(held), _) => later(held.partition, held.clock),
+            (None, Some(tomb)) => later(tomb.partition, tomb.clock),
+            (None, None) => false,
+        }
+    }
+
+    /// Values of entities that another partition has shown later, or that are not in view.
+    fn drop_stale_rows(&self, from: PartitionId, body: &mut FrameBody) {
+        let is_current = |entity: EntityId| self.held.get(&entity).is_some_and(|held| held.partition == from);
+        for group in &mut body.positions {
+            if !group.entities.iter().all(|&e| is_current(e)) {
+                group.retain(is_current);
+            }
+        }
+        for group in &mut body.columns {
+            if !group.entities.iter().all(|&e| is_current(e)) {
+                group.retain(is_current);
+            }
+        }
+        body.positions.retain(|group| !group.entities.is_empty());
+        body.columns.retain(|group| !group.entities.is_empty());
+    }
+
+    fn filled(&mut self, from: PartitionId, filled: &Filled, body: &mut FrameBody) {
+        if filled.version == self.version
+            && let Some(seen) = self.partitions[usize::from(from.0)].keyframe.take()
+        {
+            self.drop_unseen(from, &seen, body);
+        }
+        for &(view, count) in &filled.counts {
+            let Some(state) = self.views.get_mut(&view) else { continue };
+            // A count of the view that this one has replaced.
+            if state.view.version > filled.version {
+                continue;
+            }
+            let Some(at) = state.awaited.iter().position(|&p| p == from) else { continue };
+            state.awaited.swap_remove(at);
+            state.count += count;
+            if state.awaited.is_empty() {
+                body.view_ready.push((view, state.count));
+            }
+        }
+    }
+
+    /// After a keyframe: what the restarted partition no longer shows has left.
+    fn drop_unseen(&mut self, from: PartitionId, seen: &FxHashSet<EntityId>, body: &mut FrameBody) {
+        let gone: Vec<(EntityId, Revision)> = self
+            .held
+            .iter()
+            .filter(|(entity, held)| held.partition == from && !seen.contains(*entity))
+            .map(|(&entity, held)| (entity, held.clock))
+            .collect();
+        for (entity, clock) in gone {
+            self.held.swap_remove(&entity);
+            body.left.push((entity, LeaveReason::OutOfView));
+            // Not the keyframe's counter: the entity may have moved on before, and its new partition's may be lower.
+            self.bury(from, clock, entity);
+        }
+    }
+
+    fn flushed(&mut self, from: PartitionId, token: u64) {
+        if token != self.flush.token {
+            return;
+        }
+        self.flush.awaited.retain(|&p| p != from);
+        if self.flush.awaited.is_empty() {
+            self.tombstones.retain(|_, tomb| tomb.flush >= token);
+        }
+    }
+
+    fn start_flush(&mut self) {
+        if self.tombstones.is_empty() || !self.flush.awaited.is_empty() {
+            return;
+        }
+        self.flush.token += 1;
+        self.flush.awaited = self.all().collect();
+        let token = self.flush.token;
+        self.outbox.extend(self.all().map(|p| (p, ToPartition::Flush(token))));
+    }
+}
+
+/// Tells which components the session no longer sees.
+fn tell_gone(before: &Arc<[ComponentId]>, after: &Arc<[ComponentId]>, entity: EntityId, body: &mut FrameBody) {
+    if Arc::ptr_eq(before, after) {
+        return;
+    }
+    for &component in before.iter().filter(|c| after.binary_search(c).is_err()) {
+        match body.gone.iter_mut().find(|(c, _)| *c == component) {
+            Some((_, entities)) => entities.push(entity),
+            None => body.gone.push((component, vec![entity])),
+        }
+    }
+}

@@ -1,0 +1,146 @@
+//! Whether values of one schema can be read with another.
+//!
+//! Responsible for: comparing components field by field, by protobuf's rules for changing messages.
+//! Not responsible for: durability and names, which may change; or what to do about a difference.
+
+use std::collections::{HashMap, HashSet};
+
+use prost_reflect::{Cardinality, FieldDescriptor, Kind, MessageDescriptor};
+use spatialdb_types::ComponentId;
+
+use crate::{error::SchemaError, schema::Schema};
+
+/// What keeps values written with `old` from being read with `new`, a line for each difference, in order of component
+/// id and field number. Empty when nothing does.
+///
+/// A removed field is none: its values are kept as unknown fields.
+pub fn incompatibilities(old: &Schema, new: &Schema) -> Vec<String> {
+    let mut comparison = Comparison::default();
+    for component in old.components() {
+        let (id, name) = (component.id(), component.name());
+        match new.component(id) {
+            Some(other) => comparison.component(id, &component.descriptor, &other.descriptor),
+            None => comparison.found.push(match new.components().iter().find(|new| new.name() == name) {
+                Some(moved) => format!("component {id} {name}: its id is now {}", moved.id()),
+                None => format!("component {id} {name}: removed"),
+            }),
+        }
+    }
+    comparison.found
+}
+
+/// Refuses a schema whose built-in components are others than ours: the engine itself reads and writes those.
+pub(crate) fn refuse_other_built_ins(ours: &Schema, theirs: &Schema) -> Result<(), SchemaError> {
+    let mut comparison = Comparison { found: incompatibilities(ours, theirs), ..Comparison::default() };
+    for component in ours.components() {
+        let Some(other) = theirs.component(component.id()) else { continue };
+        // Values go both ways.
+        comparison.component(component.id(), &other.descriptor, &component.descriptor);
+        if other.name() != component.name() {
+            comparison.found.push(format!(
+                "component {}: {} is now {}",
+                other.id(),
+                component.name(),
+                other.name()
+            ));
+        }
+    }
+    match comparison.found.into_iter().next() {
+        Some(detail) => Err(SchemaError::BuiltInDiffers { detail }),
+        None => Ok(()),
+    }
+}
+
+#[derive(Debug, Default)]
+struct Comparison {
+    found: Vec<String>,
+    // Pairs of messages that were compared, so that recursion ends and each difference is told once.
+    seen: HashSet<(String, String)>,
+}
+
+impl Comparison {
+    fn component(&mut self, id: ComponentId, old: &MessageDescriptor, new: &MessageDescriptor) {
+        let mut waiting = vec![(old.clone(), new.clone())];
+        while let Some((old, new)) = waiting.pop() {
+            if self.seen.insert((old.full_name().to_owned(), new.full_name().to_owned())) {
+                self.message(id, &old, &new, &mut waiting);
+            }
+        }
+    }
+
+    fn message(
+        &mut self,
+        id: ComponentId,
+        old: &MessageDescriptor,
+        new: &MessageDescriptor,
+        waiting: &mut Vec<(MessageDescriptor, MessageDescriptor)>,
+    ) {
+        for before in old.fields() {
+            let Some(after) = new.get_field(before.number()) else { continue };
+            if let Some(change) = change(&before, &after) {
+                let (name, number) = (before.full_name(), before.number());
+                self.found.push(format!("component {id}, {name} ({number}): {change}"));
+            } else if let (Kind::Message(before), Kind::Message(after)) = (before.kind(), after.kind()) {
+                waiting.push((before, after));
+            }
+        }
+        self.joined_oneofs(id, old, new);
+    }
+
+    // Fields that could both be set, and now exclude each other.
+    fn joined_oneofs(&mut self, id: ComponentId, old: &MessageDescriptor, new: &MessageDescriptor) {
+        for oneof in new.oneofs() {
+            let before: Vec<_> = oneof.fields().filter_map(|field| old.get_field(field.number())).collect();
+            let mut homes = HashMap::new();
+            for field in &before {
+                // A field in no oneof is a home of its own.
+                let home = field
+                    .containing_oneof()
+                    .map_or(field.full_name().to_owned(), |oneof| oneof.full_name().to_owned());
+                homes.insert(home, field.number());
+            }
+            if homes.len() > 1 {
+                let name = oneof.full_name();
+                self.found.push(format!(
+                    "component {id}, {name}: now a oneof of fields that could be set together"
+                ));
+            }
+        }
+    }
+}
+
+fn change(old: &FieldDescriptor, new: &FieldDescriptor) -> Option<String> {
+    if old.is_map() != new.is_map() {
+        return Some(if old.is_map() { "no longer a map" } else { "now a map" }.to_owned());
+    }
+    if old.cardinality() == Cardinality::Repeated && new.cardinality() != Cardinality::Repeated {
+        return Some("no longer repeated".to_owned());
+    }
+    let (before, after) = (old.kind(), new.kind());
+    (!readable(&before, &after)).then(|| format!("{before:?} is now {after:?}"))
+}
+
+/// Whether bytes of the first kind parse as the second.
+fn readable(old: &Kind, new: &Kind) -> bool {
+    match (old, new) {
+        // Any text or message is bytes; not the other way round.
+        (Kind::String | Kind::Message(_), Kind::Bytes) => true,
+        (Kind::Message(_), Kind::Message(_)) => true,
+        _ => family(old) == family(new),
+    }
+}
+
+// Kinds of one family have the same bytes for the same small values.
+fn family(kind: &Kind) -> u8 {
+    match kind {
+        Kind::Int32 | Kind::Int64 | Kind::Uint32 | Kind::Uint64 | Kind::Bool | Kind::Enum(_) => 0,
+        Kind::Sint32 | Kind::Sint64 => 1,
+        Kind::Fixed32 | Kind::Sfixed32 => 2,
+        Kind::Fixed64 | Kind::Sfixed64 => 3,
+        Kind::Float => 4,
+        Kind::Double => 5,
+        Kind::String => 6,
+        Kind::Bytes => 7,
+        Kind::Message(_) => 8,
+    }
+}

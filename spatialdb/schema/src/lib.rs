@@ -1,0 +1,27 @@
+//! The schema of a world: its components, and what their bytes may be.
+//!
+//! Responsible for: compiling `.proto` directories without `protoc`, reading a schema from a descriptor set,
+//! checking payloads on the hot path, partial updates' field lists, JSON, and telling two schemas apart.
+//! Not responsible for: storing values, applying partial updates, sessions, transport.
+
+mod canonical;
+mod check;
+mod compat;
+mod compile;
+mod component;
+mod error;
+mod fields;
+mod json;
+mod named;
+mod options;
+mod places;
+mod schema;
+mod shape;
+mod sources;
+mod wire;
+
+pub use compat::incompatibilities;
+pub use component::{Component, Durability};
+pub use error::{PayloadError, Place, SchemaError};
+pub use fields::FieldPlan;
+pub use schema::Schema;

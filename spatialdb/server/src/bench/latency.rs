@@ -1,0 +1,170 @@
+//! `latency`: from a write to its receipt by a viewer of another session, one update in flight.
+//!
+//! A closed loop: the next update goes out when the last one was seen. Each receipt must be exactly the update that
+//! was sent, and nothing else.
+
+use std::time::{Duration, Instant};
+
+use spatialdb_proto::v1::{Frame, PositionColumn, Update, View, client_message::Body};
+use spatialdb_types::{EntityId, Point3, Position};
+use tokio::{task::JoinHandle, time::timeout};
+
+use super::{
+    BenchError, Plan, Report,
+    link::{Link, Receiver, Sender},
+    percentiles::Percentiles,
+    random::{Random, mix},
+    server::ServerProcess,
+    tools::{self, Tools},
+    world::{SPACE, WorldFiles},
+};
+
+const SAMPLES_LEAST: usize = 10_000;
+const WARM_UP_SAMPLES: u64 = 1000;
+const RECEIPT_TIMEOUT: Duration = Duration::from_secs(10);
+const SIDE_M: f64 = 10_000.0;
+
+/// Runs the scenario.
+///
+/// # Errors
+/// The server fails, or a receipt is not what was sent.
+pub(super) async fn run(plan: &Plan) -> Result<Report, BenchError> {
+    let files = write_world(plan.entities)?;
+    let server = ServerProcess::start(&files, plan.partitions)?;
+    let durability = Tools::new(server.connect().await?).world().await?.durability;
+    let mut viewer = Link::attach(server.connect().await?, "viewer").await?;
+    let view = View { view_id: 1, constraint: Some(tools::everything()), ..View::default() };
+    viewer.fill_view(view, plan.entities, |_| ()).await?;
+    let writer = Link::attach(server.connect().await?, "writer").await?;
+    let mut sender = writer.sender;
+    let drain = tokio::spawn(drain(writer.receiver));
+
+    let cpu_before = server.cpu_seconds()?;
+    let samples = ping(plan, &mut sender, &mut viewer.receiver, &drain).await?;
+    let server_cpu_seconds = server.cpu_seconds()? - cpu_before;
+    drain.abort();
+    server.stop()?;
+
+    let percentiles =
+        Percentiles::of(samples).ok_or_else(|| BenchError::unexpected("latency", "samples", "none"))?;
+    let ms = |ns: u64| ns as f64 / 1e6;
+    let count = percentiles.count() as f64;
+    Ok(Report::new(plan.scenario, durability)
+        .figure("p50_ms", ms(percentiles.at(0.5)), "ms")
+        .figure("p99_ms", ms(percentiles.at(0.99)), "ms")
+        .figure("p99_9_ms", ms(percentiles.at(0.999)), "ms")
+        .figure("max_ms", ms(percentiles.max()), "ms")
+        .figure("server_cpu_ns_per_update", server_cpu_seconds * 1e9 / count, "ns")
+        .fact("samples", percentiles.count())
+        .fact("loop", "closed, one update in flight")
+        .fact("entities", plan.entities)
+        .fact("partitions", plan.partitions))
+}
+
+async fn ping(
+    plan: &Plan,
+    sender: &mut Sender,
+    viewer: &mut Receiver,
+    drain: &JoinHandle<BenchError>,
+) -> Result<Vec<u64>, BenchError> {
+    let mut samples = Vec::with_capacity(1 << 20);
+    let time = Duration::from_secs(plan.seconds);
+    let mut started = Instant::now();
+    for n in 0.. {
+        if n == WARM_UP_SAMPLES {
+            samples.clear();
+            started = Instant::now();
+        }
+        let sent = update(n, plan.entities);
+        let at = Instant::now();
+        sender.send(Body::Update(Update { positions: vec![sent.clone()], ..Update::default() }))?;
+        let receipt = timeout(RECEIPT_TIMEOUT, receipt(viewer)).await;
+        samples.push(at.elapsed().as_nanos() as u64);
+        match receipt {
+            Ok(frame) => check(&sent, &frame?)?,
+            Err(_) => return Err(missing(&sent, drain)),
+        }
+        if n >= WARM_UP_SAMPLES && started.elapsed() >= time && samples.len() >= SAMPLES_LEAST {
+            break;
+        }
+    }
+    Ok(samples)
+}
+
+// A frame without changes only tells how far the viewer's own messages were applied.
+async fn receipt(viewer: &mut Receiver) -> Result<Frame, BenchError> {
+    loop {
+        let frame = viewer.frame().await?;
+        let changes = frame.positions.len() + frame.columns.len() + frame.entered.len() + frame.left.len();
+        if changes + frame.gone.len() > 0 {
+            return Ok(frame);
+        }
+    }
+}
+
+// The writer's own frames must be read, or its session would be held back.
+async fn drain(mut receiver: Receiver) -> BenchError {
+    loop {
+        if let Err(error) = receiver.frame().await {
+            return error;
+        }
+    }
+}
+
+fn missing(sent: &PositionColumn, drain: &JoinHandle<BenchError>) -> BenchError {
+    let writer = if drain.is_finished() { " (and the writer's session has ended)" } else { "" };
+    BenchError::Timeout { what: format!("the receipt of {sent:?}{writer}"), waited: RECEIPT_TIMEOUT }
+}
+
+fn check(sent: &PositionColumn, frame: &Frame) -> Result<(), BenchError> {
+    let others = frame.columns.len() + frame.entered.len() + frame.left.len() + frame.gone.len();
+    if let ([found], 0) = (&frame.positions[..], others)
+        && (PositionColumn { revisions: Vec::new(), ..found.clone() }) == *sent
+    {
+        return Ok(());
+    }
+    Err(BenchError::unexpected("viewer", format!("{sent:?}"), format!("{frame:?}")))
+}
+
+// Entities in an order of no order; a position that was never sent before.
+fn update(n: u64, entities: u64) -> PositionColumn {
+    let mut random = Random::new(mix(n));
+    PositionColumn {
+        space: SPACE.0,
+        entities: vec![random.next() % entities + 1],
+        revisions: Vec::new(),
+        x: vec![random.unit() * SIDE_M],
+        y: vec![random.unit() * SIDE_M],
+        z: vec![n as f64],
+    }
+}
+
+fn write_world(entities: u64) -> Result<WorldFiles, BenchError> {
+    let files = WorldFiles::new()?;
+    let mut writer = files.snapshot_writer()?;
+    let mut random = Random::new(entities);
+    for id in 1..=entities {
+        let point = Point3::new(random.unit() * SIDE_M, random.unit() * SIDE_M, 0.0);
+        writer.push(EntityId(id), Some(Position { space: SPACE, point }), [])?;
+    }
+    writer.finish()?;
+    Ok(files)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_exact_receipt_is_right() {
+        let sent = update(5, 100);
+        let received = PositionColumn { revisions: vec![77], ..sent.clone() };
+        let frame = Frame { positions: vec![received.clone()], ..Frame::default() };
+        assert!(check(&sent, &frame).is_ok());
+        assert!(check(&update(6, 100), &frame).is_err());
+        let more = Frame { entered: vec![1], ..frame.clone() };
+        assert!(check(&sent, &more).is_err());
+        let twice = Frame { positions: vec![received.clone(), received], ..Frame::default() };
+        assert!(check(&sent, &twice).is_err());
+    }
+}

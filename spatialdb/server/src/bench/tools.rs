@@ -1,0 +1,70 @@
+//! The calls of a tool, with errors that say which call.
+
+use std::time::Duration;
+
+use spatialdb_proto::v1::{
+    Constraint, Entity, GetEntityRequest, GetWorldRequest, QueryRequest, World, constraint,
+    world_service_client::WorldServiceClient,
+};
+use tonic::transport::Channel;
+
+use super::error::BenchError;
+
+const MESSAGE_BYTES_MAX: usize = 64 << 20;
+const CALL_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// A tool that is connected.
+pub(super) struct Tools(WorldServiceClient<Channel>);
+
+impl Tools {
+    /// Over that connection.
+    pub(super) fn new(channel: Channel) -> Self {
+        Self(WorldServiceClient::new(channel).max_decoding_message_size(MESSAGE_BYTES_MAX))
+    }
+
+    /// Asks for the world.
+    ///
+    /// # Errors
+    /// The call fails.
+    pub(super) async fn world(&mut self) -> Result<World, BenchError> {
+        let answer = self.0.get_world(timed(GetWorldRequest {})).await;
+        Ok(answer.map_err(|status| BenchError::status("GetWorld", &status))?.into_inner())
+    }
+
+    /// Asks for an entity.
+    ///
+    /// # Errors
+    /// The call fails.
+    pub(super) async fn entity(&mut self, entity: u64) -> Result<Entity, BenchError> {
+        let answer = self.0.get_entity(timed(GetEntityRequest { entity })).await;
+        Ok(answer.map_err(|status| BenchError::status(format!("GetEntity {entity}"), &status))?.into_inner())
+    }
+
+    /// Hands over every entity of the world. Returns how many the server says there are.
+    ///
+    /// # Errors
+    /// The call fails, or ends without its last page.
+    pub(super) async fn each_entity(&mut self, mut take: impl FnMut(&Entity)) -> Result<u64, BenchError> {
+        let failed = |status| BenchError::status("Query", &status);
+        let request = QueryRequest { constraint: Some(everything()), ..QueryRequest::default() };
+        let mut pages = self.0.query(timed(request)).await.map_err(failed)?.into_inner();
+        while let Some(page) = pages.message().await.map_err(failed)? {
+            page.entities.iter().for_each(&mut take);
+            if page.last {
+                return Ok(page.match_count);
+            }
+        }
+        Err(BenchError::unexpected("Query", "a last page", "the end of the stream"))
+    }
+}
+
+/// The condition that holds for every entity.
+pub(super) fn everything() -> Constraint {
+    Constraint { kind: Some(constraint::Kind::All(spatialdb_proto::v1::All {})) }
+}
+
+fn timed<T>(message: T) -> tonic::Request<T> {
+    let mut request = tonic::Request::new(message);
+    request.set_timeout(CALL_TIMEOUT);
+    request
+}

@@ -1,0 +1,121 @@
+//! The command line.
+//!
+//! Responsible for: what each command takes, what its help teaches, what it prints, its exit code.
+//! Not responsible for: running a world (`server`), settings (`config`).
+
+use std::{io, process::ExitCode};
+
+use clap::{Parser, Subcommand};
+
+mod bench;
+mod client;
+mod error;
+mod get;
+mod launch;
+mod place;
+mod print;
+mod query;
+mod schema;
+mod signals;
+mod snapshot;
+mod workers;
+
+pub use error::CliError;
+
+const EXIT_CODES: &str = "\
+Exit codes:
+   0  done
+   1  failed; the message says why
+   2  wrong usage
+  65  a snapshot is damaged, or does not fit its schema
+  66  a snapshot is not there
+  69  no world could be reached
+  74  the system could not read or write a snapshot
+  78  a setting is wrong
+
+Examples:
+  spatialdb launch snapshots/earth.snapshot --config snapshots/earth/world.toml
+  spatialdb query --sphere 950000,5267000,0,50000 --has earth.City --limit 5
+
+Each command has its own help: spatialdb query --help";
+
+const SNAPSHOT_EXAMPLES: &str = "\
+Examples:
+  What is in a file:
+    spatialdb snapshot inspect snapshots/earth.snapshot
+  Its entities as JSON lines:
+    spatialdb snapshot convert snapshots/earth.snapshot earth.jsonl";
+
+/// A database for living worlds: it holds every entity, knows where each is, and shows workers what changes.
+#[derive(Debug, Parser)]
+#[command(name = "spatialdb", version, after_help = EXIT_CODES, max_term_width = 110)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Launch(launch::LaunchArgs),
+    Query(query::QueryArgs),
+    Get(get::GetArgs),
+    Workers(workers::WorkersArgs),
+    Schema(schema::SchemaArgs),
+    Bench(bench::BenchArgs),
+    /// Look at, check, convert and compare snapshot files
+    #[command(subcommand, after_help = SNAPSHOT_EXAMPLES)]
+    Snapshot(snapshot::SnapshotCommand),
+    /// Ends the workers of a server that died. The server starts it.
+    #[command(hide = true)]
+    Guard,
+}
+
+/// Runs the command that the arguments name.
+pub fn main() -> ExitCode {
+    // clap prints the help itself, and ends with 2 when arguments are wrong.
+    let result = match Cli::parse().command {
+        Command::Launch(args) => on_runtime(launch::run(args)),
+        Command::Query(args) => on_runtime(query::run(args)),
+        Command::Get(args) => on_runtime(get::run(args)),
+        Command::Workers(args) => on_runtime(workers::run(args)),
+        Command::Schema(args) => on_runtime(schema::run(args)),
+        Command::Bench(args) => bench::run(&args),
+        Command::Snapshot(command) => return snapshot::run(command),
+        Command::Guard => {
+            crate::supervisor::run_guard(io::stdin().lock());
+            Ok(())
+        }
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => error.report(),
+    }
+}
+
+fn on_runtime(command: impl Future<Output = Result<(), CliError>>) -> Result<(), CliError> {
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(CliError::Runtime)?;
+    runtime.block_on(command)
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn every_shown_command_has_two_examples() {
+        let mut cli = Cli::command();
+        cli.build();
+        cli.clone().debug_assert();
+        for command in cli.get_subcommands().filter(|command| !command.is_hide_set()) {
+            let Some(after) = command.get_after_help() else {
+                assert!(command.get_name() == "help" || command.has_subcommands(), "{}", command.get_name());
+                continue;
+            };
+            let examples = after.to_string().matches(&format!("spatialdb {}", command.get_name())).count();
+            assert!(examples >= 2, "{}", command.get_name());
+        }
+    }
+}

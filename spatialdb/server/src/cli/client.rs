@@ -1,0 +1,90 @@
+//! The connection of a client command to a running world.
+
+use std::time::Duration;
+
+use clap::Args;
+use spatialdb_proto::{
+    error_of_status,
+    v1::{GetSchemaRequest, world_service_client::WorldServiceClient},
+};
+use spatialdb_schema::Schema;
+use tonic::{
+    Status,
+    transport::{Channel, Endpoint},
+};
+
+use super::CliError;
+
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+
+// A page is bounded by the server; this only has to be above it.
+const MESSAGE_BYTES_MAX: usize = 64 << 20;
+
+/// Which world to ask, and how to print.
+#[derive(Clone, Debug, Args)]
+pub(super) struct ClientArgs {
+    /// Where the world serves
+    #[arg(long, env = "SPATIALDB_ADDRESS", default_value = "127.0.0.1:7400", value_name = "HOST:PORT")]
+    pub(super) address: String,
+
+    /// Print one JSON object a line, ids as strings
+    #[arg(long)]
+    pub(super) json: bool,
+}
+
+/// A world to ask.
+pub(super) struct Client {
+    address: String,
+    /// The calls.
+    pub(super) world: WorldServiceClient<Channel>,
+}
+
+impl Client {
+    /// Connects.
+    ///
+    /// # Errors
+    /// [`CliError::Connect`].
+    pub(super) async fn connect(args: &ClientArgs) -> Result<Self, CliError> {
+        let address = args.address.trim_start_matches("http://").to_owned();
+        let refused = |error: tonic::transport::Error| CliError::Connect {
+            address: address.clone(),
+            cause: deepest_cause(&error),
+        };
+        let endpoint = Endpoint::from_shared(format!("http://{address}")).map_err(refused)?;
+        let channel = endpoint.connect_timeout(CONNECT_TIMEOUT).connect().await.map_err(refused)?;
+        let world = WorldServiceClient::new(channel).max_decoding_message_size(MESSAGE_BYTES_MAX);
+        Ok(Self { address, world })
+    }
+
+    /// The schema of the world, to read component values with.
+    ///
+    /// # Errors
+    /// The call fails, or what it brings is no schema.
+    pub(super) async fn schema(&mut self) -> Result<Schema, CliError> {
+        let answer = self.world.get_schema(GetSchemaRequest {}).await;
+        let answer = answer.map_err(|status| self.failed(&status))?.into_inner();
+        Schema::from_descriptor_set(&answer.descriptor_set)
+            .map_err(|error| CliError::Schema { address: self.address.clone(), cause: error.to_string() })
+    }
+
+    /// The error of a call that failed.
+    pub(super) fn failed(&self, status: &Status) -> CliError {
+        match error_of_status(status) {
+            Some(error) => CliError::Refused(error),
+            None => CliError::Call {
+                address: self.address.clone(),
+                code: status.code(),
+                message: status.message().to_owned(),
+            },
+        }
+    }
+}
+
+// tonic says "transport error"; what a person needs is at the bottom: "Connection refused".
+fn deepest_cause(error: &dyn std::error::Error) -> String {
+    let mut deepest = error;
+    while let Some(source) = deepest.source() {
+        deepest = source;
+    }
+    deepest.to_string()
+}

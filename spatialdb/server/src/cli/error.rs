@@ -1,0 +1,153 @@
+//! How a command fails: what it says, and its exit code.
+
+use std::{
+    io::{self, Write},
+    net::SocketAddr,
+    process::ExitCode,
+};
+
+use spatialdb_types::ErrorCode;
+
+use crate::{bench::BenchError, config::ConfigError, server::LaunchError};
+
+// From sysexits.h.
+const EX_DATAERR: u8 = 65;
+const EX_UNAVAILABLE: u8 = 69;
+const EX_CONFIG: u8 = 78;
+
+/// Why a command failed.
+#[derive(Debug, thiserror::Error)]
+pub enum CliError {
+    /// A setting is wrong.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// Others than this machine could reach the world.
+    #[error(
+        "--listen {address}: other machines could connect to it, and this server has neither TLS nor \
+         authentication yet; listen on 127.0.0.1, or give --insecure if the network is trusted"
+    )]
+    Exposed {
+        /// Where it should have listened.
+        address: SocketAddr,
+    },
+    /// The address is taken.
+    #[error(
+        "{address}: cannot listen there: {source}; choose another with --listen, e.g. --listen 127.0.0.1:0"
+    )]
+    Bind {
+        /// Where it should have listened.
+        address: SocketAddr,
+        /// Why not.
+        source: io::Error,
+    },
+    /// The world did not come up, or failed.
+    #[error(transparent)]
+    Launch(LaunchError),
+    /// There is no world.
+    #[error(
+        "{address}: cannot connect: {cause}; is a world running? start one with `spatialdb launch SNAPSHOT`, \
+         or name another with --address"
+    )]
+    Connect {
+        /// Where it should have been.
+        address: String,
+        /// Why not.
+        cause: String,
+    },
+    /// The world, or a part of spatialdb, refused with a reason.
+    #[error("{0}")]
+    Refused(#[from] spatialdb_types::Error),
+    /// The call failed on its way.
+    #[error("{address}: {code}: {message}")]
+    Call {
+        /// Which world.
+        address: String,
+        /// The gRPC code.
+        code: tonic::Code,
+        /// What it says.
+        message: String,
+    },
+    /// The schema that the world sent cannot be used.
+    #[error("{address}: its schema cannot be used: {cause}")]
+    Schema {
+        /// Which world.
+        address: String,
+        /// Why.
+        cause: String,
+    },
+    /// Workers cannot be looked after.
+    #[error("cannot start the guard of the workers: {0}")]
+    Guard(#[source] io::Error),
+    /// The process cannot run tasks or catch signals.
+    #[error("cannot start: {0}")]
+    Runtime(#[source] io::Error),
+    /// The world ended though nobody asked.
+    #[error("the server's task failed: {0}")]
+    Crashed(#[from] tokio::task::JoinError),
+    /// A bench could not run, or found wrong results.
+    #[error(transparent)]
+    Bench(#[from] BenchError),
+    /// Results cannot be written.
+    #[error("cannot write the results: {0}")]
+    Output(#[from] io::Error),
+}
+
+impl From<LaunchError> for CliError {
+    fn from(error: LaunchError) -> Self {
+        match error {
+            LaunchError::Bind { address, source } => Self::Bind { address, source },
+            error => Self::Launch(error),
+        }
+    }
+}
+
+impl CliError {
+    /// Tells people why, and the shell what kind.
+    pub(super) fn report(&self) -> ExitCode {
+        // `spatialdb query | head` has what it wants.
+        if let Self::Output(error) = self
+            && error.kind() == io::ErrorKind::BrokenPipe
+        {
+            return ExitCode::SUCCESS;
+        }
+        // Nothing can be told to anyone when stderr is gone.
+        let _ = writeln!(io::stderr(), "error: {self}");
+        ExitCode::from(self.exit_code())
+    }
+
+    fn exit_code(&self) -> u8 {
+        use spatialdb_types::Reason;
+        match self {
+            Self::Config(_) | Self::Exposed { .. } => EX_CONFIG,
+            Self::Launch(LaunchError::Schema(_) | LaunchError::Limit(_)) => EX_CONFIG,
+            Self::Launch(LaunchError::Incompatible { .. }) => EX_DATAERR,
+            Self::Launch(LaunchError::Snapshot { source, .. }) => source.exit_code(),
+            Self::Connect { .. } => EX_UNAVAILABLE,
+            Self::Call { code: tonic::Code::Unavailable, .. } => EX_UNAVAILABLE,
+            Self::Refused(error) => match (error.reason, error.reason.code()) {
+                (Reason::ConfigInvalid, _) => EX_CONFIG,
+                (Reason::SchemaInvalid, _) | (_, ErrorCode::DataLoss) => EX_DATAERR,
+                (_, ErrorCode::Unavailable) => EX_UNAVAILABLE,
+                _ => 1,
+            },
+            _ => 1,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use spatialdb_types::{Error, Reason};
+
+    use super::*;
+
+    #[test]
+    fn a_reason_gives_the_exit_code() {
+        let code = |reason| CliError::from(Error::new(reason, "x")).exit_code();
+        assert_eq!(code(Reason::SnapshotCorrupt), 65);
+        assert_eq!(code(Reason::SchemaInvalid), 65);
+        assert_eq!(code(Reason::ConfigInvalid), 78);
+        assert_eq!(code(Reason::Draining), 69);
+        assert_eq!(code(Reason::EntityNotFound), 1);
+    }
+}

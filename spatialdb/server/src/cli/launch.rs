@@ -1,0 +1,186 @@
+//! `spatialdb launch`: runs a world until it is told to stop.
+
+use std::{
+    env,
+    io::{self, IsTerminal, Write},
+    net::SocketAddr,
+    path::PathBuf,
+};
+
+use clap::Args;
+use tokio::{sync::oneshot, task::JoinHandle};
+use tokio_util::sync::CancellationToken;
+
+use super::{CliError, signals::Signals};
+use crate::{
+    config::{ConfigError, PARTITIONS_MAX, WorldConfig},
+    server::{self, LaunchError, LaunchOptions},
+    supervisor::{self, RestartPolicy, Supervisor, SupervisorOptions},
+    telemetry::{self, LogFormat},
+};
+
+const EXAMPLES: &str = "\
+Prints `ready ADDRESS` on stdout once the world answers; everything else goes to stderr. SIGTERM or ctrl-c stops
+the workers, lets what was accepted finish, and exits with 0; a second one exits at once.
+
+Settings come from the defaults, then the file, then the environment (SPATIALDB_LISTEN, SPATIALDB_PARTITIONS,
+SPATIALDB_PUBLISH_INTERVAL_MAX, SPATIALDB_LIMITS_<NAME>), then flags; later ones win.
+
+Examples:
+  A world with its workers:
+    spatialdb launch snapshots/earth.snapshot --config snapshots/earth/world.toml
+  The same world without workers, on any free port, with logs for machines:
+    spatialdb launch snapshots/earth.snapshot --listen 127.0.0.1:0 --log-format json";
+
+/// Run a world from a snapshot file, and its workers
+#[derive(Debug, Args)]
+#[command(after_help = EXAMPLES)]
+pub(super) struct LaunchArgs {
+    /// The snapshot to start from; without one the world starts empty
+    #[arg(value_name = "SNAPSHOT")]
+    snapshot: Option<PathBuf>,
+
+    /// The settings of the world
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+
+    /// Where to serve; port 0 takes a free one [default: 127.0.0.1:7400]
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    listen: Option<SocketAddr>,
+
+    /// How many partitions, each with a thread of its own [default: one for each core, at least 2]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=PARTITIONS_MAX as i64))]
+    partitions: Option<u16>,
+
+    /// Let other machines connect, without TLS and authentication
+    #[arg(long)]
+    insecure: bool,
+
+    /// Do not start the [[workers]] of the settings
+    #[arg(long)]
+    without_workers: bool,
+
+    /// How logs look
+    #[arg(long, value_enum, value_name = "FORMAT", default_value_t)]
+    log_format: LogFormat,
+
+    /// What to log: a level, or a filter like info,h2=off [default: RUST_LOG, else info]
+    #[arg(long = "log", value_name = "LEVEL")]
+    log_level: Option<String>,
+}
+
+/// Runs the world; returns once it has stopped.
+pub(super) async fn run(args: LaunchArgs) -> Result<(), CliError> {
+    start_log(&args)?;
+    let config = read_config(&args)?;
+    let mut signals = Signals::new().map_err(CliError::Runtime)?;
+    let shutdown = CancellationToken::new();
+    let (ready, address) = oneshot::channel();
+    let mut world = tokio::spawn(server::launch(options(&args, config.clone()), shutdown.clone(), ready));
+
+    let address = tokio::select! {
+        Ok(address) = address => address,
+        ended = &mut world => return finish(ended?),
+        () = signals.stop_asked() => return drain(&shutdown, &mut world).await,
+    };
+    let workers = start_workers(&args, &config, address)?;
+    announce(&args, address)?;
+    let ended = tokio::select! {
+        ended = &mut world => Some(ended),
+        () = signals.stop_asked() => None,
+    };
+    // Workers first: they say goodbye to a world that still answers.
+    workers.stop().await;
+    match ended {
+        Some(ended) => finish(ended?),
+        None => drain(&shutdown, &mut world).await,
+    }
+}
+
+async fn drain(
+    shutdown: &CancellationToken,
+    world: &mut JoinHandle<Result<(), LaunchError>>,
+) -> Result<(), CliError> {
+    shutdown.cancel();
+    finish(world.await?)
+}
+
+fn finish(ended: Result<(), LaunchError>) -> Result<(), CliError> {
+    ended.map_err(CliError::from)
+}
+
+fn start_log(args: &LaunchArgs) -> Result<(), CliError> {
+    telemetry::start(args.log_format, args.log_level.as_deref()).map_err(|rule| {
+        CliError::Config(ConfigError::Value {
+            origin: "command line or environment".to_owned(),
+            key: "--log or RUST_LOG".to_owned(),
+            value: args.log_level.clone().or_else(|| env::var("RUST_LOG").ok()).unwrap_or_default(),
+            rule,
+        })
+    })
+}
+
+fn read_config(args: &LaunchArgs) -> Result<WorldConfig, CliError> {
+    let mut config = WorldConfig::load(args.config.as_deref())?;
+    config.listen = args.listen.unwrap_or(config.listen);
+    config.partitions = args.partitions.map(usize::from).or(config.partitions);
+    if args.without_workers {
+        config.workers.clear();
+    }
+    if !config.listen.ip().is_loopback() && !args.insecure {
+        return Err(CliError::Exposed { address: config.listen });
+    }
+    Ok(config)
+}
+
+fn options(args: &LaunchArgs, config: WorldConfig) -> LaunchOptions {
+    LaunchOptions {
+        snapshot: args.snapshot.clone(),
+        listen: config.listen,
+        partitions: config.partitions_or_default(),
+        seed_progress: args.log_format == LogFormat::Human && io::stderr().is_terminal(),
+        config,
+    }
+}
+
+fn start_workers(
+    args: &LaunchArgs,
+    config: &WorldConfig,
+    address: SocketAddr,
+) -> Result<Supervisor, CliError> {
+    let sink = match args.log_format {
+        LogFormat::Human => supervisor::print_lines(),
+        LogFormat::Json => supervisor::log_lines(),
+    };
+    let options = SupervisorOptions {
+        address: supervisor::local_address(address),
+        token: env::var("SPATIALDB_TOKEN").unwrap_or_default(),
+        program: env::current_exe().map_err(CliError::Guard)?,
+        sink,
+        restart: RestartPolicy::default(),
+    };
+    Supervisor::start(&config.workers, options).map_err(CliError::Guard)
+}
+
+// One line that a script can wait for, and for people where to look.
+fn announce(args: &LaunchArgs, address: SocketAddr) -> Result<(), CliError> {
+    let mut out = io::stdout().lock();
+    writeln!(out, "ready {address}")?;
+    out.flush()?;
+    if args.log_format == LogFormat::Human && io::stderr().is_terminal() {
+        let at = if address == crate::config::LISTEN_DEFAULT {
+            String::new()
+        } else {
+            format!(" --address {address}")
+        };
+        let text = format!(
+            "\nThe world is up at {address}. In another terminal:\n\
+             \x20   spatialdb query{at} --limit 10      what is in it\n\
+             \x20   spatialdb workers{at}               who simulates it\n\
+             \x20   curl http://{address}/metrics       how it does\n\
+             Ctrl-c stops it.\n\n"
+        );
+        io::stderr().lock().write_all(text.as_bytes())?;
+    }
+    Ok(())
+}

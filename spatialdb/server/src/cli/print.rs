@@ -1,0 +1,94 @@
+//! Results on stdout: tables for people, one JSON object a line for scripts.
+
+use std::io::{self, BufWriter, StdoutLock, Write};
+
+use prost::Message;
+use serde_json::{Map, Value, json};
+use spatialdb_proto::v1;
+use spatialdb_schema::Schema;
+use spatialdb_types::ComponentId;
+
+/// stdout, buffered.
+pub(super) fn stdout() -> BufWriter<StdoutLock<'static>> {
+    BufWriter::new(io::stdout().lock())
+}
+
+/// Writes a table whose columns are as wide as they need be; numbers stand right.
+///
+/// # Shape
+/// Every row is as long as `header`.
+///
+/// # Errors
+/// stdout is gone.
+pub(super) fn table(mut out: impl Write, header: &[&str], rows: &[Vec<String>]) -> io::Result<()> {
+    let mut widths: Vec<usize> = header.iter().map(|name| name.chars().count()).collect();
+    let mut right = vec![!rows.is_empty(); header.len()];
+    for row in rows {
+        for (column, cell) in row.iter().enumerate() {
+            widths[column] = widths[column].max(cell.chars().count());
+            right[column] &= cell.is_empty() || cell.starts_with(|c: char| c.is_ascii_digit() || c == '-');
+        }
+    }
+    let line = |cells: &mut dyn Iterator<Item = &str>| {
+        let mut line = String::new();
+        for (column, cell) in cells.enumerate() {
+            let width = widths[column];
+            line += &if right[column] { format!("{cell:>width$}  ") } else { format!("{cell:<width$}  ") };
+        }
+        line.trim_end().to_owned()
+    };
+    writeln!(out, "{}", line(&mut header.iter().copied()))?;
+    for row in rows {
+        writeln!(out, "{}", line(&mut row.iter().map(String::as_str)))?;
+    }
+    Ok(())
+}
+
+/// An entity as JSON: `{"entity": "7", "partition": 0, "components": {"earth.City": {...}}}`.
+pub(super) fn entity_json(entity: &v1::Entity, schema: &Schema) -> Value {
+    let components: Map<String, Value> =
+        entity.components.iter().map(|value| (value.name.clone(), component_json(value, schema))).collect();
+    json!({
+        "entity": entity.entity.to_string(),
+        "partition": entity.partition,
+        "components": components,
+    })
+}
+
+/// A component value as JSON. One that this schema cannot read says why, and does not spoil the rest.
+pub(super) fn component_json(value: &v1::ComponentValue, schema: &Schema) -> Value {
+    let bytes = value.value.as_ref().map_or(&[][..], |any| &any.value);
+    let read = match schema.component(ComponentId(value.id)) {
+        Some(component) => component.to_json(bytes).map_err(|error| error.to_string()),
+        None => Err(format!("component {} is not in the schema", value.id)),
+    };
+    read.unwrap_or_else(|error| json!({ "unreadable": error }))
+}
+
+/// Where the entity is, if anywhere.
+pub(super) fn position_of(entity: &v1::Entity) -> Option<v1::Position> {
+    decode(entity, ComponentId::POSITION)
+}
+
+/// What the entity says it is, if it does.
+pub(super) fn metadata_of(entity: &v1::Entity) -> Option<v1::Metadata> {
+    decode(entity, ComponentId::METADATA)
+}
+
+fn decode<T: Message + Default>(entity: &v1::Entity, id: ComponentId) -> Option<T> {
+    let value = entity.components.iter().find(|value| value.id == id.0)?;
+    T::decode(value.value.as_ref()?.value.as_slice()).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn columns_fit_and_numbers_stand_right() {
+        let rows = [vec!["7".to_owned(), "Zürich".to_owned()], vec!["123".to_owned(), String::new()]];
+        let mut out = Vec::new();
+        table(&mut out, &["id", "name"], &rows).expect("written");
+        assert_eq!(String::from_utf8_lossy(&out), " id  name\n  7  Zürich\n123\n");
+    }
+}

@@ -1,0 +1,52 @@
+//! Signals: the first one asks to stop, the second ends the process at once.
+
+use std::{io, process};
+
+use tokio::{
+    signal::unix::{SignalKind, signal},
+    sync::watch,
+};
+
+// Shells name a death by signal N with 128 + N.
+const DEATH_BY_SIGNAL: i32 = 128;
+
+const SIGNALS: [SignalKind; 3] = [SignalKind::interrupt(), SignalKind::terminate(), SignalKind::hangup()];
+
+/// SIGINT, SIGTERM and SIGHUP of this process.
+pub(super) struct Signals {
+    asked: watch::Receiver<u32>,
+}
+
+impl Signals {
+    /// Catches the signals from now on.
+    ///
+    /// # Errors
+    /// The system does not let them be caught.
+    pub(super) fn new() -> io::Result<Self> {
+        let (count, asked) = watch::channel(0);
+        for kind in SIGNALS {
+            let (mut stream, count) = (signal(kind)?, count.clone());
+            tokio::spawn(async move {
+                while stream.recv().await.is_some() {
+                    count.send_modify(|count| *count += 1);
+                    if *count.borrow() > 1 {
+                        tracing::warn!("second signal: exiting at once");
+                        process::exit(DEATH_BY_SIGNAL + kind.as_raw_value());
+                    }
+                }
+            });
+        }
+        Ok(Self { asked })
+    }
+
+    /// Waits for the first signal; returns at once after it.
+    ///
+    /// # Cancel safety
+    /// Safe: a signal is not lost.
+    pub(super) async fn stop_asked(&mut self) {
+        // The senders live as long as the process, so this ends with a signal only.
+        if self.asked.wait_for(|count| *count > 0).await.is_ok() {
+            tracing::info!("asked to stop");
+        }
+    }
+}

@@ -1,0 +1,185 @@
+//! The settings of a world: defaults, then `world.toml`, then the environment, then flags.
+//!
+//! Responsible for: reading, units, ranges, naming file, key, value and rule when something is wrong. All of it
+//! happens before anything binds or starts.
+//! Not responsible for: flags (`cli`), whether a schema compiles or a worker's program exists.
+
+use std::{
+    fs,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use spatialdb_types::Limits;
+
+mod environment;
+mod error;
+mod section;
+mod units;
+mod worker;
+
+pub use error::ConfigError;
+pub use worker::WorkerConfig;
+
+use section::{Section, read_limit};
+
+/// Most partitions that one server runs.
+pub const PARTITIONS_MAX: usize = 256;
+
+/// Where a server listens when nothing says otherwise.
+pub const LISTEN_DEFAULT: SocketAddr =
+    SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 7400);
+
+// A slower publish than this is no longer a live world.
+const PUBLISH_INTERVAL_LONGEST: Duration = Duration::from_secs(10);
+
+// Cells outside of this range make either every query or every move slow.
+const CELL_M_RANGE: std::ops::RangeInclusive<f64> = 1e-3..=1e9;
+
+/// Everything that a world is told at its start.
+#[derive(Clone, Debug, PartialEq)]
+pub struct WorldConfig {
+    /// The name of the world; `None` takes that of the snapshot.
+    pub name: Option<String>,
+    /// Folders with the `.proto` files of the world, beyond those in the snapshot. Absolute, or relative to the
+    /// current folder.
+    pub schema_dirs: Vec<PathBuf>,
+    /// The side of a cell of the grid index in metres; `None` chooses from the data.
+    pub cell_m: Option<f64>,
+    /// The longest pause between two publishes of a partition.
+    pub publish_interval_max: Duration,
+    /// Every bound of the server.
+    pub limits: Limits,
+    /// The address to serve on; port 0 takes a free one.
+    pub listen: SocketAddr,
+    /// How many partitions; `None` is [`WorldConfig::partitions_or_default`].
+    pub partitions: Option<usize>,
+    /// Programs that start and stop with the world.
+    pub workers: Vec<WorkerConfig>,
+}
+
+impl Default for WorldConfig {
+    fn default() -> Self {
+        Self {
+            name: None,
+            schema_dirs: Vec::new(),
+            cell_m: None,
+            publish_interval_max: Duration::from_millis(20),
+            limits: Limits::default(),
+            listen: LISTEN_DEFAULT,
+            partitions: None,
+            workers: Vec::new(),
+        }
+    }
+}
+
+impl WorldConfig {
+    /// The defaults, changed by the file (if any) and by `SPATIALDB_*` variables.
+    ///
+    /// # Errors
+    /// The first thing that is wrong, with the file or variable, key, value and rule.
+    pub fn load(file: Option<&Path>) -> Result<Self, ConfigError> {
+        Self::load_with(file, |name| std::env::var(name).ok())
+    }
+
+    /// As [`WorldConfig::load`], with the environment given.
+    ///
+    /// # Errors
+    /// The first thing that is wrong, with the file or variable, key, value and rule.
+    pub fn load_with(
+        file: Option<&Path>,
+        variable: impl Fn(&str) -> Option<String>,
+    ) -> Result<Self, ConfigError> {
+        let mut config = match file {
+            Some(file) => Self::read(file)?,
+            None => Self::default(),
+        };
+        environment::apply(&mut config, variable)?;
+        Ok(config)
+    }
+
+    /// How many partitions to run: the setting, or one for each core, at least 2.
+    pub fn partitions_or_default(&self) -> usize {
+        self.partitions.unwrap_or_else(|| {
+            let cores = std::thread::available_parallelism().map_or(2, usize::from);
+            cores.clamp(2, PARTITIONS_MAX)
+        })
+    }
+
+    fn read(file: &Path) -> Result<Self, ConfigError> {
+        let text = fs::read_to_string(file)
+            .map_err(|source| ConfigError::Unreadable { file: file.to_owned(), source })?;
+        Self::parse(file, &text)
+    }
+
+    // Folders in the text are relative to the folder of `file`.
+    fn parse(file: &Path, text: &str) -> Result<Self, ConfigError> {
+        let table: toml::Table = text.parse().map_err(|error: toml::de::Error| ConfigError::Syntax {
+            file: file.to_owned(),
+            line: error.span().map_or(0, |span| 1 + text[..span.start].matches('\n').count()),
+            message: error.message().to_owned(),
+        })?;
+        let folder = file.parent().unwrap_or(Path::new(""));
+        let mut root = Section::root(file, table);
+        let mut config = Self::default();
+        config.read_world(root.section("world")?, folder)?;
+        config.read_server(root.section("server")?)?;
+        config.read_limits(root.section("limits")?)?;
+        config.workers = worker::read_all(root.sections("workers")?, folder)?;
+        root.finish()?;
+        Ok(config)
+    }
+
+    fn read_world(&mut self, mut section: Section, folder: &Path) -> Result<(), ConfigError> {
+        self.name = section.text("name")?;
+        let dirs = section.texts("schema")?.unwrap_or_default();
+        self.schema_dirs = dirs.iter().map(|dir| folder.join(dir)).collect();
+        if let Some(cell_m) = section.number("cell_m")? {
+            self.cell_m = match cell_m {
+                0.0 => None,
+                _ if CELL_M_RANGE.contains(&cell_m) => Some(cell_m),
+                _ => {
+                    let rule = "must be 0 (chosen from the data) or between 0.001 and 1000000000 metres";
+                    return Err(section.wrong("cell_m", cell_m, rule));
+                }
+            };
+        }
+        section.finish()
+    }
+
+    fn read_server(&mut self, mut section: Section) -> Result<(), ConfigError> {
+        if let Some(listen) = section.parsed("listen", units::parse_address)? {
+            self.listen = listen;
+        }
+        if let Some(partitions) = section.count("partitions", 1..=PARTITIONS_MAX)? {
+            self.partitions = Some(partitions);
+        }
+        if let Some(interval) = section.parsed("publish_interval_max", parse_publish_interval)? {
+            self.publish_interval_max = interval;
+        }
+        section.finish()
+    }
+
+    fn read_limits(&mut self, mut section: Section) -> Result<(), ConfigError> {
+        for (name, _) in Limits::default().entries() {
+            if let Some(value) = read_limit(&mut section, name)?
+                && let Some(limit) = self.limits.get_mut(name)
+            {
+                *limit = value;
+            }
+        }
+        section.finish()
+    }
+}
+
+fn parse_publish_interval(text: &str) -> Result<Duration, String> {
+    let interval = units::parse_duration(text)?;
+    if interval.is_zero() || interval > PUBLISH_INTERVAL_LONGEST {
+        return Err("must be above 0 and at most 10s".to_owned());
+    }
+    Ok(interval)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,154 @@
+//! One text in, one configuration or one error out.
+
+use super::*;
+
+fn parse(text: &str) -> Result<WorldConfig, String> {
+    WorldConfig::parse(Path::new("worlds/w.toml"), text).map_err(|error| error.to_string())
+}
+
+fn refused(text: &str) -> String {
+    parse(text).expect_err("refused")
+}
+
+#[test]
+fn an_empty_file_is_the_default() {
+    assert_eq!(parse(""), Ok(WorldConfig::default()));
+    assert!(WorldConfig::default().partitions_or_default() >= 2);
+}
+
+#[test]
+fn every_setting_is_read() {
+    let config = parse(
+        r#"
+        [world]
+        name = "w"
+        schema = ["schema", "../more"]
+        cell_m = 250
+        [server]
+        listen = "localhost:7500"
+        partitions = 3
+        publish_interval_max = "50ms"
+        [limits]
+        message_bytes_max = "20MiB"
+        sessions_max = 8
+        [[workers]]
+        type = "flight"
+        command = "prog --name 'a b'"
+        [[workers]]
+        type = "balloon"
+        name = "drift"
+        command = ["prog", ""]
+        count = 2
+        env = { A = "b" }
+        directory = "../x"
+        stop_timeout = "1s"
+        "#,
+    )
+    .expect("valid");
+    assert_eq!(config.name.as_deref(), Some("w"));
+    assert_eq!(config.schema_dirs, [Path::new("worlds/schema"), Path::new("worlds/../more")]);
+    assert_eq!(config.cell_m, Some(250.0));
+    assert_eq!(config.listen, SocketAddr::from(([127, 0, 0, 1], 7500)));
+    assert_eq!(config.partitions, Some(3));
+    assert_eq!(config.publish_interval_max, Duration::from_millis(50));
+    assert_eq!((config.limits.message_bytes_max, config.limits.sessions_max), (20 << 20, 8));
+    assert_eq!(config.workers[0].command, ["prog", "--name", "a b"]);
+    assert_eq!(config.workers[0].process_names().collect::<Vec<_>>(), ["flight-1"]);
+    assert_eq!(config.workers[0].directory, Path::new("worlds"));
+    let drift = &config.workers[1];
+    assert_eq!(drift.process_names().collect::<Vec<_>>(), ["drift-1", "drift-2"]);
+    assert_eq!(drift.command, ["prog", ""]);
+    assert_eq!(drift.env["A"], "b");
+    assert_eq!((&*drift.directory, drift.stop_timeout), (Path::new("worlds/../x"), Duration::from_secs(1)));
+}
+
+#[test]
+fn an_error_names_file_key_value_and_rule() {
+    let cases = [
+        ("[server]\npartitions = 0", "server.partitions = 0: must be a whole number from 1 to 256"),
+        (
+            "[server]\npartitions = \"many\"",
+            "server.partitions = \"many\": must be a whole number from 1 to 256",
+        ),
+        (
+            "[server]\nlisten = \"7400\"",
+            "server.listen = \"7400\": must be an address and a port, like 127.0.0.1:7400 or [::1]:7400",
+        ),
+        (
+            "[server]\npublish_interval_max = \"0ms\"",
+            "server.publish_interval_max = \"0ms\": must be above 0 and at most 10s",
+        ),
+        (
+            "[world]\ncell_m = -5",
+            "world.cell_m = -5: must be 0 (chosen from the data) or between 0.001 and 1000000000 metres",
+        ),
+        ("[world]\nname = 7", "world.name = 7: must be a string"),
+        ("[world]\nschema = \"x\"", "world.schema = \"x\": must be a list of strings"),
+        ("limits = 4", "limits = 4: must be a table: [limits]"),
+        (
+            "[limits]\nsessions_max = 0",
+            "limits.sessions_max = 0: must be a whole number above 0 and below 2^53",
+        ),
+        ("[limits]\nsessions_max = \"1KiB\"", "limits.sessions_max = \"1KiB\": must be a whole number"),
+        ("[server]\npartition = 2", "server.partition: no such setting; did you mean `partitions`?"),
+        ("[limits]\nsession_max = 2", "limits.session_max: no such setting; did you mean `sessions_max`?"),
+        ("[worlds]", "worlds: no such setting; did you mean `world`?"),
+        ("zzz = 1", "zzz: no such setting"),
+        ("[[workers]]\ncommand = \"x\"", "workers[0].type: missing: a worker needs a type, like \"flight\""),
+        (
+            "[[workers]]\ntype = \"x\"\ncommand = \"\"",
+            "workers[0].command = \"\": must be a program and its arguments: \"prog --flag\" or [\"prog\", \"--flag\"]",
+        ),
+        (
+            "[[workers]]\ntype = \"A b\"\ncommand = \"x\"",
+            "workers[0].type = \"A b\": must be 1 to 64 characters of a-z, 0-9, '_', '-' and '.'",
+        ),
+        (
+            "[[workers]]\ntype = \"x\"\ncommand = \"x\"\n[[workers]]\ntype = \"x\"\ncommand = \"y\"",
+            "workers[1].name = \"x\": must differ from that of the other workers of this type: set `name`, or `count`",
+        ),
+        (
+            "[[workers]]\ntype = \"x\"\ncommand = \"x\"\ncounts = 1",
+            "workers[0].counts: no such setting; did you mean `count`?",
+        ),
+    ];
+    for (text, expected) in cases {
+        assert_eq!(refused(text), format!("worlds/w.toml: {expected}"), "{text}");
+    }
+    assert!(refused("[world]\nname = ").starts_with("worlds/w.toml: line 2: "));
+}
+
+#[test]
+fn the_environment_wins_over_the_file() {
+    let file = tempfile::NamedTempFile::new().expect("file");
+    fs::write(file.path(), "[server]\nlisten = \"127.0.0.1:1\"\npartitions = 5").expect("write");
+    let variable = |name: &str| match name {
+        "SPATIALDB_LISTEN" => Some("127.0.0.1:2".to_owned()),
+        "SPATIALDB_PARTITIONS" => Some(String::new()),
+        "SPATIALDB_LIMITS_MESSAGE_BYTES_MAX" => Some("1MiB".to_owned()),
+        _ => None,
+    };
+    let config = WorldConfig::load_with(Some(file.path()), variable).expect("valid");
+    assert_eq!(config.listen.port(), 2);
+    assert_eq!(config.partitions, Some(5));
+    assert_eq!(config.limits.message_bytes_max, 1 << 20);
+
+    let wrong = |name: &str| (name == "SPATIALDB_PARTITIONS").then(|| "x".to_owned());
+    let error = WorldConfig::load_with(None, wrong).expect_err("refused").to_string();
+    assert_eq!(error, "environment: SPATIALDB_PARTITIONS = \"x\": must be a whole number from 1 to 256");
+}
+
+#[test]
+fn a_missing_file_is_named() {
+    let error = WorldConfig::load_with(Some(Path::new("/no/such.toml")), |_| None).expect_err("refused");
+    assert!(error.to_string().starts_with("/no/such.toml: cannot be read: "));
+}
+
+#[test]
+fn the_sample_world_is_valid() {
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../snapshots/earth/world.toml");
+    let config = WorldConfig::load_with(Some(&file), |_| None).expect("valid");
+    assert_eq!(config.name.as_deref(), Some("earth"));
+    let types: Vec<_> = config.workers.iter().map(|worker| worker.worker_type.as_str()).collect();
+    assert_eq!(types, ["flight", "balloons"]);
+}

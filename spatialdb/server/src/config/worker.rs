@@ -1,0 +1,105 @@
+//! `[[workers]]`: the programs that start and stop with a world.
+
+use std::{
+    collections::{BTreeMap, HashSet},
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use toml::Value;
+
+use super::{ConfigError, section::Section, units};
+
+// Enough for any one machine; a typing mistake must not start a million processes.
+const COUNT_MAX: usize = 256;
+
+// As long as the protocol lets a name be.
+const NAME_BYTES_MAX: usize = 64;
+
+const STOP_TIMEOUT_DEFAULT: Duration = Duration::from_secs(5);
+
+const COMMAND_RULE: &str = "must be a program and its arguments: \"prog --flag\" or [\"prog\", \"--flag\"]";
+
+/// One kind of worker to run.
+#[derive(Clone, Debug, PartialEq)]
+pub struct WorkerConfig {
+    /// The worker type it will say it is.
+    pub worker_type: String,
+    /// What its processes are called, before `-1`, `-2`, ...
+    pub name: String,
+    /// The program and its arguments; never empty.
+    pub command: Vec<String>,
+    /// How many processes.
+    pub count: usize,
+    /// Variables to set, beyond those of the server.
+    pub env: BTreeMap<String, String>,
+    /// Where it runs; a program with a `/` in it is looked up from here.
+    pub directory: PathBuf,
+    /// How long it may take to stop before it is killed.
+    pub stop_timeout: Duration,
+}
+
+impl WorkerConfig {
+    /// The names of its processes.
+    pub fn process_names(&self) -> impl Iterator<Item = String> + '_ {
+        (1..=self.count).map(|number| format!("{}-{number}", self.name))
+    }
+}
+
+/// Reads every `[[workers]]` table.
+pub(super) fn read_all(sections: Vec<Section>, folder: &Path) -> Result<Vec<WorkerConfig>, ConfigError> {
+    let mut names = HashSet::new();
+    let mut workers = Vec::with_capacity(sections.len());
+    for mut section in sections {
+        let worker = read(&mut section, folder)?;
+        if !names.insert((worker.worker_type.clone(), worker.name.clone())) {
+            let rule = "must differ from that of the other workers of this type: set `name`, or `count`";
+            return Err(section.wrong("name", Value::from(worker.name), rule));
+        }
+        section.finish()?;
+        workers.push(worker);
+    }
+    Ok(workers)
+}
+
+fn read(section: &mut Section, folder: &Path) -> Result<WorkerConfig, ConfigError> {
+    let worker_type = section
+        .parsed("type", parse_name)?
+        .ok_or_else(|| section.missing("type", "a worker needs a type, like \"flight\""))?;
+    let name = section.parsed("name", parse_name)?.unwrap_or_else(|| worker_type.clone());
+    let longest = NAME_BYTES_MAX - "-256".len();
+    if name.len() > longest {
+        let rule = format!("must be at most {longest} characters, so that -1, -2, ... fit behind it");
+        return Err(section.wrong("name", Value::from(name), rule));
+    }
+    let directory = section.text("directory")?.unwrap_or_default();
+    Ok(WorkerConfig {
+        worker_type,
+        name,
+        command: read_command(section)?,
+        count: section.count("count", 0..=COUNT_MAX)?.unwrap_or(1),
+        env: section.text_map("env")?,
+        directory: folder.join(directory),
+        stop_timeout: section.parsed("stop_timeout", units::parse_duration)?.unwrap_or(STOP_TIMEOUT_DEFAULT),
+    })
+}
+
+fn read_command(section: &mut Section) -> Result<Vec<String>, ConfigError> {
+    let value = section.take("command").ok_or_else(|| section.missing("command", COMMAND_RULE))?;
+    let words: Option<Vec<String>> = match &value {
+        Value::String(text) => shlex::split(text),
+        Value::Array(values) => values.iter().map(|value| value.as_str().map(str::to_owned)).collect(),
+        _ => None,
+    };
+    let usable = |words: &Vec<String>| words.first().is_some_and(|program| !program.is_empty());
+    words.filter(usable).ok_or_else(|| section.wrong("command", &value, COMMAND_RULE))
+}
+
+fn parse_name(text: &str) -> Result<String, String> {
+    let allowed = |c: char| matches!(c, 'a'..='z' | '0'..='9' | '_' | '-' | '.');
+    if (1..=NAME_BYTES_MAX).contains(&text.len()) && text.chars().all(allowed) {
+        Ok(text.to_owned())
+    } else {
+        Err(format!("must be 1 to {NAME_BYTES_MAX} characters of a-z, 0-9, '_', '-' and '.'"))
+    }
+}

@@ -1,0 +1,7 @@
+//! The `spatialdb` command.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    spatialdb::cli::main()
+}

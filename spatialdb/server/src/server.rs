@@ -1,0 +1,165 @@
+//! The running server: partition threads, sessions, services, one port.
+//!
+//! Responsible for: bringing a world up from a snapshot, serving it, and stopping in order.
+//! Not responsible for: what a write does (`spatialdb-core`), settings and signals (`cli`, `config`).
+//!
+//! Data flows one way each: connection -> `session::reader` -> partition queue -> `partition` thread ->
+//! `session::task` -> connection. [`Edge`] is what they all share.
+
+mod edge;
+mod http;
+mod load;
+mod metrics;
+mod partition;
+mod port;
+mod routes;
+mod session;
+mod tools;
+
+use std::io;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use spatialdb_schema::SchemaError;
+use spatialdb_snapshots::SnapshotError;
+use thiserror::Error;
+use tokio::net::TcpListener;
+use tokio::sync::oneshot;
+use tokio_util::sync::CancellationToken;
+
+use self::edge::Edge;
+use crate::config::WorldConfig;
+
+/// How long sessions get to end politely before their connections are cut.
+const DRAIN_TIMEOUT: Duration = Duration::from_secs(3);
+
+/// What to launch.
+#[derive(Debug)]
+pub struct LaunchOptions {
+    /// The world to start from; without one it is empty.
+    pub snapshot: Option<PathBuf>,
+    /// Its settings.
+    pub config: WorldConfig,
+    /// Where to serve; port 0 takes a free one.
+    pub listen: SocketAddr,
+    /// How many partitions.
+    pub partitions: usize,
+    /// Whether to show progress while loading.
+    pub seed_progress: bool,
+}
+
+/// Why a world did not come up, or went down.
+#[derive(Debug, Error)]
+pub enum LaunchError {
+    /// The address cannot be had.
+    #[error("cannot listen on {address}: {source}")]
+    Bind {
+        /// Which address.
+        address: SocketAddr,
+        /// Why.
+        source: io::Error,
+    },
+    /// The snapshot cannot be loaded.
+    #[error("{path}: {source}")]
+    Snapshot {
+        /// Which file.
+        path: PathBuf,
+        /// What is wrong with it.
+        source: SnapshotError,
+    },
+    /// The schema folders do not compile.
+    #[error(transparent)]
+    Schema(#[from] SchemaError),
+    /// The schema folders do not fit the schema that the snapshot carries.
+    #[error("the schema does not fit that of {path}: {}", list.join("; "))]
+    Incompatible {
+        /// Which snapshot.
+        path: PathBuf,
+        /// Field by field.
+        list: Vec<String>,
+    },
+    /// A limit is set to what the server cannot hold.
+    #[error("{0}")]
+    Limit(String),
+    /// A thread could not be started.
+    #[error("cannot start a partition thread: {0}")]
+    Thread(io::Error),
+    /// The transport failed.
+    #[error("the transport failed: {0}")]
+    Transport(#[from] tonic::transport::Error),
+    /// A partition met a bug of spatialdb and the world cannot go on.
+    #[error("partition {0} has failed: its log says why")]
+    Partition(u16),
+}
+
+/// Runs a world until `shutdown` is cancelled. `ready` is told the address once the world answers.
+///
+/// # Errors
+/// Whatever keeps the world from coming up; nothing is served then. A transport or partition that fails later.
+pub async fn launch(
+    options: LaunchOptions,
+    shutdown: CancellationToken,
+    ready: oneshot::Sender<SocketAddr>,
+) -> Result<(), LaunchError> {
+    check_limits(&options)?;
+    // Bind first: a busy port is told at once, not after a long load. Nothing is accepted before the world is whole.
+    let address = options.listen;
+    let listener =
+        TcpListener::bind(address).await.map_err(|source| LaunchError::Bind { address, source })?;
+    let address = listener.local_addr().map_err(|source| LaunchError::Bind { address, source })?;
+    metrics::install();
+    let loaded = tokio::task::spawn_blocking(move || load::load(options)).await.map_err(|panic| {
+        LaunchError::Limit(format!("loading has failed: {panic}"))
+    })??;
+    let failed = CancellationToken::new();
+    let (edge, threads) = partition::start(loaded, failed.clone()).map_err(LaunchError::Thread)?;
+    tracing::info!(
+        world = edge.info.name,
+        entity_count = edge.entity_count(),
+        partition_count = edge.partitions.len(),
+        %address,
+        "world is up"
+    );
+    let stop = CancellationToken::new();
+    let server = tokio::spawn(http::serve(edge.clone(), listener, stop.clone()));
+    // The receiver may be gone; then nobody waits for the address.
+    let _ = ready.send(address);
+    tokio::select! {
+        () = shutdown.cancelled() => tracing::info!("draining"),
+        () = failed.cancelled() => tracing::error!("a partition has failed: stopping"),
+    }
+    drain(&edge, stop).await;
+    let served = tokio::time::timeout(DRAIN_TIMEOUT, server).await;
+    let failures = threads.stop();
+    if let Some(partition) = failures {
+        return Err(LaunchError::Partition(partition));
+    }
+    match served {
+        Ok(Ok(result)) => result.map_err(LaunchError::from),
+        // Connections that do not end in time are cut with the process; what they sent was decided.
+        Ok(Err(_)) | Err(_) => Ok(()),
+    }
+}
+
+async fn drain(edge: &Arc<Edge>, stop: CancellationToken) {
+    edge.drain_sessions();
+    let deadline = tokio::time::Instant::now() + DRAIN_TIMEOUT;
+    while edge.session_count() > 0 && tokio::time::Instant::now() < deadline {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    stop.cancel();
+}
+
+fn check_limits(options: &LaunchOptions) -> Result<(), LaunchError> {
+    let limits = &options.config.limits;
+    let at_most = |name: &str, value: u64, max: u64| {
+        let message = format!("{name} = {value} is too large: at most {max} can be held");
+        if value > max { Err(LaunchError::Limit(message)) } else { Ok(()) }
+    };
+    at_most("session_views_max", limits.session_views_max, 64)?;
+    at_most("message_bytes_max", limits.message_bytes_max, 1 << 30)?;
+    at_most("frame_bytes_max", limits.frame_bytes_max, 1 << 30)?;
+    at_most("partition_queue_rows_max", limits.partition_queue_rows_max, 1 << 30)
+}

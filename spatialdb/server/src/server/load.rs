@@ -1,0 +1,130 @@
+//! Bringing a world up from its snapshot.
+//!
+//! Responsible for: choosing the schema, the cells and the partition map, and loading all entities, or nothing.
+//! Not responsible for: the file format (`spatialdb-snapshots`).
+
+mod bulk;
+mod progress;
+mod sample;
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use spatialdb_core::{Partition, PartitionMap, World};
+use spatialdb_schema::{Schema, incompatibilities};
+use spatialdb_snapshots::{Reader, SnapshotError};
+use spatialdb_types::{EntityId, Limits, SpaceId};
+
+use self::progress::Progress;
+use super::edge::WorldInfo;
+use super::routes::Routes;
+use super::{LaunchError, LaunchOptions};
+
+/// A world that is ready to run.
+pub(super) struct Loaded {
+    pub(super) info: WorldInfo,
+    pub(super) schema: Schema,
+    pub(super) limits: Limits,
+    pub(super) routes: Routes,
+    pub(super) world: World,
+    pub(super) partitions: Vec<Partition>,
+    pub(super) publish_interval_max: Duration,
+}
+
+/// Loads the world that the options name.
+pub(super) fn load(options: LaunchOptions) -> Result<Loaded, LaunchError> {
+    let LaunchOptions { snapshot, config, partitions, seed_progress, .. } = options;
+    let source = match snapshot {
+        Some(path) => Some(Source::open(path)?),
+        None => None,
+    };
+    let schema = choose_schema(source.as_ref(), &config.schema_dirs, &config.limits)?;
+    let sample = match &source {
+        Some(source) => source.within(sample::sample)?,
+        None => Vec::new(),
+    };
+    let cell_m = config.cell_m.unwrap_or_else(|| {
+        sample::cell_m(&sample, source.as_ref().map_or(0, |s| s.reader.totals().entity_count))
+    });
+    let map = Arc::new(PartitionMap::new(partitions as u16, cell_m, &sample));
+    let mut machines: Vec<Partition> =
+        map.ids().map(|id| Partition::new(id, map.clone(), config.limits.clone())).collect();
+    let routes = Routes::new();
+    let mut next = EntityId(1);
+    if let Some(source) = &source {
+        let progress = Progress::new(source.reader.totals().entity_count, seed_progress);
+        source.within(|reader| bulk::load(reader, &schema, &map, &mut machines, &routes, &progress))?;
+        next = EntityId(source.reader.totals().next_entity_id);
+    }
+    let info = describe(source.as_ref(), config.name);
+    let world = World::new(map, next, &config.limits);
+    let publish_interval_max = config.publish_interval_max;
+    Ok(Loaded { info, schema, limits: config.limits, routes, world, partitions: machines, publish_interval_max })
+}
+
+/// An open snapshot and its path, for errors.
+struct Source {
+    path: PathBuf,
+    reader: Reader,
+}
+
+impl Source {
+    fn open(path: PathBuf) -> Result<Self, LaunchError> {
+        match Reader::open(&path) {
+            Ok(reader) => Ok(Self { path, reader }),
+            Err(source) => Err(LaunchError::Snapshot { path, source }),
+        }
+    }
+
+    fn within<T>(&self, read: impl FnOnce(&Reader) -> Result<T, SnapshotError>) -> Result<T, LaunchError> {
+        read(&self.reader).map_err(|source| LaunchError::Snapshot { path: self.path.clone(), source })
+    }
+}
+
+/// The folders' schema if there are any and it fits the snapshot's, else the snapshot's.
+fn choose_schema(source: Option<&Source>, dirs: &[PathBuf], limits: &Limits) -> Result<Schema, LaunchError> {
+    let carried = source.map(|source| source.within(Reader::schema)).transpose()?;
+    let schema = match (carried, dirs) {
+        (Some(carried), []) => carried,
+        (None, []) => Schema::built_in(),
+        (carried, dirs) => {
+            let compiled = Schema::compile(dirs)?;
+            if let (Some(carried), Some(source)) = (carried, source) {
+                fits(&carried, &compiled, &source.path)?;
+            }
+            compiled
+        }
+    };
+    let (count, max) = (schema.components().len() as u64, limits.schema_components_max);
+    if count > max {
+        let message = format!("the schema has {count} components; schema_components_max = {max}");
+        return Err(LaunchError::Limit(message));
+    }
+    Ok(schema)
+}
+
+fn fits(carried: &Schema, compiled: &Schema, path: &Path) -> Result<(), LaunchError> {
+    let list = incompatibilities(carried, compiled);
+    if list.is_empty() { Ok(()) } else { Err(LaunchError::Incompatible { path: path.to_owned(), list }) }
+}
+
+fn describe(source: Option<&Source>, name: Option<String>) -> WorldInfo {
+    let header = source.map(|source| source.reader.header());
+    let mut spaces: Vec<(SpaceId, String)> =
+        header.map_or_else(Vec::new, |h| h.spaces.iter().map(|s| (SpaceId(s.id), s.name.clone())).collect());
+    if spaces.is_empty() {
+        spaces.push((SpaceId(0), "default".to_owned()));
+    }
+    spaces.sort();
+    let name = name.or_else(|| header.map(|h| h.world.clone())).unwrap_or_else(|| "world".to_owned());
+    let started = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+    WorldInfo { id: random_id(), name, incarnation: started.as_millis() as u64, spaces }
+}
+
+/// 128 random bits: `RandomState` takes its keys from the operating system.
+fn random_id() -> String {
+    use std::hash::{BuildHasher, RandomState};
+    let word = || RandomState::new().hash_one(0);
+    format!("{:016x}{:016x}", word(), word())
+}

@@ -1,0 +1,63 @@
+//! A sample of positions, to cut the world by.
+
+use spatialdb_snapshots::{Reader, SnapshotError};
+use spatialdb_types::Position;
+
+/// Blocks to look into, spread over the file.
+const BLOCKS: usize = 24;
+
+/// Positions to take, about.
+const POSITIONS: usize = 100_000;
+
+/// How many entities a cell should hold, about.
+const ENTITIES_A_CELL: f64 = 16.0;
+
+/// Without entities: a cell of about a kilometre.
+const CELL_M_DEFAULT: f64 = 1024.0;
+
+/// Positions spread over the file.
+pub(super) fn sample(reader: &Reader) -> Result<Vec<Position>, SnapshotError> {
+    let count = reader.blocks().len();
+    let step = count.div_ceil(BLOCKS).max(1);
+    let mut sample = Vec::new();
+    for index in (0..count).step_by(step) {
+        let block = reader.read_block(index)?;
+        let positions = block.positions.rows.len();
+        let stride = (positions * count.min(BLOCKS) / POSITIONS).max(1);
+        sample.extend((0..positions).step_by(stride).map(|i| block.positions.get(i)));
+    }
+    Ok(sample)
+}
+
+/// A side that puts a handful of entities in a cell: the area that the sample covers, shared evenly. A power of two.
+pub(super) fn cell_m(sample: &[Position], entities: u64) -> f64 {
+    let span = |on: fn(&Position) -> f64| {
+        let (min, max) = sample.iter().map(on).fold((f64::INFINITY, f64::NEG_INFINITY), |(min, max), v| {
+            (min.min(v), max.max(v))
+        });
+        (max - min).max(1.0)
+    };
+    if sample.is_empty() {
+        return CELL_M_DEFAULT;
+    }
+    let area = span(|p| p.point.x) * span(|p| p.point.y);
+    let side = (area * ENTITIES_A_CELL / entities.max(1) as f64).sqrt();
+    side.clamp(1.0, 1e8).log2().ceil().exp2()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use spatialdb_types::SpaceId;
+
+    #[test]
+    fn a_cell_holds_a_handful() {
+        let at = |i: u32| Position::new(SpaceId(0), f64::from(i % 100) * 10.0, f64::from(i / 100) * 10.0, 0.0);
+        let sample: Vec<_> = (0..10_000).map(at).collect();
+        let side = cell_m(&sample, 10_000);
+        let held = side * side / 100.0;
+        assert!((8.0..=64.0).contains(&held), "side {side} holds {held}");
+        assert_eq!(cell_m(&[], 0), CELL_M_DEFAULT);
+        assert!(cell_m(&sample[..1], 1) >= 1.0);
+    }
+}

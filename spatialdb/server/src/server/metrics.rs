@@ -1,0 +1,108 @@
+//! What the server measures, for Prometheus at `/metrics`.
+//!
+//! Counters and histograms are kept as things happen; gauges are read from partitions and sessions when asked for, so
+//! that nothing is left of a session that has ended.
+
+use std::fmt::Write;
+use std::sync::OnceLock;
+use std::sync::atomic::Ordering;
+
+use metrics::{Unit, describe_counter, describe_histogram};
+use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
+
+use super::edge::Edge;
+
+static HANDLE: OnceLock<Option<PrometheusHandle>> = OnceLock::new();
+
+const SECONDS: [f64; 10] = [0.0001, 0.0003, 0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0];
+
+/// Starts to keep counters and histograms. A second world of the same process shares them.
+pub(super) fn install() {
+    HANDLE.get_or_init(|| {
+        let builder = PrometheusBuilder::new()
+            .set_buckets_for_metric(Matcher::Suffix("_seconds".to_owned()), &SECONDS)
+            .map(PrometheusBuilder::install_recorder);
+        let handle = match builder {
+            Ok(Ok(handle)) => handle,
+            Ok(Err(error)) | Err(error) => {
+                tracing::warn!(%error, "metrics are not kept");
+                return None;
+            }
+        };
+        describe_histogram!(
+            "spatialdb_session_frame_staleness_seconds",
+            Unit::Seconds,
+            "From the publish of a change to its frame being taken by the connection."
+        );
+        describe_histogram!(
+            "spatialdb_partition_publish_seconds",
+            Unit::Seconds,
+            "What one publish of a partition took."
+        );
+        describe_counter!(
+            "spatialdb_edge_unknown_fields_total",
+            Unit::Count,
+            "Fields of accepted values that the schema does not know."
+        );
+        Some(handle)
+    });
+}
+
+/// Everything in Prometheus' text format.
+pub(super) fn render(edge: &Edge) -> String {
+    let mut text = match HANDLE.get() {
+        Some(Some(handle)) => {
+            handle.run_upkeep();
+            handle.render()
+        }
+        _ => String::new(),
+    };
+    partitions(edge, &mut text);
+    sessions(edge, &mut text);
+    text
+}
+
+fn partitions(edge: &Edge, text: &mut String) {
+    type Read = fn(&super::edge::Gauges) -> u64;
+    let gauges: [(&str, &str, &str, Read); 4] = [
+        ("spatialdb_partition_queue_rows", "gauge", "Rows that wait for a partition.", |g| {
+            g.queue_rows.load(Ordering::Relaxed)
+        }),
+        ("spatialdb_partition_entities", "gauge", "Entities in a partition.", |g| {
+            g.entities.load(Ordering::Relaxed)
+        }),
+        ("spatialdb_partition_cells", "gauge", "Cells of a partition that hold an entity.", |g| {
+            g.cells.load(Ordering::Relaxed)
+        }),
+        ("spatialdb_partition_updates_applied_total", "counter", "Rows that a partition has decided.", |g| {
+            g.updates_applied.load(Ordering::Relaxed)
+        }),
+    ];
+    for (name, kind, help, read) in gauges {
+        head(text, name, kind, help);
+        for partition in &edge.partitions {
+            let (id, value) = (partition.id, read(&partition.gauges));
+            // Writing to a string does not fail.
+            let _ = writeln!(text, "{name}{{partition=\"{id}\"}} {value}");
+        }
+    }
+}
+
+fn sessions(edge: &Edge, text: &mut String) {
+    head(text, "spatialdb_edge_sessions", "gauge", "Open sessions.");
+    let _ = writeln!(text, "spatialdb_edge_sessions {}", edge.session_count());
+    let name = "spatialdb_session_staleness_seconds";
+    head(text, name, "gauge", "Age of the oldest change that waits for a session, or of the last one when taken.");
+    let now = edge.clock.now();
+    for port in &edge.sessions {
+        let stats = &port.stats;
+        let seconds = stats.staleness_us(now) as f64 / 1e6;
+        // Types and names have no character that needs escaping.
+        let (worker_type, worker) = (&stats.worker_type, &stats.name);
+        let _ = writeln!(text, "{name}{{worker_type=\"{worker_type}\",worker=\"{worker}\"}} {seconds}");
+    }
+}
+
+fn head(text: &mut String, name: &str, kind: &str, help: &str) {
+    let _ = writeln!(text, "# HELP {name} {help}\n# TYPE {name} {kind}");
+}

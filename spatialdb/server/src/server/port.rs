@@ -1,0 +1,81 @@
+//! The way to a session's task, and what it tells about itself.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+
+use spatialdb_core::{Micros, Outcome, ToSession, View};
+use spatialdb_types::{PartitionId, Seq, ViewId};
+use tokio::sync::mpsc;
+
+/// What a session's task is told.
+///
+/// The channel has no bound of its own; what is in it has: a partition gives one delta until it is taken, and the
+/// reader stops at `session_messages_in_flight_max` undecided messages.
+pub(super) enum Event {
+    /// A message was received, and that many of its rows are on their way.
+    Received { seq: Seq, rows: u32, refused: Outcome },
+    Subscribe(Seq, View),
+    ChangeView(Seq, View),
+    EndView(Seq, ViewId),
+    Partition { from: PartitionId, at: Micros, message: ToSession },
+    /// The worker said goodbye, or its stream ended.
+    Ended,
+    /// The worker broke the protocol.
+    Broken(tonic::Status),
+    /// A newer session took over.
+    Replaced,
+    /// The server stops.
+    Drain,
+}
+
+/// A session as others see it.
+#[derive(Clone)]
+pub(super) struct Port {
+    events: mpsc::UnboundedSender<Event>,
+    pub(super) stats: Arc<Stats>,
+}
+
+/// What is known of a session from outside.
+#[derive(Debug, Default)]
+pub(super) struct Stats {
+    pub(super) worker_type: String,
+    pub(super) name: String,
+    pub(super) instance: String,
+    pub(super) connected_unix_us: i64,
+    /// As bits.
+    pub(super) load: AtomicU64,
+    /// As bits.
+    pub(super) tick_ms: AtomicU64,
+    pub(super) heartbeat_at: AtomicU64,
+    /// When the oldest frame that waits was published; 0 if none does.
+    pub(super) waiting_since: AtomicU64,
+    pub(super) last_staleness_us: AtomicI64,
+    pub(super) views: AtomicU64,
+    pub(super) entities_in_view: AtomicU64,
+    pub(super) frames_sent: AtomicU64,
+    pub(super) updates_received: AtomicU64,
+    pub(super) rows_in_flight: AtomicU64,
+    pub(super) applied: AtomicU64,
+}
+
+impl Port {
+    pub(super) fn new(stats: Arc<Stats>) -> (Self, mpsc::UnboundedReceiver<Event>) {
+        let (events, queue) = mpsc::unbounded_channel();
+        (Self { events, stats }, queue)
+    }
+
+    pub(super) fn send(&self, event: Event) {
+        // The task may have ended: then nobody needs to know.
+        let _ = self.events.send(event);
+    }
+}
+
+impl Stats {
+    /// How old the oldest change is that waits for the connection, or how old the last one was when it was taken.
+    pub(super) fn staleness_us(&self, now: Micros) -> i64 {
+        match self.waiting_since.load(Ordering::Relaxed) {
+            0 => self.last_staleness_us.load(Ordering::Relaxed),
+            since => now.saturating_sub(since) as i64,
+        }
+    }
+}

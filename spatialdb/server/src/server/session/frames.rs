@@ -1,0 +1,198 @@
+//! From the core's frames to the wire's.
+
+use bytes::Bytes;
+use prost::Message;
+use spatialdb_core::{FrameBody, LeaveReason, PositionRows, Rejection, ValueRows};
+use spatialdb_proto::{v1, wire_code};
+
+/// The frame that tells the same.
+pub(super) fn frame_of(body: FrameBody) -> v1::Frame {
+    v1::Frame {
+        applied_seq: body.applied.0,
+        more: body.more,
+        entered: body.entered.into_iter().map(|e| e.0).collect(),
+        left: left_of(&body.left),
+        gone: body
+            .gone
+            .into_iter()
+            .map(|(component, entities)| v1::ComponentEntities {
+                component: component.0,
+                entities: entities.into_iter().map(|e| e.0).collect(),
+            })
+            .collect(),
+        positions: body.positions.into_iter().map(position_column).collect(),
+        columns: body.columns.into_iter().map(value_column).collect(),
+        view_ready: body
+            .view_ready
+            .into_iter()
+            .map(|(view, entity_count)| v1::ViewReady { view_id: view.0, entity_count })
+            .collect(),
+        rejections: body.outcome.rejections.into_iter().map(rejection_of).collect(),
+        rejections_collapsed: body
+            .outcome
+            .collapsed
+            .into_iter()
+            .map(|(reason, count)| v1::RejectionCount { reason: reason.name().to_owned(), count })
+            .collect(),
+        ..v1::Frame::default()
+    }
+}
+
+fn left_of(left: &[(spatialdb_types::EntityId, LeaveReason)]) -> Vec<v1::Left> {
+    let reasons = [
+        (LeaveReason::OutOfView, v1::LeaveReason::OutOfView),
+        (LeaveReason::Deleted, v1::LeaveReason::Deleted),
+    ];
+    let with = |(reason, wire): (LeaveReason, v1::LeaveReason)| {
+        let entities: Vec<u64> = left.iter().filter(|(_, r)| *r == reason).map(|(e, _)| e.0).collect();
+        (!entities.is_empty()).then_some(v1::Left { reason: wire as i32, entities })
+    };
+    reasons.into_iter().filter_map(with).collect()
+}
+
+fn position_column(rows: PositionRows) -> v1::PositionColumn {
+    v1::PositionColumn {
+        space: rows.space.0,
+        entities: rows.entities.into_iter().map(|e| e.0).collect(),
+        revisions: rows.revisions.into_iter().map(|r| r.0).collect(),
+        x: rows.x,
+        y: rows.y,
+        z: rows.z,
+    }
+}
+
+fn value_column(rows: ValueRows) -> v1::Column {
+    let all = Bytes::from(rows.bytes);
+    let mut start = 0;
+    let values = rows
+        .ends
+        .iter()
+        .map(|&end| {
+            let value = all.slice(start..end as usize);
+            start = end as usize;
+            value
+        })
+        .collect();
+    v1::Column {
+        component: rows.component.0,
+        entities: rows.entities.into_iter().map(|e| e.0).collect(),
+        revisions: rows.revisions.into_iter().map(|r| r.0).collect(),
+        values,
+        fields: Vec::new(),
+    }
+}
+
+fn rejection_of(rejection: Rejection) -> v1::Rejection {
+    v1::Rejection {
+        seq: rejection.seq.0,
+        column: rejection.column,
+        row: rejection.row,
+        code: wire_code(rejection.reason.code()) as i32,
+        reason: rejection.reason.name().to_owned(),
+        entity: rejection.entity.0,
+        component: rejection.component.0,
+        detail: rejection.detail,
+    }
+}
+
+/// Splits a frame that is too large, as one entity with very large values makes it, into frames that follow each other.
+/// A single value always fits, since `value_bytes_max` is below `frame_bytes_max`.
+pub(super) fn split(frame: v1::Frame, bytes_max: usize) -> Vec<v1::Frame> {
+    if frame.encoded_len() <= bytes_max {
+        return vec![frame];
+    }
+    let applied_seq = frame.applied_seq;
+    let last_more = frame.more;
+    let mut frame = frame;
+    let columns = std::mem::take(&mut frame.columns);
+    let positions = std::mem::take(&mut frame.positions);
+    // What ends the set goes with its last piece.
+    let view_ready = std::mem::take(&mut frame.view_ready);
+    let mut pieces = vec![frame];
+    for column in positions {
+        for piece in pieces_of_positions(&column, bytes_max / 64) {
+            put(&mut pieces, bytes_max, piece.encoded_len(), |frame| frame.positions.push(piece));
+        }
+    }
+    for column in columns {
+        for i in 0..column.entities.len() {
+            let piece = v1::Column {
+                component: column.component,
+                entities: vec![column.entities[i]],
+                revisions: vec![column.revisions[i]],
+                values: vec![column.values[i].clone()],
+                fields: Vec::new(),
+            };
+            put(&mut pieces, bytes_max, piece.encoded_len(), |frame| frame.columns.push(piece));
+        }
+    }
+    let last = pieces.len() - 1;
+    pieces[last].view_ready = view_ready;
+    for (i, piece) in pieces.iter_mut().enumerate() {
+        piece.applied_seq = applied_seq;
+        piece.more = i < last || last_more;
+    }
+    pieces
+}
+
+/// Room left in a frame for tags, lengths and the fields that every frame has.
+const HEADROOM_BYTES: usize = 256;
+
+fn put(pieces: &mut Vec<v1::Frame>, bytes_max: usize, bytes: usize, add: impl FnOnce(&mut v1::Frame)) {
+    let is_full = pieces.last().is_none_or(|frame| frame.encoded_len() + bytes + HEADROOM_BYTES > bytes_max);
+    if is_full {
+        pieces.push(v1::Frame::default());
+    }
+    if let Some(frame) = pieces.last_mut() {
+        add(frame);
+    }
+}
+
+fn pieces_of_positions(column: &v1::PositionColumn, rows: usize) -> Vec<v1::PositionColumn> {
+    let all: Vec<usize> = (0..column.entities.len()).collect();
+    all.chunks(rows.max(1))
+        .map(|chunk| {
+            let (from, to) = (chunk[0], chunk[chunk.len() - 1] + 1);
+            v1::PositionColumn {
+                space: column.space,
+                entities: column.entities[from..to].to_vec(),
+                revisions: column.revisions[from..to].to_vec(),
+                x: column.x[from..to].to_vec(),
+                y: column.y[from..to].to_vec(),
+                z: column.z[from..to].to_vec(),
+            }
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_large_entity_takes_several_frames_and_loses_nothing() {
+        let value = |n: u8| Bytes::from(vec![n; 200_000]);
+        let column = |component, n| v1::Column {
+            component,
+            entities: vec![7],
+            revisions: vec![u64::from(n)],
+            values: vec![value(n)],
+            fields: vec![],
+        };
+        let frame = v1::Frame {
+            applied_seq: 5,
+            entered: vec![7],
+            columns: (0..10).map(|n| column(1000 + u32::from(n), n)).collect(),
+            view_ready: vec![v1::ViewReady { view_id: 1, entity_count: 1 }],
+            ..v1::Frame::default()
+        };
+        let pieces = split(frame.clone(), 1 << 20);
+        assert!(pieces.len() > 1 && pieces.iter().all(|p| p.encoded_len() <= 1 << 20));
+        assert_eq!(pieces[0].entered, [7]);
+        assert_eq!(pieces.iter().map(|p| p.more).collect::<Vec<_>>(), [true, false]);
+        assert!(pieces[0].view_ready.is_empty());
+        assert_eq!(pieces[pieces.len() - 1].view_ready, frame.view_ready);
+        let columns: Vec<_> = pieces.into_iter().flat_map(|p| p.columns).collect();
+        assert_eq!(columns, frame.columns);
+    }
+}

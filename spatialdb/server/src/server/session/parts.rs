@@ -1,0 +1,124 @@
+//! Splitting a message's rows by partition.
+
+use std::sync::Arc;
+
+use spatialdb_core::{Batch, Op, Outcome, PositionWrites, Rejection, Removes, ValueWrites, WriteMode};
+use spatialdb_types::{ComponentId, EntityId, Error, PartitionId, Point3, Reason, Seq, SessionId, SpaceId};
+
+/// One message on its way to partitions.
+pub(super) struct Parts {
+    seq: Seq,
+    batches: Vec<Batch>,
+    /// Refused before it goes anywhere.
+    pub(super) refused: Outcome,
+    rejections_max: u64,
+}
+
+/// The rows of one column by partition.
+pub(super) struct Split<C> {
+    columns: Vec<Option<C>>,
+}
+
+/// Which row of which column a rejection is about.
+#[derive(Clone, Copy)]
+pub(super) struct At {
+    pub(super) column: u32,
+    pub(super) row: u32,
+    pub(super) entity: EntityId,
+    pub(super) component: ComponentId,
+}
+
+impl Parts {
+    pub(super) fn new(session: SessionId, seq: Seq, partitions: usize, rejections_max: u64) -> Self {
+        let batches = (0..partitions).map(|_| Batch::new(session, seq)).collect();
+        Self { seq, batches, refused: Outcome::default(), rejections_max }
+    }
+
+    pub(super) const fn partition_count(&self) -> usize {
+        self.batches.len()
+    }
+
+    pub(super) fn reject(&mut self, at: At, reason: Reason, detail: String) {
+        let At { column, row, entity, component } = at;
+        let rejection = Rejection { seq: self.seq, column, row, reason, entity, component, detail };
+        self.refused.reject(rejection, self.rejections_max);
+    }
+
+    /// Refuses the message as a whole.
+    pub(super) fn reject_all(&mut self, error: &Error) {
+        let at = At { column: 0, row: 0, entity: EntityId(0), component: ComponentId(0) };
+        self.reject(at, error.reason, error.detail.clone());
+    }
+
+    /// Adds the rows of a column.
+    pub(super) fn add<C>(&mut self, split: Split<C>, op: fn(C) -> Op) {
+        for (batch, column) in self.batches.iter_mut().zip(split.columns) {
+            batch.ops.extend(column.map(op));
+        }
+    }
+
+    /// Where and what to send; batches without rows are left out.
+    pub(super) fn finish(self) -> (Vec<(PartitionId, Batch)>, Outcome) {
+        let numbered = self.batches.into_iter().enumerate().map(|(i, batch)| (PartitionId(i as u16), batch));
+        (numbered.filter(|(_, batch)| !batch.ops.is_empty()).collect(), self.refused)
+    }
+}
+
+impl<C> Split<C> {
+    pub(super) fn new(partitions: usize) -> Self {
+        Self { columns: (0..partitions).map(|_| None).collect() }
+    }
+
+    /// The column of a partition, made when its first row comes.
+    pub(super) fn of(&mut self, partition: PartitionId, make: impl FnOnce() -> C) -> &mut C {
+        self.columns[usize::from(partition.0)].get_or_insert_with(make)
+    }
+
+    /// Puts what another split has for a partition into what this one has for it.
+    pub(super) fn merge<D>(&mut self, other: Split<D>, mut put: impl FnMut(&mut C, D)) {
+        for (own, other) in self.columns.iter_mut().zip(other.columns) {
+            if let (Some(own), Some(other)) = (own, other) {
+                put(own, other);
+            }
+        }
+    }
+}
+
+impl Split<PositionWrites> {
+    pub(super) fn push_position(
+        &mut self,
+        to: PartitionId,
+        new: (u32, WriteMode, SpaceId, usize),
+        row: (u32, EntityId, Point3),
+    ) {
+        let (column, mode, space, rows) = new;
+        let make = || {
+            let mut writes = PositionWrites::new(column, mode, space);
+            for list in [&mut writes.x, &mut writes.y, &mut writes.z] {
+                list.reserve(rows);
+            }
+            writes.rows.reserve(rows);
+            writes.entities.reserve(rows);
+            writes
+        };
+        self.of(to, make).push(row.0, row.1, row.2);
+    }
+}
+
+impl Split<ValueWrites> {
+    pub(super) fn push_value(
+        &mut self,
+        to: PartitionId,
+        new: (u32, WriteMode, ComponentId, &Option<Arc<[u32]>>),
+        row: (u32, EntityId, &[u8]),
+    ) {
+        let (column, mode, component, cleared) = new;
+        self.of(to, || ValueWrites::new(column, mode, component, cleared.clone())).push(row.0, row.1, row.2);
+    }
+}
+
+impl Split<Removes> {
+    pub(super) fn push_remove(&mut self, to: PartitionId, new: (u32, Option<ComponentId>), row: (u32, EntityId)) {
+        self.of(to, || Removes::new(new.0, new.1)).push(row.0, row.1);
+    }
+}

@@ -1,0 +1,222 @@
+//! Reading a session: hello, then message after message in order.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use spatialdb_core::Outcome;
+use spatialdb_proto::v1::{self, ClientMessage, ServerMessage, client_message::Body, server_message};
+use spatialdb_proto::{PROTOCOL_VERSION, status_of};
+use spatialdb_types::{Error, Reason, Seq, ViewId};
+use tokio::sync::{Semaphore, mpsc};
+use tokio_util::sync::CancellationToken;
+use tonic::{Status, Streaming};
+
+use super::intake::Intake;
+use super::task;
+use crate::server::edge::Edge;
+use crate::server::port::{Event, Port, Stats};
+use crate::server::tools::query;
+
+/// How long a connection may take to say hello.
+const HELLO_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Answers that wait for the session's task; beyond it the session is read no further.
+const ANSWER_QUEUE: usize = 64;
+
+type Out = mpsc::Sender<Result<ServerMessage, Status>>;
+
+/// Serves one attachment from its first message to its end.
+pub(super) async fn run(edge: Arc<Edge>, mut stream: Streaming<ClientMessage>, out: Out) {
+    let hello = match tokio::time::timeout(HELLO_TIMEOUT, stream.message()).await {
+        Ok(Ok(Some(message))) => first_message(message),
+        Ok(Ok(None)) | Ok(Err(_)) => return,
+        Err(_) => Err(Error::new(Reason::MessageUnexpected, "no Hello within 10 s")),
+    };
+    let opened = hello.and_then(|hello| open(&edge, hello));
+    match opened {
+        Ok((reader, session)) => {
+            tokio::spawn(session.run(out));
+            reader.run(stream).await;
+        }
+        // The client may be gone already.
+        Err(error) => {
+            tracing::info!(%error, "attach refused");
+            let _ = out.send(Err(status_of(&error))).await;
+        }
+    }
+}
+
+fn first_message(message: ClientMessage) -> Result<v1::Hello, Error> {
+    match message {
+        ClientMessage { seq: 1, body: Some(Body::Hello(hello)) } => Ok(hello),
+        ClientMessage { body: Some(Body::Hello(_)), seq } => {
+            Err(Error::new(Reason::SequenceGap, format!("the first message has seq {seq}; 1 is needed")))
+        }
+        _ => Err(Error::new(Reason::MessageUnexpected, "the first message of a session is Hello")),
+    }
+}
+
+/// Registers the session with the world.
+fn open(edge: &Arc<Edge>, hello: v1::Hello) -> Result<(Reader, task::Task), Error> {
+    if edge.draining.load(Ordering::SeqCst) {
+        return Err(Error::new(Reason::Draining, "the server is stopping"));
+    }
+    if hello.protocol_min > PROTOCOL_VERSION || hello.protocol_max < PROTOCOL_VERSION {
+        let (min, max) = (hello.protocol_min, hello.protocol_max);
+        let detail = format!("the worker speaks {min} to {max}, this server {PROTOCOL_VERSION}");
+        return Err(Error::new(Reason::ProtocolUnsupported, detail));
+    }
+    if hello.instance.len() > 256 {
+        return Err(Error::new(Reason::NameInvalid, "instance: at most 256 bytes are taken"));
+    }
+    let attached = edge.world().names.attach(&hello.worker_type, &hello.name)?;
+    let stats = Arc::new(Stats {
+        worker_type: attached.owner.worker_type.clone(),
+        name: attached.owner.name.clone(),
+        instance: hello.instance,
+        connected_unix_us: edge.clock.unix_us(),
+        ..Stats::default()
+    });
+    let (port, events) = Port::new(stats.clone());
+    if let Some(old) = attached.replaced.and_then(|old| edge.sessions.get(&old)) {
+        old.send(Event::Replaced);
+    }
+    edge.sessions.insert(attached.session, port.clone());
+    tracing::info!(
+        session_id = attached.session.0,
+        worker_type = stats.worker_type,
+        name = stats.name,
+        "session opened"
+    );
+    let (answers, answer_queue) = mpsc::channel(ANSWER_QUEUE);
+    let in_flight = Arc::new(Semaphore::new(edge.limits.session_messages_in_flight_max as usize));
+    let closed = CancellationToken::new();
+    let task = task::Task::new(
+        edge.clone(),
+        attached.session,
+        stats,
+        task::Queues { events, answers: answer_queue },
+        in_flight.clone(),
+        closed.clone(),
+    );
+    let intake = Intake::new(edge.clone(), attached.session, attached.owner, port.clone());
+    Ok((Reader { edge: edge.clone(), intake, port, answers, in_flight, closed, last: Seq(1) }, task))
+}
+
+/// Reads the messages of one session.
+struct Reader {
+    edge: Arc<Edge>,
+    intake: Intake,
+    port: Port,
+    answers: mpsc::Sender<ServerMessage>,
+    in_flight: Arc<Semaphore>,
+    closed: CancellationToken,
+    last: Seq,
+}
+
+impl Reader {
+    async fn run(mut self, mut stream: Streaming<ClientMessage>) {
+        // Hello is decided.
+        self.port.send(Event::Received { seq: Seq(1), rows: 0, refused: Outcome::default() });
+        let closed = self.closed.clone();
+        tokio::select! {
+            () = closed.cancelled() => {}
+            end = self.read(&mut stream) => self.port.send(end),
+        }
+    }
+
+    /// Reads until the session ends, and says how.
+    async fn read(&mut self, stream: &mut Streaming<ClientMessage>) -> Event {
+        loop {
+            let message = match stream.message().await {
+                Ok(Some(message)) => message,
+                Ok(None) => return Event::Ended,
+                Err(status) => return Event::Broken(status),
+            };
+            // Given back by the task when the message is decided.
+            match self.in_flight.acquire().await {
+                Ok(permit) => permit.forget(),
+                Err(_) => return Event::Ended,
+            }
+            match self.take(message).await {
+                Ok(None) => {}
+                Ok(Some(end)) => return end,
+                Err(error) => return Event::Broken(status_of(&error)),
+            }
+        }
+    }
+
+    /// # Errors
+    /// Only what breaks the protocol: the session ends.
+    async fn take(&mut self, message: ClientMessage) -> Result<Option<Event>, Error> {
+        let seq = Seq(message.seq);
+        if seq.0 != self.last.0 + 1 {
+            let detail = format!("seq {seq} came after {}", self.last);
+            return Err(Error::new(Reason::SequenceGap, detail));
+        }
+        self.last = seq;
+        let Some(body) = message.body else {
+            return Err(Error::new(Reason::MessageUnexpected, format!("message {seq} has no known body")));
+        };
+        match body {
+            Body::Hello(_) => return Err(Error::new(Reason::MessageUnexpected, "a second Hello")),
+            Body::Update(update) => {
+                self.edge.wait_for_room().await;
+                self.intake.update(seq, update);
+            }
+            Body::AddComponents(add) => {
+                self.edge.wait_for_room().await;
+                self.intake.add_components(seq, add);
+            }
+            Body::Delete(delete) => {
+                self.edge.wait_for_room().await;
+                self.intake.delete(seq, &delete);
+            }
+            Body::RemoveComponents(remove) => {
+                self.edge.wait_for_room().await;
+                self.intake.remove_components(seq, &remove);
+            }
+            Body::Create(create) => {
+                self.edge.wait_for_room().await;
+                let created = self.intake.create(seq, create);
+                self.answer(server_message::Body::Created(created)).await;
+            }
+            Body::ReserveIds(reserve) => {
+                if let Some(reserved) = self.intake.reserve_ids(seq, &reserve) {
+                    self.answer(server_message::Body::IdsReserved(reserved)).await;
+                }
+            }
+            Body::Subscribe(v1::Subscribe { view }) => self.view(seq, view, Event::Subscribe),
+            Body::ChangeView(v1::ChangeView { view }) => self.view(seq, view, Event::ChangeView),
+            Body::EndView(v1::EndView { view_id }) => self.port.send(Event::EndView(seq, ViewId(view_id))),
+            Body::Heartbeat(heartbeat) => self.heartbeat(seq, &heartbeat),
+            Body::Goodbye(goodbye) => {
+                self.intake.decided(seq);
+                tracing::debug!(reason = goodbye.reason, detail = goodbye.detail, "worker said goodbye");
+                return Ok(Some(Event::Ended));
+            }
+        }
+        Ok(None)
+    }
+
+    async fn answer(&self, body: server_message::Body) {
+        // The task is gone if the session is over.
+        let _ = self.answers.send(ServerMessage { body: Some(body) }).await;
+    }
+
+    fn view(&self, seq: Seq, view: Option<v1::View>, event: fn(Seq, spatialdb_core::View) -> Event) {
+        match query::view_of(&self.edge.schema, &self.edge.limits, view) {
+            Ok(view) => self.port.send(event(seq, view)),
+            Err(error) => self.intake.refuse(seq, &error),
+        }
+    }
+
+    fn heartbeat(&self, seq: Seq, heartbeat: &v1::Heartbeat) {
+        let stats = &self.port.stats;
+        stats.load.store(heartbeat.load.to_bits(), Ordering::Relaxed);
+        stats.tick_ms.store(heartbeat.tick_ms.to_bits(), Ordering::Relaxed);
+        stats.heartbeat_at.store(self.edge.clock.now().max(1), Ordering::Relaxed);
+        self.intake.decided(seq);
+    }
+}

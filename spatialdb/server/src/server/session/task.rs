@@ -1,0 +1,267 @@
+//! The task of a session: hears what partitions and the reader say, and speaks to the worker.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use spatialdb_core::{Micros, Outcome, Rejection, Session};
+use spatialdb_proto::v1::{self, ServerMessage, server_message::Body};
+use spatialdb_types::{ComponentId, EntityId, Error, Reason, Seq, SessionId};
+use tokio::sync::{Semaphore, mpsc};
+use tokio_util::sync::CancellationToken;
+use tonic::Status;
+
+use super::frames;
+use crate::server::edge::{Control, Edge};
+use crate::server::port::{Event, Stats};
+use crate::server::tools::describe;
+
+/// How long a last word may wait for a connection that does not read.
+const LAST_WORD_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// What the task listens to.
+pub(super) struct Queues {
+    pub(super) events: mpsc::UnboundedReceiver<Event>,
+    pub(super) answers: mpsc::Receiver<ServerMessage>,
+}
+
+/// One session's voice.
+pub(super) struct Task {
+    edge: Arc<Edge>,
+    session: Session,
+    stats: Arc<Stats>,
+    queues: Queues,
+    in_flight: Arc<Semaphore>,
+    closed: CancellationToken,
+    /// When each of the machine's waiting deltas was published.
+    published: VecDeque<Micros>,
+    /// Goes before any frame.
+    answer: Option<ServerMessage>,
+    reader_ended: bool,
+    /// A frame that was too large for one message.
+    pieces: VecDeque<v1::Frame>,
+    frame: u64,
+    released: Seq,
+    end: Option<End>,
+}
+
+/// How the session ends.
+enum End {
+    /// The worker is done: what it sent is decided first.
+    Finished,
+    /// Told in a goodbye.
+    Goodbye(Error),
+    /// Told in the status of the stream.
+    Broken(Status),
+}
+
+type Out = mpsc::Sender<Result<ServerMessage, Status>>;
+
+impl Task {
+    pub(super) fn new(
+        edge: Arc<Edge>,
+        id: SessionId,
+        stats: Arc<Stats>,
+        queues: Queues,
+        in_flight: Arc<Semaphore>,
+        closed: CancellationToken,
+    ) -> Self {
+        let session = Session::new(id, edge.partitions.len() as u16, edge.limits.clone());
+        Self {
+            edge,
+            session,
+            stats,
+            queues,
+            in_flight,
+            closed,
+            published: VecDeque::new(),
+            answer: None,
+            reader_ended: false,
+            pieces: VecDeque::new(),
+            frame: 0,
+            released: Seq(0),
+            end: None,
+        }
+    }
+
+    /// Speaks until the session ends.
+    pub(super) async fn run(mut self, out: Out) {
+        let welcome = describe::welcome(&self.edge, self.session.id(), &self.stats.name);
+        let greeted = out.send(message(Body::Welcome(welcome))).await.is_ok()
+            && out.send(message(Body::Reset(v1::Reset {}))).await.is_ok();
+        if greeted {
+            self.serve(&out).await;
+        }
+        self.say_last_word(out).await;
+        self.close();
+    }
+
+    async fn serve(&mut self, out: &Out) {
+        while !self.is_over() {
+            tokio::select! {
+                biased;
+                event = self.queues.events.recv() => match event {
+                    Some(event) => self.hear(event),
+                    None => return,
+                },
+                answer = self.queues.answers.recv(), if self.answer.is_none() && !self.reader_ended => {
+                    // None: its last event says why.
+                    self.reader_ended = answer.is_none();
+                    self.answer = answer;
+                }
+                permit = out.reserve(), if self.has_message() => match permit {
+                    Ok(permit) => permit.send(Ok(self.next_message())),
+                    Err(_) => return,
+                },
+                () = out.closed() => return,
+            }
+            while let Ok(event) = self.queues.events.try_recv() {
+                self.hear(event);
+            }
+            self.after_events();
+        }
+    }
+
+    fn is_over(&self) -> bool {
+        match self.end {
+            None => false,
+            Some(End::Finished) => self.session.messages_in_flight() == 0 && !self.has_message(),
+            Some(End::Goodbye(_) | End::Broken(_)) => true,
+        }
+    }
+
+    fn hear(&mut self, event: Event) {
+        match event {
+            Event::Received { seq, rows, refused } => {
+                self.session.received(seq, rows);
+                self.session.refused(refused);
+            }
+            Event::Subscribe(seq, view) => {
+                let result = self.session.subscribe(view);
+                self.decide(seq, result);
+            }
+            Event::ChangeView(seq, view) => {
+                let result = self.session.change_view(view);
+                self.decide(seq, result);
+            }
+            Event::EndView(seq, view) => {
+                let result = self.session.end_view(view);
+                self.decide(seq, result);
+            }
+            Event::Partition { from, at, message } => {
+                if self.session.receive(from, message) {
+                    self.published.push_back(at);
+                }
+            }
+            Event::Ended => self.end = Some(End::Finished),
+            Event::Broken(status) => self.end = Some(End::Broken(status)),
+            Event::Replaced => {
+                let detail = format!("a newer session is {} {}", self.stats.worker_type, self.stats.name);
+                self.end = Some(End::Goodbye(Error::new(Reason::SessionReplaced, detail)));
+            }
+            Event::Drain => {
+                self.end = Some(End::Goodbye(Error::new(Reason::Draining, "the server is stopping")));
+            }
+        }
+    }
+
+    /// A message that the session machine decides by itself.
+    fn decide(&mut self, seq: Seq, result: Result<(), Error>) {
+        self.session.received(seq, 0);
+        if let Err(Error { reason, detail }) = result {
+            let (entity, component) = (EntityId(0), ComponentId(0));
+            let rejection = Rejection { seq, column: 0, row: 0, reason, entity, component, detail };
+            self.session.refused(Outcome { rejections: vec![rejection], ..Outcome::default() });
+        }
+    }
+
+    /// Passes on what the machine wants sent, and tells how it stands.
+    fn after_events(&mut self) {
+        let id = self.session.id();
+        for (to, message) in self.session.drain_outbox() {
+            self.edge.partition(to).tell(Control::Session(id, message));
+        }
+        let applied = self.session.applied();
+        if applied > self.released {
+            self.in_flight.add_permits((applied.0 - self.released.0) as usize);
+            self.released = applied;
+        }
+        let stats = &self.stats;
+        let front = if self.session.has_frame() { self.published.front().copied().unwrap_or(0) } else { 0 };
+        stats.waiting_since.store(front, Ordering::Relaxed);
+        stats.views.store(self.session.view_count() as u64, Ordering::Relaxed);
+        stats.entities_in_view.store(self.session.entities_in_view() as u64, Ordering::Relaxed);
+        stats.rows_in_flight.store(self.session.rows_in_flight(), Ordering::Relaxed);
+        stats.applied.store(applied.0, Ordering::Relaxed);
+    }
+
+    fn has_message(&self) -> bool {
+        self.answer.is_some() || !self.pieces.is_empty() || self.session.has_frame()
+    }
+
+    fn next_message(&mut self) -> ServerMessage {
+        if let Some(answer) = self.answer.take() {
+            return answer;
+        }
+        if self.pieces.is_empty()
+            && let Some(body) = self.session.take_frame()
+        {
+            if !body.is_empty() {
+                self.note_staleness();
+            }
+            let max = self.edge.limits.frame_bytes_max as usize;
+            self.pieces.extend(frames::split(frames::frame_of(body), max));
+        }
+        let mut frame = self.pieces.pop_front().unwrap_or_default();
+        self.frame += 1;
+        frame.frame = self.frame;
+        frame.world_time_us = self.edge.clock.now() as i64;
+        frame.unix_time_us = self.edge.clock.unix_us();
+        self.stats.frames_sent.fetch_add(1, Ordering::Relaxed);
+        ServerMessage { body: Some(Body::Frame(frame)) }
+    }
+
+    fn note_staleness(&mut self) {
+        let Some(published) = self.published.pop_front() else { return };
+        let staleness = self.edge.clock.now().saturating_sub(published);
+        self.stats.last_staleness_us.store(staleness as i64, Ordering::Relaxed);
+        metrics::histogram!("spatialdb_session_frame_staleness_seconds").record(staleness as f64 / 1e6);
+    }
+
+    async fn say_last_word(&mut self, out: Out) {
+        let goodbye = |error: &Error| {
+            let (reason, detail) = (error.reason.name().to_owned(), error.detail.clone());
+            message(Body::Goodbye(v1::Goodbye { reason, detail, retry_after_ms: 0 }))
+        };
+        let word = match self.end.take() {
+            Some(End::Finished) => message(Body::Goodbye(v1::Goodbye::default())),
+            Some(End::Goodbye(error)) => goodbye(&error),
+            Some(End::Broken(status)) => Err(status),
+            None => return,
+        };
+        // A connection that does not read loses its last word, nothing else.
+        let _ = tokio::time::timeout(LAST_WORD_TIMEOUT, out.send(word)).await;
+    }
+
+    fn close(mut self) {
+        let id = self.session.id();
+        self.session.end();
+        for (to, message) in self.session.drain_outbox() {
+            self.edge.partition(to).tell(Control::Session(id, message));
+        }
+        self.edge.sessions.remove(&id);
+        self.edge.world().names.detach(id);
+        self.closed.cancel();
+        tracing::info!(
+            session_id = id.0,
+            worker_type = self.stats.worker_type,
+            name = self.stats.name,
+            "session closed"
+        );
+    }
+}
+
+fn message(body: Body) -> Result<ServerMessage, Status> {
+    Ok(ServerMessage { body: Some(body) })
+}

@@ -1,0 +1,169 @@
+//! `spatialdb.v1.WorldService`: looking at a world from outside.
+
+pub(super) mod describe;
+pub(super) mod query;
+
+use std::sync::Arc;
+
+use prost::Message;
+use prost_types::Any;
+use spatialdb_core::{EntityState, QueryAnswer};
+use spatialdb_proto::v1::world_service_server::WorldService;
+use spatialdb_proto::{status_of, v1};
+use spatialdb_types::{ComponentId, EntityId, Error, PartitionId, Position, Reason, Revision};
+use tokio::sync::{mpsc, oneshot};
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::{Request, Response, Status};
+
+use super::edge::{Control, Edge, Whereabouts};
+
+/// How often an entity is followed that moves while it is asked for.
+const FOLLOW_MAX: usize = 64;
+
+/// Bytes of a page of a query's answer, about.
+const PAGE_BYTES: usize = 256 << 10;
+
+/// The service.
+pub(super) struct Tools {
+    pub(super) edge: Arc<Edge>,
+}
+
+#[tonic::async_trait]
+impl WorldService for Tools {
+    type QueryStream = ReceiverStream<Result<v1::QueryPage, Status>>;
+
+    async fn get_world(&self, _: Request<v1::GetWorldRequest>) -> Result<Response<v1::World>, Status> {
+        Ok(Response::new(describe::world(&self.edge)))
+    }
+
+    async fn query(&self, request: Request<v1::QueryRequest>) -> Result<Response<Self::QueryStream>, Status> {
+        let request = request.into_inner();
+        let (limit, answers) = self.ask(request).await.map_err(|error| status_of(&error))?;
+        let (pages, stream) = mpsc::channel(2);
+        let edge = self.edge.clone();
+        tokio::spawn(async move { send_pages(&edge, answers, limit, pages).await });
+        Ok(Response::new(ReceiverStream::new(stream)))
+    }
+
+    async fn get_entity(&self, request: Request<v1::GetEntityRequest>) -> Result<Response<v1::Entity>, Status> {
+        let entity = EntityId(request.into_inner().entity);
+        match self.find(entity).await {
+            Some((partition, state)) => Ok(Response::new(entity_of(&self.edge, partition, state))),
+            None => {
+                let error = Error::new(Reason::EntityNotFound, format!("entity {entity} does not exist"));
+                Err(status_of(&error))
+            }
+        }
+    }
+
+    async fn get_schema(&self, _: Request<v1::GetSchemaRequest>) -> Result<Response<v1::Schema>, Status> {
+        Ok(Response::new(v1::Schema {
+            digest: self.edge.schema.digest().to_owned(),
+            components: describe::components(&self.edge),
+            descriptor_set: self.edge.schema.descriptor_set().to_vec().into(),
+        }))
+    }
+
+    async fn list_sessions(
+        &self,
+        _: Request<v1::ListSessionsRequest>,
+    ) -> Result<Response<v1::ListSessionsResponse>, Status> {
+        Ok(Response::new(v1::ListSessionsResponse { sessions: describe::sessions(&self.edge) }))
+    }
+}
+
+type Answers = Vec<(PartitionId, QueryAnswer)>;
+
+impl Tools {
+    /// Asks every partition. Returns the limit on entities too.
+    async fn ask(&self, request: v1::QueryRequest) -> Result<(usize, Answers), Error> {
+        let edge = &self.edge;
+        let constraint = query::constraint_of(&edge.schema, &edge.limits, request.constraint)?;
+        let named = request.components.iter().map(|name| Ok(edge.schema.component_named(name)?.id()));
+        let mut components = named.collect::<Result<Vec<ComponentId>, Error>>()?;
+        components.sort_unstable();
+        let limit = match (request.count_only, request.limit) {
+            (true, _) => 0,
+            (false, 0) => usize::MAX,
+            (false, limit) => usize::try_from(limit).unwrap_or(usize::MAX),
+        };
+        let mut waiting = Vec::new();
+        for partition in &edge.partitions {
+            let (answer, answered) = oneshot::channel();
+            let (constraint, components) = (constraint.clone(), components.clone());
+            partition.tell(Control::Query { constraint, components, limit, answer });
+            waiting.push((partition.id, answered));
+        }
+        let mut answers = Vec::new();
+        for (id, answered) in waiting {
+            let stopping = |_| Error::new(Reason::Draining, "the server is stopping");
+            answers.push((id, answered.await.map_err(stopping)?));
+        }
+        Ok((limit, answers))
+    }
+
+    async fn find(&self, entity: EntityId) -> Option<(PartitionId, EntityState)> {
+        let mut at = self.edge.routes.get(entity).unwrap_or_else(|| self.edge.map.home(entity, None));
+        for _ in 0..FOLLOW_MAX {
+            let (answer, answered) = oneshot::channel();
+            self.edge.partition(at).tell(Control::Entity { entity, answer });
+            match answered.await.ok()? {
+                Whereabouts::Here(state) => return Some((at, state)),
+                Whereabouts::MovedTo(to) => at = to,
+                // It may just have settled elsewhere.
+                Whereabouts::Unknown => match self.edge.routes.get(entity) {
+                    Some(to) if to != at => at = to,
+                    _ => return None,
+                },
+            }
+        }
+        None
+    }
+}
+
+async fn send_pages(
+    edge: &Edge,
+    answers: Answers,
+    limit: usize,
+    pages: mpsc::Sender<Result<v1::QueryPage, Status>>,
+) {
+    let match_count = answers.iter().map(|(_, answer)| answer.match_count).sum();
+    let mut page = v1::QueryPage::default();
+    let mut bytes = 0;
+    let all = answers.into_iter().flat_map(|(id, answer)| answer.entities.into_iter().map(move |e| (id, e)));
+    for (partition, state) in all.take(limit) {
+        let entity = entity_of(edge, partition, state);
+        bytes += entity.encoded_len();
+        page.entities.push(entity);
+        if bytes >= PAGE_BYTES {
+            bytes = 0;
+            if pages.send(Ok(std::mem::take(&mut page))).await.is_err() {
+                return;
+            }
+        }
+    }
+    (page.match_count, page.last) = (match_count, true);
+    // Whoever asked may have gone.
+    let _ = pages.send(Ok(page)).await;
+}
+
+fn entity_of(edge: &Edge, partition: PartitionId, state: EntityState) -> v1::Entity {
+    let position = state.position.map(|(at, revision)| position_value(at, revision));
+    let values = state.values.into_iter().map(|(component, revision, value)| {
+        // Only components of the schema get into the store.
+        let name = edge.schema.component(component).map_or_else(String::new, |c| c.name().to_owned());
+        component_value(component, &name, revision, value.into_vec())
+    });
+    let components = position.into_iter().chain(values).collect();
+    v1::Entity { entity: state.entity.0, components, partition: u32::from(partition.0) }
+}
+
+fn position_value(at: Position, revision: Revision) -> v1::ComponentValue {
+    let position = v1::Position { space: at.space.0, x: at.point.x, y: at.point.y, z: at.point.z };
+    component_value(ComponentId::POSITION, "spatialdb.v1.Position", revision, position.encode_to_vec())
+}
+
+fn component_value(id: ComponentId, name: &str, revision: Revision, value: Vec<u8>) -> v1::ComponentValue {
+    let value = Any { type_url: format!("type.googleapis.com/{name}"), value };
+    v1::ComponentValue { id: id.0, name: name.to_owned(), revision: revision.0, value: Some(value) }
+}

@@ -1,0 +1,135 @@
+//! From the wire's constraints and views to the core's.
+
+use spatialdb_core::{Constraint, View};
+use spatialdb_proto::v1::{self, constraint::Kind};
+use spatialdb_schema::Schema;
+use spatialdb_types::{Box3, ComponentId, EntityId, Error, Limits, Point3, Reason, SpaceId, ViewId};
+
+/// The constraint, checked.
+///
+/// # Errors
+/// `QUERY_INVALID` or `COMPONENT_UNKNOWN` naming the part.
+pub(in crate::server) fn constraint_of(
+    schema: &Schema,
+    limits: &Limits,
+    wire: Option<v1::Constraint>,
+) -> Result<Constraint, Error> {
+    let constraint = convert(schema, wire, limits.constraint_depth_max)?;
+    constraint.check(limits)?;
+    Ok(constraint)
+}
+
+/// The view, its constraint converted; the session machine checks the rest.
+///
+/// # Errors
+/// `QUERY_INVALID` or `COMPONENT_UNKNOWN` naming the part.
+pub(in crate::server) fn view_of(schema: &Schema, limits: &Limits, wire: Option<v1::View>) -> Result<View, Error> {
+    let wire = wire.ok_or_else(|| invalid("the message has no view"))?;
+    if wire.view_id == 0 {
+        return Err(invalid("view_id is 0; ids of views are chosen from 1 up"));
+    }
+    let mut components: Vec<ComponentId> = wire.components.into_iter().map(ComponentId).collect();
+    components.sort_unstable();
+    components.dedup();
+    for &component in &components {
+        known(schema, component)?;
+    }
+    Ok(View {
+        id: ViewId(wire.view_id),
+        constraint: constraint_of(schema, limits, wire.constraint)?,
+        components,
+        interval_us: View::interval_of(wire.rate_hz, limits)?,
+        own_updates: wire.own_updates,
+        version: 0,
+    })
+}
+
+/// `depth` is how many levels are left: a hostile constraint must not exhaust the stack before it is checked.
+fn convert(schema: &Schema, wire: Option<v1::Constraint>, depth: u64) -> Result<Constraint, Error> {
+    let kind = wire.and_then(|c| c.kind).ok_or_else(|| invalid("a constraint is empty: one kind must be set"))?;
+    let deeper = || depth.checked_sub(1).ok_or_else(|| invalid("the constraint passes constraint_depth_max"));
+    let list = |list: v1::ConstraintList| {
+        let left = deeper()?;
+        list.constraints.into_iter().map(|c| convert(schema, Some(c), left)).collect::<Result<Vec<_>, Error>>()
+    };
+    Ok(match kind {
+        Kind::All(_) => Constraint::All,
+        Kind::Box(b) => Constraint::Box { space: SpaceId(b.space), bounds: bounds_of(&b) },
+        Kind::Sphere(sphere) => {
+            let center = sphere.center.ok_or_else(|| invalid("a sphere has no center"))?;
+            Constraint::Sphere {
+                space: SpaceId(sphere.space),
+                center: Point3::new(center.x, center.y, center.z.unwrap_or(0.0)),
+                radius_m: sphere.radius_m,
+            }
+        }
+        Kind::EntityIds(ids) => {
+            let mut entities: Vec<EntityId> = ids.entities.into_iter().map(EntityId).collect();
+            entities.sort_unstable();
+            entities.dedup();
+            Constraint::Entities(entities.into())
+        }
+        Kind::HasComponent(id) => Constraint::Has(known(schema, ComponentId(id))?),
+        Kind::HasComponentNamed(name) => Constraint::Has(schema.component_named(&name)?.id()),
+        Kind::And(all) => Constraint::And(list(all)?),
+        Kind::Or(any) => Constraint::Or(list(any)?),
+        Kind::Not(inner) => Constraint::Not(Box::new(convert(schema, Some(*inner), deeper()?)?)),
+    })
+}
+
+fn bounds_of(wire: &v1::Box) -> Box3 {
+    let corner = |point: Option<&v1::Point>, open: f64| {
+        point.map_or(Point3::new(open, open, open), |p| Point3::new(p.x, p.y, p.z.unwrap_or(open)))
+    };
+    Box3 { min: corner(wire.min.as_ref(), f64::NEG_INFINITY), max: corner(wire.max.as_ref(), f64::INFINITY) }
+}
+
+fn known(schema: &Schema, component: ComponentId) -> Result<ComponentId, Error> {
+    match schema.component(component) {
+        Some(_) => Ok(component),
+        None => Err(Error::new(Reason::ComponentUnknown, format!("the schema has no component {component}"))),
+    }
+}
+
+fn invalid(detail: &str) -> Error {
+    Error::new(Reason::QueryInvalid, detail)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn wire(kind: Kind) -> Option<v1::Constraint> {
+        Some(v1::Constraint { kind: Some(kind) })
+    }
+
+    fn refused(wire: Option<v1::Constraint>) -> Error {
+        constraint_of(&Schema::built_in(), &Limits::default(), wire).expect_err("refused")
+    }
+
+    #[test]
+    fn what_is_missing_is_named() {
+        assert!(refused(None).detail.contains("empty"));
+        assert!(refused(wire(Kind::Sphere(v1::Sphere::default()))).detail.contains("center"));
+        assert_eq!(refused(wire(Kind::HasComponent(4711))).reason, Reason::ComponentUnknown);
+        assert_eq!(refused(wire(Kind::HasComponentNamed("Nope".into()))).reason, Reason::ComponentUnknown);
+    }
+
+    #[test]
+    fn a_tower_of_nots_is_refused() {
+        let mut tower = v1::Constraint { kind: Some(Kind::All(v1::All {})) };
+        for _ in 0..90 {
+            tower = v1::Constraint { kind: Some(Kind::Not(Box::new(tower))) };
+        }
+        assert!(refused(Some(tower)).detail.contains("constraint_depth_max"));
+    }
+
+    #[test]
+    fn a_box_without_z_is_open_in_height() {
+        let point = |x| Some(v1::Point { x, y: x, z: None });
+        let flat = v1::Box { space: 0, min: point(0.0), max: point(1.0) };
+        let bounds = bounds_of(&flat);
+        assert!(bounds.contains(Point3::new(0.5, 0.5, 1e9)));
+        assert!(!bounds.contains(Point3::new(1.0, 0.5, 0.0)));
+    }
+}

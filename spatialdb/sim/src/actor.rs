@@ -1,0 +1,242 @@
+//! Clients: what they ask for, write and see, one step at a time.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+use spatialdb_core::world::Owner;
+use spatialdb_core::{FrameBody, Session, ToPartition, ToSession, View};
+use spatialdb_types::{EntityId, Point3, Seq, SessionId, ViewId};
+
+use crate::bug::Bug;
+use crate::client::Replica;
+use crate::driver::Sim;
+use crate::edge::{Column, Message};
+use crate::judge::Failure;
+use crate::model::Writers;
+use crate::world::panned;
+use crate::writer::Writer;
+
+/// A client and its session.
+#[derive(Debug)]
+pub(crate) struct Actor {
+    /// Its session's id.
+    pub(crate) id: SessionId,
+    /// Its worker.
+    pub(crate) owner: Owner,
+    /// Whether the session goes on.
+    pub(crate) live: bool,
+    /// The machine under test.
+    pub(crate) session: Session,
+    /// What the client was shown.
+    pub(crate) replica: Replica,
+    /// The views as the client asked for them.
+    pub(crate) views: BTreeMap<ViewId, View>,
+    /// The last message sent.
+    pub(crate) seq: Seq,
+    /// Takes a frame only once in so many chances: a slow one conflates.
+    pub(crate) slowness: u64,
+    /// Messages from each partition.
+    pub(crate) down: Vec<VecDeque<ToSession>>,
+    /// Messages to each partition.
+    pub(crate) up: Vec<VecDeque<ToPartition>>,
+    /// A message that waits because a partition takes no work; if it creates, who will write what it makes.
+    pending: Option<(Message, Vec<Writers>)>,
+    next_view: u64,
+}
+
+impl Sim {
+    /// A client comes, with some views.
+    pub(crate) fn attach(&mut self) {
+        let attached = self.world.names.attach("sim", "").expect("far fewer than sessions_max");
+        let id = attached.session;
+        let partitions = self.plan.map.partitions();
+        let slowness = if self.rng.one_in(4) { self.rng.between(5, 40) } else { 1 };
+        self.say(|| format!("session {id} comes, slowness {slowness}"));
+        self.actors.push(Actor {
+            id,
+            owner: attached.owner,
+            live: true,
+            session: Session::new(id, partitions, self.plan.limits.clone()),
+            replica: Replica::default(),
+            views: BTreeMap::new(),
+            seq: Seq(0),
+            slowness,
+            down: (0..partitions).map(|_| VecDeque::new()).collect(),
+            up: (0..partitions).map(|_| VecDeque::new()).collect(),
+            pending: None,
+            next_view: 1,
+        });
+        let a = self.actors.len() - 1;
+        for _ in 0..self.rng.between(0, 4) {
+            self.subscribe(a);
+        }
+    }
+
+    /// A client goes. What it sent is still delivered.
+    pub(crate) fn detach(&mut self, a: usize) {
+        self.say(|| format!("session {} goes", self.actors[a].id));
+        self.actors[a].session.end();
+        self.collect_session(a);
+        let actor = &mut self.actors[a];
+        actor.live = false;
+        actor.pending = None;
+        actor.down.iter_mut().for_each(VecDeque::clear);
+        self.world.names.detach(actor.id);
+    }
+
+    /// The clients that are there.
+    pub(crate) fn live_actors(&self) -> Vec<usize> {
+        (0..self.actors.len()).filter(|&a| self.actors[a].live).collect()
+    }
+
+    /// A client adds, changes or ends a view.
+    pub(crate) fn change_views(&mut self, a: usize) {
+        let ids: Vec<ViewId> = self.actors[a].views.keys().copied().collect();
+        match self.rng.below(6) {
+            0..=1 if ids.len() < 5 => {
+                self.subscribe(a);
+            }
+            2..=4 if !ids.is_empty() => {
+                let id = *self.rng.pick(&ids);
+                self.change_view(a, id);
+            }
+            5 if !ids.is_empty() => {
+                let id = *self.rng.pick(&ids);
+                self.say(|| format!("session {} ends view {id}", self.actors[a].id));
+                let actor = &mut self.actors[a];
+                actor.session.end_view(id).expect("the view is there");
+                actor.views.remove(&id);
+                actor.replica.views.entry(id).or_default().ended = true;
+                self.collect_session(a);
+            }
+            _ => {}
+        }
+    }
+
+    /// A client adds a view.
+    pub(crate) fn subscribe(&mut self, a: usize) -> ViewId {
+        let id = ViewId(self.actors[a].next_view);
+        self.actors[a].next_view += 1;
+        let last = EntityId(self.world.ids.next().0);
+        let view = self.plan.view(&mut self.rng, id, last);
+        self.say(|| format!("session {} subscribes {view:?}", self.actors[a].id));
+        self.actors[a].session.subscribe(view.clone()).expect("a new and valid view");
+        self.note_view(a, view);
+        id
+    }
+
+    fn change_view(&mut self, a: usize, id: ViewId) {
+        let view = if self.rng.percent(60) {
+            let reach = self.plan.side_m / 4.0;
+            let by = Point3::new(self.rng.float(-reach, reach), self.rng.float(-reach, reach), 0.0);
+            panned(&self.actors[a].views[&id], by)
+        } else {
+            let last = EntityId(self.world.ids.next().0);
+            self.plan.view(&mut self.rng, id, last)
+        };
+        self.say(|| format!("session {} changes {view:?}", self.actors[a].id));
+        self.actors[a].session.change_view(view.clone()).expect("a known and valid view");
+        self.note_view(a, view);
+    }
+
+    fn note_view(&mut self, a: usize, view: View) {
+        let asks = self.actors[a].replica.views.entry(view.id).or_default();
+        asks.asked += 1;
+        self.actors[a].views.insert(view.id, view);
+        self.collect_session(a);
+    }
+
+    /// A client sends a message, or tries again with one that waits.
+    pub(crate) fn write(&mut self, a: usize) {
+        if self.actors[a].pending.is_none() {
+            let seq = Seq(self.actors[a].seq.0 + 1);
+            let pending = if self.rng.one_in(12) { Some(self.new_create(a, seq)) } else { self.new_message(a, seq) };
+            self.actors[a].pending = pending;
+        }
+        self.try_send(a);
+    }
+
+    /// Routes the waiting message of a client if every partition it concerns takes work. Returns whether it did.
+    pub(crate) fn try_send(&mut self, a: usize) -> bool {
+        let Some((message, writers)) = self.actors[a].pending.take() else { return false };
+        let batches = self.edge.route(&message, &mut self.bugs);
+        if batches.keys().any(|to| !self.partitions[usize::from(to.0)].accepts_work()) {
+            self.actors[a].pending = Some((message, writers));
+            return false;
+        }
+        self.say(|| format!("session {} sends {message:?}", self.actors[a].id));
+        self.edge.note_created(&message);
+        if let Some(Column::Create(rows)) = message.columns.first() {
+            rows.iter().zip(writers).for_each(|(new, writers)| self.learn(new, writers));
+        }
+        self.model.send(&message);
+        let rows: usize = message.columns.iter().map(Column::row_count).sum();
+        self.actors[a].seq = message.seq;
+        self.actors[a].session.received(message.seq, rows as u32);
+        for (to, batch) in batches {
+            self.send_batch(to, batch);
+        }
+        true
+    }
+
+    fn writer(&mut self, session: SessionId) -> Writer<'_> {
+        let Self { plan, model, rng, stamps, .. } = self;
+        Writer { plan, model, rng, stamps, session }
+    }
+
+    fn new_message(&mut self, a: usize, seq: Seq) -> Option<(Message, Vec<Writers>)> {
+        let id = self.actors[a].id;
+        self.writer(id).message(seq).map(|message| (message, Vec::new()))
+    }
+
+    fn new_create(&mut self, a: usize, seq: Seq) -> (Message, Vec<Writers>) {
+        let count = self.rng.between(1, 4);
+        let answer = self.world.ids.create(&self.actors[a].owner, "", count).expect("ids are left");
+        let id = self.actors[a].id;
+        self.writer(id).create(seq, &answer.entities)
+    }
+
+    /// Notes a new entity.
+    pub(crate) fn learn(&mut self, new: &crate::edge::NewEntity, writers: Writers) {
+        if matches!(writers, Writers::Twin(_)) {
+            self.twins.insert(new.entity);
+        }
+        self.model.create(new, writers);
+    }
+
+    /// A client takes a frame, if there is one.
+    ///
+    /// # Errors
+    /// Which rule the frame breaks.
+    pub(crate) fn take_frame(&mut self, a: usize) -> Result<bool, Failure> {
+        let Some(frame) = self.actors[a].session.take_frame() else { return Ok(false) };
+        let mut frames = vec![frame];
+        if self.bugs.hits(Bug::SwapFrames) {
+            frames.extend(self.actors[a].session.take_frame());
+            frames.reverse();
+        }
+        let twins = self.twins_of_others(a);
+        for mut frame in frames {
+            self.corrupt_frame(&mut frame);
+            self.say(|| format!("session {} takes {frame:?}", self.actors[a].id));
+            self.actors[a].replica.apply(&frame, &twins).map_err(|f| f.of_session(self.actors[a].id))?;
+        }
+        self.collect_session(a);
+        Ok(true)
+    }
+
+    fn corrupt_frame(&mut self, frame: &mut FrameBody) {
+        if self.bugs.hits(Bug::DuplicateEnter) {
+            frame.entered.extend(frame.entered.last().copied());
+        }
+        if self.bugs.hits(Bug::DropGone) {
+            frame.gone.pop();
+        }
+    }
+
+    /// Its own updates do not come back to a session: it may see halves of them.
+    fn twins_of_others(&self, a: usize) -> BTreeSet<EntityId> {
+        let id = self.actors[a].id;
+        let own = |e: &EntityId| self.model.entities.get(e).is_some_and(|k| k.is_only_of(id));
+        self.twins.iter().copied().filter(|e| !own(e)).collect()
+    }
+}

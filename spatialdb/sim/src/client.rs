@@ -1,0 +1,164 @@
+//! A client's replica: applies frames whole, and refuses what no frame may say.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use spatialdb_core::{FrameBody, LeaveReason, Rejection};
+use spatialdb_types::{ComponentId, EntityId, Position, Reason, Revision, Seq, ViewId};
+
+use crate::judge::Failure;
+use crate::model::TWIN;
+use crate::values;
+
+/// What a client has been shown of a component.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Value {
+    /// A position.
+    At(Position),
+    /// Any other value.
+    Bytes(Vec<u8>),
+}
+
+/// How often the client asked for a view and was told that it is filled.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Asks {
+    /// Subscribed or changed.
+    pub(crate) asked: u64,
+    /// Told that it is filled.
+    pub(crate) answered: u64,
+    /// What it was told last.
+    pub(crate) count: u64,
+    /// The view was ended.
+    pub(crate) ended: bool,
+}
+
+/// What a client has been shown.
+#[derive(Debug, Default)]
+pub(crate) struct Replica {
+    /// Entities in view, and what is shown of them.
+    pub(crate) held: BTreeMap<EntityId, BTreeMap<ComponentId, (Revision, Value)>>,
+    /// The last revision and value ever shown; never forgotten.
+    last: BTreeMap<(EntityId, ComponentId), (Revision, Value)>,
+    /// Entities that were told to be deleted: they never come back.
+    deleted: BTreeSet<EntityId>,
+    /// How far the client's messages are decided.
+    pub(crate) applied: Seq,
+    /// Views, by what was asked and answered.
+    pub(crate) views: BTreeMap<ViewId, Asks>,
+    /// Rows that were refused.
+    pub(crate) rejections: Vec<Rejection>,
+    /// How many more were refused.
+    pub(crate) collapsed: BTreeMap<Reason, u64>,
+}
+
+impl Replica {
+    /// Applies a frame.
+    ///
+    /// # Errors
+    /// Which rule the frame breaks. The replica is of no use then.
+    pub(crate) fn apply(&mut self, frame: &FrameBody, twins: &BTreeSet<EntityId>) -> Result<(), Failure> {
+        if frame.applied < self.applied {
+            return broken("applied", format!("applied went back from {} to {}", self.applied, frame.applied));
+        }
+        self.applied = frame.applied;
+        self.apply_membership(frame)?;
+        for group in &frame.positions {
+            for (i, &entity) in group.entities.iter().enumerate() {
+                let point = spatialdb_types::Point3::new(group.x[i], group.y[i], group.z[i]);
+                let at = Value::At(Position { space: group.space, point });
+                self.set(entity, ComponentId::POSITION, group.revisions[i], at)?;
+            }
+        }
+        for group in &frame.columns {
+            for (i, &entity) in group.entities.iter().enumerate() {
+                let value = Value::Bytes(group.value(i).to_vec());
+                self.set(entity, group.component, group.revisions[i], value)?;
+            }
+        }
+        self.apply_answers(frame)?;
+        self.check_twins(frame, twins)
+    }
+
+    fn apply_membership(&mut self, frame: &FrameBody) -> Result<(), Failure> {
+        for &entity in &frame.entered {
+            if self.held.insert(entity, BTreeMap::new()).is_some() {
+                return broken("enter", format!("entity {entity} entered and was in view already"));
+            }
+            if self.deleted.contains(&entity) {
+                return broken("enter", format!("entity {entity} entered after it was deleted"));
+            }
+        }
+        for &(entity, reason) in &frame.left {
+            if self.held.remove(&entity).is_none() {
+                return broken("leave", format!("entity {entity} left and was not in view"));
+            }
+            if reason == LeaveReason::Deleted {
+                self.deleted.insert(entity);
+            }
+        }
+        for (component, entities) in &frame.gone {
+            for entity in entities {
+                if self.held.get_mut(entity).and_then(|held| held.remove(component)).is_none() {
+                    return broken("gone", format!("component {component} of {entity} is gone and was not in view"));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn set(&mut self, entity: EntityId, c: ComponentId, revision: Revision, value: Value) -> Result<(), Failure> {
+        let Some(held) = self.held.get_mut(&entity) else {
+            return broken("value", format!("component {c} of {entity} came while the entity is not in view"));
+        };
+        if let Some((before, known)) = self.last.get(&(entity, c)) {
+            if *before > revision {
+                let detail = format!("component {c} of {entity} went back from revision {before} to {revision}");
+                return broken("revision", detail);
+            }
+            if *before == revision && *known != value {
+                let detail = format!("component {c} of {entity} has two values at revision {revision}");
+                return broken("revision", detail);
+            }
+        }
+        held.insert(c, (revision, value.clone()));
+        self.last.insert((entity, c), (revision, value));
+        Ok(())
+    }
+
+    fn apply_answers(&mut self, frame: &FrameBody) -> Result<(), Failure> {
+        for &(view, count) in &frame.view_ready {
+            let asks = self.views.entry(view).or_default();
+            asks.answered += 1;
+            asks.count = count;
+            if asks.answered > asks.asked {
+                let Asks { asked, answered, .. } = asks;
+                return broken("view ready", format!("view {view} was asked {asked} times and ready {answered} times"));
+            }
+        }
+        self.rejections.extend(frame.outcome.rejections.iter().cloned());
+        for &(reason, count) in &frame.outcome.collapsed {
+            *self.collapsed.entry(reason).or_default() += count;
+        }
+        Ok(())
+    }
+
+    /// What one message says of one entity shows in one frame.
+    fn check_twins(&self, frame: &FrameBody, twins: &BTreeSet<EntityId>) -> Result<(), Failure> {
+        let shown = frame.columns.iter().filter(|g| TWIN.contains(&g.component)).flat_map(|g| &g.entities);
+        for entity in shown.filter(|e| twins.contains(e)) {
+            let stamp = |c: ComponentId| match self.held.get(entity)?.get(&c)? {
+                (_, Value::Bytes(value)) => values::stamp_of(value),
+                _ => None,
+            };
+            if let (Some(a), Some(b)) = (stamp(TWIN[0]), stamp(TWIN[1]))
+                && a != b
+            {
+                return broken("torn", format!("entity {entity} shows halves of two messages: {a:?} and {b:?}"));
+            }
+        }
+        Ok(())
+    }
+}
+
+fn broken<T>(judge: &'static str, detail: String) -> Result<T, Failure> {
+    Err(Failure { judge, detail })
+}

@@ -1,0 +1,319 @@
+//! The driver: machines, and the queues between them.
+//!
+//! Responsible for: one queue per ordered pair of machines, first in first out, and nothing else in order; carrying
+//! what machines put in their outboxes. Not responsible for: what clients do (`actor`), or who is right (`judge`).
+
+use std::collections::{BTreeSet, VecDeque};
+
+use spatialdb_core::{
+    Batch, Delta, Micros, Outbox, Partition, PeerBody, PeerMessage, RouteChange, ToPartition, ToSession, World,
+};
+use spatialdb_types::{EntityId, PartitionId, Revision, SessionId};
+
+use crate::actor::Actor;
+use crate::bug::{Bug, Bugs};
+use crate::edge::Edge;
+use crate::model::Model;
+use crate::rng::Rng;
+use crate::world::Plan;
+
+/// A whole simulated world.
+#[derive(Debug)]
+pub(crate) struct Sim {
+    /// What holds for the whole run.
+    pub(crate) plan: Plan,
+    /// Chance.
+    pub(crate) rng: Rng,
+    /// The bug of this run, if any.
+    pub(crate) bugs: Bugs,
+    /// Virtual time.
+    pub(crate) now: Micros,
+    /// The machine for ids and names.
+    pub(crate) world: World,
+    /// The partitions.
+    pub(crate) partitions: Vec<Partition>,
+    /// The table of hints.
+    pub(crate) edge: Edge,
+    /// Clients, those that have left included.
+    pub(crate) actors: Vec<Actor>,
+    /// What must be.
+    pub(crate) model: Model,
+    /// Entities whose first two components always change together.
+    pub(crate) twins: BTreeSet<EntityId>,
+    /// The last stamp given.
+    pub(crate) stamps: u32,
+    /// Whether to say what happens.
+    pub(crate) trace: bool,
+    edge_queues: Vec<VecDeque<EdgeItem>>,
+    peer_queues: Vec<Vec<VecDeque<PeerMessage>>>,
+    stale: Option<Delta>,
+}
+
+#[derive(Debug)]
+enum EdgeItem {
+    Batch(Batch),
+    Fence(u64),
+}
+
+/// An ordered pair of machines.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Link {
+    /// From the edge to a partition.
+    Edge(usize),
+    /// From a partition to another.
+    Peer(usize, usize),
+    /// From a partition to the session of a client.
+    Down(usize, usize),
+    /// From the session of a client to a partition.
+    Up(usize, usize),
+}
+
+impl Sim {
+    /// A world without clients and entities.
+    pub(crate) fn new(seed: u64, bug: Option<Bug>, trace: bool) -> Self {
+        let mut rng = Rng::new(seed);
+        let plan = Plan::new(&mut rng);
+        let count = usize::from(plan.map.partitions());
+        let partition = |id| Partition::new(id, plan.map.clone(), plan.limits.clone());
+        Self {
+            now: 0,
+            bugs: Bugs::new(bug, seed),
+            world: World::new(plan.map.clone(), EntityId(1), &plan.limits),
+            partitions: plan.map.ids().map(partition).collect(),
+            edge: Edge::new(plan.map.clone()),
+            actors: Vec::new(),
+            model: Model::default(),
+            twins: BTreeSet::new(),
+            stamps: 0,
+            trace,
+            edge_queues: (0..count).map(|_| VecDeque::new()).collect(),
+            peer_queues: (0..count).map(|_| (0..count).map(|_| VecDeque::new()).collect()).collect(),
+            stale: None,
+            plan,
+            rng,
+        }
+    }
+
+    /// Says what happens, if asked to.
+    pub(crate) fn say(&self, what: impl FnOnce() -> String) {
+        if self.trace {
+            eprintln!("{:>9} us  {}", self.now, what());
+        }
+    }
+
+    /// The pairs with something on its way, by kind.
+    pub(crate) fn busy_links(&self) -> [Vec<Link>; 4] {
+        let count = self.partitions.len();
+        let edge = (0..count).filter(|&p| !self.edge_queues[p].is_empty()).map(Link::Edge).collect();
+        let pairs = (0..count).flat_map(|from| (0..count).map(move |to| (from, to)));
+        let peers = pairs.filter(|&(from, to)| !self.peer_queues[from][to].is_empty());
+        let by_actor = || (0..self.actors.len()).flat_map(|a| (0..count).map(move |p| (a, p)));
+        let down = by_actor().filter(|&(a, p)| !self.actors[a].down[p].is_empty());
+        let up = by_actor().filter(|&(a, p)| !self.actors[a].up[p].is_empty());
+        [
+            edge,
+            peers.map(|(from, to)| Link::Peer(from, to)).collect(),
+            down.map(|(a, p)| Link::Down(a, p)).collect(),
+            up.map(|(a, p)| Link::Up(a, p)).collect(),
+        ]
+    }
+
+    /// Delivers the head of the queue of a pair.
+    pub(crate) fn deliver(&mut self, link: Link) {
+        let mut outbox = Outbox::default();
+        match link {
+            Link::Edge(p) => {
+                let Some(item) = self.edge_queues[p].pop_front() else { return };
+                self.say(|| format!("edge -> partition {p}: {item:?}"));
+                match item {
+                    EdgeItem::Batch(batch) => self.partitions[p].apply(&batch, &mut outbox),
+                    EdgeItem::Fence(token) => self.partitions[p].fence(token, &mut outbox),
+                }
+                self.collect(p, outbox);
+            }
+            Link::Peer(from, to) => {
+                let Some(message) = self.peer_queues[from][to].pop_front() else { return };
+                self.say(|| format!("partition {from} -> partition {to}: {message:?}"));
+                self.partitions[to].peer(PartitionId(from as u16), message, &mut outbox);
+                self.collect(to, outbox);
+            }
+            Link::Down(a, p) => {
+                let Some(message) = self.actors[a].down[p].pop_front() else { return };
+                self.say(|| format!("partition {p} -> session {}: {message:?}", self.actors[a].id));
+                self.actors[a].session.receive(PartitionId(p as u16), message);
+                self.collect_session(a);
+            }
+            Link::Up(a, p) => {
+                let Some(message) = self.actors[a].up[p].pop_front() else { return };
+                self.say(|| format!("session {} -> partition {p}: {message:?}", self.actors[a].id));
+                let (id, partition) = (self.actors[a].id, &mut self.partitions[p]);
+                match message {
+                    ToPartition::SetViews(version, views) => partition.set_views(id, version, &views),
+                    ToPartition::Ready => partition.ready(id),
+                    ToPartition::Flush(token) => partition.flush(id, token, &mut outbox),
+                    ToPartition::End => partition.end_session(id),
+                }
+                self.collect(p, outbox);
+            }
+        }
+    }
+
+    /// A partition publishes. Returns whether it had anything to say.
+    pub(crate) fn publish(&mut self, p: usize) -> bool {
+        let mut outbox = Outbox::default();
+        self.partitions[p].publish(self.now, &mut outbox);
+        self.say(|| format!("partition {p} publishes to {} sessions", outbox.sessions.len()));
+        let any = !outbox.sessions.is_empty();
+        self.collect(p, outbox);
+        any
+    }
+
+    /// A partition is restarted, and every session is told.
+    pub(crate) fn restart(&mut self, p: usize) {
+        self.say(|| format!("partition {p} restarts"));
+        let mut outbox = Outbox::default();
+        self.partitions[p].restart();
+        for actor in self.actors.iter().filter(|actor| actor.live) {
+            self.partitions[p].greet(actor.id, &mut outbox);
+        }
+        self.collect(p, outbox);
+    }
+
+    /// Puts a batch at the end of the queue of a partition.
+    pub(crate) fn send_batch(&mut self, to: PartitionId, mut batch: Batch) {
+        let queue = &mut self.edge_queues[usize::from(to.0)];
+        if self.bugs.hits(Bug::LoseBatch) {
+            return;
+        }
+        if batch.ops.len() > 1 && self.bugs.hits(Bug::SplitMessage) {
+            let last = batch.ops.split_off(batch.ops.len() - 1);
+            let half = Batch { session: batch.session, seq: batch.seq, ops: last };
+            queue.extend([EdgeItem::Batch(batch), EdgeItem::Batch(half)]);
+            return;
+        }
+        queue.push_back(EdgeItem::Batch(batch));
+    }
+
+    /// Carries what a session put in its outbox.
+    pub(crate) fn collect_session(&mut self, a: usize) {
+        let out: Vec<_> = self.actors[a].session.drain_outbox().collect();
+        for (to, message) in out {
+            self.send_up(a, usize::from(to.0), message);
+        }
+    }
+
+    fn collect(&mut self, p: usize, outbox: Outbox) {
+        for (to, message) in outbox.peers {
+            self.send_peer(p, usize::from(to.0), message);
+        }
+        for (session, message) in outbox.sessions {
+            self.send_down(session, p, message);
+        }
+        for change in outbox.routes {
+            match change {
+                RouteChange::Set(entities, to) if !self.bugs.hits(Bug::LoseSet) => {
+                    entities.iter().for_each(|&e| self.edge.set(e, to));
+                }
+                RouteChange::Clear(entities) if !self.bugs.hits(Bug::LoseClear) => {
+                    entities.iter().for_each(|&e| self.edge.clear(e));
+                }
+                RouteChange::Set(..) | RouteChange::Clear(_) => {}
+                RouteChange::Fence(token) => self.send_fence(p, token),
+            }
+        }
+    }
+
+    fn send_fence(&mut self, p: usize, token: u64) {
+        let queue = &mut self.edge_queues[p];
+        // Fences stay in order among themselves: the bug is to be ahead of writes.
+        let before = if self.bugs.hits(Bug::FenceEarly) {
+            queue.iter().rposition(|item| matches!(item, EdgeItem::Fence(_))).map_or(0, |last| last + 1)
+        } else {
+            queue.len()
+        };
+        queue.insert(before, EdgeItem::Fence(token));
+    }
+
+    fn send_peer(&mut self, from: usize, to: usize, mut message: PeerMessage) {
+        let queue = &mut self.peer_queues[from][to];
+        let bugs = &mut self.bugs;
+        if bugs.hits(Bug::ZeroClock) {
+            message.clock = Revision(0);
+        }
+        match &mut message.body {
+            PeerBody::Move(_) if bugs.hits(Bug::DropMove) => return,
+            PeerBody::Move(moved) if bugs.hits(Bug::LoseHolders) => moved.iter_mut().for_each(|m| m.holders.clear()),
+            PeerBody::Moved(_) if bugs.hits(Bug::DropMoved) => return,
+            PeerBody::Forward(_) if bugs.hits(Bug::DropForward) => return,
+            PeerBody::Forward(_) if bugs.hits(Bug::DuplicateForward) => queue.push_back(message.clone()),
+            PeerBody::Settled(_) if bugs.hits(Bug::SettledEarly) => return queue.push_front(message),
+            _ => {}
+        }
+        queue.push_back(message);
+        if queue.len() > 1 && bugs.hits(Bug::SwapPeers) {
+            let last = queue.len() - 1;
+            queue.swap(last - 1, last);
+        }
+    }
+
+    fn send_down(&mut self, session: SessionId, p: usize, mut message: ToSession) {
+        let Some(actor) = self.actors.iter_mut().find(|actor| actor.id == session && actor.live) else { return };
+        let bugs = &mut self.bugs;
+        if message.restarted.is_some() && bugs.hits(Bug::LoseRestarted) {
+            return;
+        }
+        if bugs.hits(Bug::LoseOutcome) {
+            message.outcome.decided.clear();
+        }
+        if bugs.hits(Bug::LoseRejection) {
+            message.outcome.rejections.pop();
+        }
+        if let Some(delta) = &mut message.delta {
+            corrupt(delta, bugs, &mut self.stale);
+        }
+        let queue = &mut actor.down[p];
+        queue.push_back(message);
+        if queue.len() > 1 && bugs.hits(Bug::SwapDeltas) {
+            let last = queue.len() - 1;
+            queue.swap(last - 1, last);
+        }
+    }
+
+    fn send_up(&mut self, a: usize, p: usize, message: ToPartition) {
+        let actor = &mut self.actors[a];
+        match message {
+            ToPartition::Ready if self.bugs.hits(Bug::LoseReady) => return,
+            ToPartition::SetViews(..) if self.bugs.hits(Bug::LoseViews) => return,
+            ToPartition::Flush(token) if self.bugs.hits(Bug::FlushEarly) => {
+                let delta = Delta { flushed: Some(token), ..Delta::default() };
+                let answer = ToSession { delta: Some(Box::new(delta)), ..ToSession::default() };
+                return actor.down[p].push_front(answer);
+            }
+            _ => {}
+        }
+        actor.up[p].push_back(message);
+    }
+}
+
+fn corrupt(delta: &mut Delta, bugs: &mut Bugs, stale: &mut Option<Delta>) {
+    if bugs.hits(Bug::DropLeave) {
+        delta.left.pop();
+    }
+    if bugs.hits(Bug::DropValues) {
+        delta.columns.pop();
+    }
+    if bugs.hits(Bug::LoseFilled) {
+        delta.filled = None;
+    }
+    if let Some(filled) = &mut delta.filled
+        && bugs.hits(Bug::WrongCount)
+    {
+        filled.counts.iter_mut().for_each(|(_, count)| *count += 1);
+    }
+    if bugs.hits(Bug::StaleValue) {
+        if let Some(old) = stale.take() {
+            delta.positions.extend(old.positions);
+        }
+        *stale = Some(delta.clone());
+    }
+}

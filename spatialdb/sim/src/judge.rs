@@ -1,0 +1,295 @@
+//! The judges: what must hold whenever the world is at rest.
+//!
+//! Responsible for: comparing machines with brute force and with the model. They look at the partitions' state only
+//! by asking for everything, never at how views were computed.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+
+use spatialdb_core::interest::Subject;
+use spatialdb_core::{Constraint, EntityState, View};
+use spatialdb_types::{ComponentId, EntityId, PartitionId, Revision, SessionId, ViewId};
+
+use crate::actor::Actor;
+use crate::client::Value;
+use crate::driver::Sim;
+use crate::model::{Known, Refusal, State, Writers};
+use crate::values;
+
+/// What a judge found.
+#[derive(Clone, Debug)]
+pub struct Failure {
+    /// Which judge.
+    pub judge: &'static str,
+    /// What differs.
+    pub detail: String,
+}
+
+impl Failure {
+    /// The same, of that session.
+    pub(crate) fn of_session(self, session: SessionId) -> Self {
+        Self { detail: format!("session {session}: {}", self.detail), ..self }
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "judge \"{}\": {}", self.judge, self.detail)
+    }
+}
+
+type Verdict = Result<(), Failure>;
+/// Every entity, where it is, and what it has.
+type Truth = BTreeMap<EntityId, (PartitionId, EntityState)>;
+
+fn fail<T>(judge: &'static str, detail: String) -> Result<T, Failure> {
+    Err(Failure { judge, detail })
+}
+
+impl Sim {
+    /// All judges, at rest.
+    ///
+    /// # Errors
+    /// The first thing that differs.
+    pub(crate) fn judge(&mut self) -> Verdict {
+        let truth = self.truth()?;
+        self.judge_moves(&truth)?;
+        self.judge_existence(&truth)?;
+        for (&entity, known) in &self.model.entities {
+            judge_state(entity, known, &truth)?;
+        }
+        self.judge_query(&truth)?;
+        for a in self.live_actors() {
+            let actor = &self.actors[a];
+            let verdict = self
+                .judge_outcome(actor)
+                .and_then(|()| judge_views(actor))
+                .and_then(|()| judge_replica(actor, &truth));
+            verdict.map_err(|failure| failure.of_session(actor.id))?;
+        }
+        Ok(())
+    }
+
+    /// How many entities a view matches, by brute force.
+    ///
+    /// # Errors
+    /// An entity is in two partitions.
+    pub(crate) fn matches(&self, view: &View) -> Result<u64, Failure> {
+        let truth = self.truth()?;
+        Ok(truth.values().filter(|(_, state)| is_match(&view.constraint, state)).count() as u64)
+    }
+
+    fn truth(&self) -> Result<Truth, Failure> {
+        let mut truth = Truth::new();
+        for partition in &self.partitions {
+            let answer = partition.query(&Constraint::All, &[], usize::MAX);
+            if answer.match_count != answer.entities.len() as u64 || partition.entity_count() != answer.entities.len() {
+                return fail("query", format!("partition {} counts its entities differently", partition.id()));
+            }
+            for state in answer.entities {
+                let entity = state.entity;
+                if let Some((other, _)) = truth.insert(entity, (partition.id(), state)) {
+                    return fail("doubled", format!("entity {entity} is in partitions {other} and {}", partition.id()));
+                }
+            }
+        }
+        Ok(truth)
+    }
+
+    /// Moves are over, everything is at home, and the edge knows where.
+    fn judge_moves(&mut self, truth: &Truth) -> Verdict {
+        for partition in &self.partitions {
+            let id = partition.id();
+            if !partition.accepts_work() {
+                return fail("rest", format!("partition {id} takes no work although nothing is on its way"));
+            }
+            if let Some(entity) = self.model.entities.keys().find(|&&e| partition.departed_to(e).is_some()) {
+                return fail("departed", format!("partition {id} still waits for the move of entity {entity}"));
+            }
+        }
+        for (&entity, (partition, state)) in truth {
+            let home = self.plan.map.home(entity, state.position.map(|(at, _)| at));
+            if home != *partition {
+                return fail("home", format!("entity {entity} is in partition {partition}, its home is {home}"));
+            }
+        }
+        let home = |e: EntityId| self.plan.map.home(e, None);
+        let hints: BTreeMap<EntityId, PartitionId> = self.edge.hints().collect();
+        if let Some(entity) = hints.keys().find(|e| !truth.contains_key(e)) {
+            return fail("hints", format!("the edge remembers entity {entity}, which is gone"));
+        }
+        for (&entity, (partition, _)) in truth {
+            let hint = hints.get(&entity).copied().unwrap_or_else(|| home(entity));
+            if hint != *partition {
+                return fail("hints", format!("entity {entity} is in partition {partition}, the edge says {hint}"));
+            }
+        }
+        Ok(())
+    }
+
+    fn judge_existence(&self, truth: &Truth) -> Verdict {
+        let must: BTreeSet<EntityId> =
+            self.model.entities.iter().filter(|(_, known)| known.exists).map(|(&e, _)| e).collect();
+        if let Some(lost) = must.iter().find(|e| !truth.contains_key(e)) {
+            return fail("lost", format!("entity {lost} was made, never deleted, and is nowhere"));
+        }
+        match truth.keys().find(|e| !must.contains(e)) {
+            Some(stale) => fail("stale", format!("entity {stale} was deleted and is still there")),
+            None => Ok(()),
+        }
+    }
+
+    /// The cell index finds what brute force finds.
+    fn judge_query(&mut self, truth: &Truth) -> Verdict {
+        for _ in 0..3 {
+            let last = self.world.ids.next();
+            let constraint = self.plan.view(&mut self.rng, ViewId(0), last).constraint;
+            for partition in &self.partitions {
+                let id = partition.id();
+                let here = truth.values().filter(|(p, _)| *p == id);
+                let wanted: BTreeSet<EntityId> =
+                    here.filter(|(_, s)| is_match(&constraint, s)).map(|(_, s)| s.entity).collect();
+                let answer = partition.query(&constraint, &[], usize::MAX);
+                let found: BTreeSet<EntityId> = answer.entities.iter().map(|s| s.entity).collect();
+                if found != wanted || answer.entities.len() != wanted.len() {
+                    let detail = format!("partition {id}, {constraint:?}: found {found:?}, not {wanted:?}");
+                    return fail("query", detail);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Every row is decided, and refused exactly where it must be.
+    fn judge_outcome(&self, actor: &Actor) -> Verdict {
+        let (session, replica) = (&actor.session, &actor.replica);
+        if session.applied() != actor.seq || session.rows_in_flight() != 0 || session.messages_in_flight() != 0 {
+            let (applied, rows) = (session.applied(), session.rows_in_flight());
+            return fail("outcome", format!("applied {applied} of {} messages, {rows} rows in flight", actor.seq));
+        }
+        if replica.applied != actor.seq {
+            return fail("outcome", format!("was told applied = {}, not {}", replica.applied, actor.seq));
+        }
+        let nothing = BTreeSet::new();
+        let expected = self.model.refusals.get(&actor.id).unwrap_or(&nothing);
+        let mut told = BTreeSet::new();
+        for r in &replica.rejections {
+            let (seq, column, row) = (r.seq, r.column, r.row);
+            let (reason, entity, component) = (r.reason, r.entity, r.component);
+            let refusal = Refusal { seq, column, row, reason, entity, component };
+            if self.model.is_exact(entity) && !expected.contains(&refusal) {
+                return fail("refused", format!("{refusal:?} should have been accepted"));
+            }
+            if !told.insert(refusal.clone()) {
+                return fail("refused", format!("{refusal:?} was told twice"));
+            }
+        }
+        let missing: Vec<&Refusal> = expected.iter().filter(|r| !told.contains(r)).collect();
+        let collapsed: u64 = replica.collapsed.values().sum();
+        if missing.len() as u64 > collapsed {
+            return fail("refused", format!("{:?} and {} others were not told", missing[0], missing.len() - 1));
+        }
+        Ok(())
+    }
+}
+
+fn judge_state(entity: EntityId, known: &Known, truth: &Truth) -> Verdict {
+    let Some((_, state)) = truth.get(&entity).filter(|_| known.writers != Writers::Shared) else { return Ok(()) };
+    let mut is = State { position: state.position.map(|(at, _)| at), ..State::default() };
+    for (component, _, value) in &state.values {
+        let Some(fields) = values::parse(value) else {
+            return fail("value", format!("component {component} of {entity} is garbled: {value:?}"));
+        };
+        is.values.insert(*component, fields);
+    }
+    if is == known.state {
+        return Ok(());
+    }
+    fail("state", format!("entity {entity} is {is:?}, last written was {:?}", known.state))
+}
+
+/// A view is told to be filled once for each time it was asked for.
+fn judge_views(actor: &Actor) -> Verdict {
+    for (view, asks) in &actor.replica.views {
+        let least = if asks.ended { 0 } else { 1 };
+        let exact = asks.asked == 1 && !asks.ended;
+        if asks.answered < least || (exact && asks.answered != 1) {
+            return fail("view ready", format!("view {view}: {asks:?}"));
+        }
+    }
+    Ok(())
+}
+
+fn is_match(constraint: &Constraint, state: &EntityState) -> bool {
+    let components: Vec<ComponentId> = components(state).into_keys().collect();
+    let position = state.position.map(|(at, _)| at);
+    constraint.matches(&Subject { entity: state.entity, position, components: &components })
+}
+
+fn components(state: &EntityState) -> BTreeMap<ComponentId, (Revision, Value)> {
+    let mut all = BTreeMap::new();
+    if let Some((at, revision)) = state.position {
+        all.insert(ComponentId::POSITION, (revision, Value::At(at)));
+    }
+    for (component, revision, value) in &state.values {
+        all.insert(*component, (*revision, Value::Bytes(value.to_vec())));
+    }
+    all
+}
+
+/// The replica is what the views' queries say.
+fn judge_replica(actor: &Actor, truth: &Truth) -> Verdict {
+    let held = &actor.replica.held;
+    if actor.session.entities_in_view() != held.len() {
+        let detail = format!("session counts {} in view, client {}", actor.session.entities_in_view(), held.len());
+        return fail("oracle", detail);
+    }
+    if let Some(ghost) = held.keys().find(|e| !truth.contains_key(e)) {
+        return fail("oracle", format!("entity {ghost} is in view and does not exist"));
+    }
+    for (entity, (partition, state)) in truth {
+        let views: Vec<&View> = actor.views.values().filter(|v| is_match(&v.constraint, state)).collect();
+        let shown = held.get(entity);
+        if views.is_empty() != shown.is_none() {
+            let ids: Vec<ViewId> = views.iter().map(|v| v.id).collect();
+            let what = if shown.is_some() { "is in view" } else { "is not in view" };
+            return fail("oracle", format!("entity {entity} of partition {partition} {what}, views {ids:?} match it"));
+        }
+        if let Some(shown) = shown {
+            judge_entity(actor.id, *entity, &views, shown, &components(state))?;
+        }
+    }
+    Ok(())
+}
+
+type Components = BTreeMap<ComponentId, (Revision, Value)>;
+
+fn judge_entity(session: SessionId, entity: EntityId, views: &[&View], shown: &Components, is: &Components) -> Verdict {
+    let wanted = |c: ComponentId| views.iter().any(|v| v.wants(c));
+    if let Some(extra) = shown.keys().find(|&&c| !wanted(c) || !is.contains_key(&c)) {
+        return fail("oracle", format!("component {extra} of {entity} is shown and should not be"));
+    }
+    for (&component, (revision, value)) in is.iter().filter(|&(&c, _)| wanted(c)) {
+        let Some((shown_revision, shown_value)) = shown.get(&component) else {
+            return fail("oracle", format!("component {component} of {entity} is not shown"));
+        };
+        let own = writer_of(value) == Some(session) && !views.iter().any(|v| v.own_updates);
+        if own && shown_revision <= revision {
+            continue;
+        }
+        if shown_revision != revision || shown_value != value {
+            let detail = format!(
+                "component {component} of {entity} is {value:?} at {revision}, shown is {shown_value:?} at {shown_revision}"
+            );
+            return fail("oracle", detail);
+        }
+    }
+    Ok(())
+}
+
+fn writer_of(value: &Value) -> Option<SessionId> {
+    match value {
+        Value::At(at) => Some(values::position_writer(at.point)),
+        Value::Bytes(bytes) => values::stamp_of(bytes).map(|stamp| stamp.writer),
+    }
+}

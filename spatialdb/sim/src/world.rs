@@ -1,0 +1,221 @@
+//! What a seed makes: a world, its limits, and how restless it is.
+//!
+//! Responsible for: choosing sizes, and random positions, entities, constraints and views.
+//! Not responsible for: anything that happens later.
+
+use std::sync::Arc;
+
+use spatialdb_core::{Constraint, PartitionMap, View};
+use spatialdb_types::{Box3, ComponentId, EntityId, Limits, Point3, Position, SpaceId, ViewId};
+
+use crate::rng::Rng;
+
+/// The first component that entities may have besides Position; there are [`Plan::components`] of them.
+pub(crate) const FIRST_COMPONENT: u32 = 1000;
+
+/// The choices that hold for a whole run.
+#[derive(Debug)]
+pub(crate) struct Plan {
+    /// Where the partitions lie.
+    pub(crate) map: Arc<PartitionMap>,
+    /// Bounds; some seeds have tight ones.
+    pub(crate) limits: Limits,
+    /// How many spaces.
+    pub(crate) spaces: u32,
+    /// The side of the populated square of each space, metres.
+    pub(crate) side_m: f64,
+    /// The side of a cell, metres.
+    pub(crate) cell_m: f64,
+    /// How many component types besides Position, at least 2.
+    pub(crate) components: u32,
+    /// How many entities are loaded before the start.
+    pub(crate) loaded: u64,
+    /// How many sessions there are at most at once.
+    pub(crate) sessions: u64,
+    /// How many times the world comes to rest and is judged.
+    pub(crate) rounds: u64,
+    /// Steps of each round.
+    pub(crate) steps: u64,
+    /// How likely each kind of step is.
+    pub(crate) weights: Weights,
+}
+
+/// How likely each kind of step is, against the others.
+#[derive(Clone, Debug)]
+pub(crate) struct Weights {
+    /// Delivery from the edge to a partition, between partitions, from a partition to a session, and back.
+    pub(crate) links: [u64; 4],
+    /// A client sends a message.
+    pub(crate) write: u64,
+    /// A partition publishes.
+    pub(crate) publish: u64,
+    /// Time goes on.
+    pub(crate) time: u64,
+    /// A client takes a frame.
+    pub(crate) frame: u64,
+    /// A partition is restarted.
+    pub(crate) restart: u64,
+    /// A client adds, changes or ends a view.
+    pub(crate) view: u64,
+    /// A client comes or goes.
+    pub(crate) session: u64,
+}
+
+impl Plan {
+    /// The world of a seed.
+    pub(crate) fn new(rng: &mut Rng) -> Self {
+        let spaces = rng.between(1, 3) as u32;
+        let side_m = rng.float(50.0, 2000.0);
+        let cell_m = side_m / rng.float(1.5, 30.0);
+        let partitions = rng.between(1, 6) as u16;
+        let place = |rng: &mut Rng| random_position(rng, spaces, side_m, cell_m);
+        let sample: Vec<Position> = (0..rng.between(0, 200)).map(|_| place(rng)).collect();
+        Self {
+            map: Arc::new(PartitionMap::new(partitions, cell_m, &sample)),
+            limits: limits(rng),
+            spaces,
+            side_m,
+            cell_m,
+            components: rng.between(2, 5) as u32,
+            loaded: if rng.one_in(5) { rng.between(100, 300) } else { rng.between(10, 80) },
+            sessions: rng.between(2, 7),
+            rounds: rng.between(1, 4),
+            steps: rng.between(100, 500),
+            weights: weights(rng),
+        }
+    }
+
+    /// A place in one of the spaces; some lie exactly on borders of cells.
+    pub(crate) fn position(&self, rng: &mut Rng) -> Position {
+        random_position(rng, self.spaces, self.side_m, self.cell_m)
+    }
+
+    /// A place near another: mostly in the same cell or one beside it.
+    pub(crate) fn near(&self, rng: &mut Rng, at: Position) -> Position {
+        let reach = self.cell_m * if rng.percent(50) { 0.3 } else { 1.2 };
+        let x = at.point.x + rng.float(-reach, reach);
+        let y = at.point.y + rng.float(-reach, reach);
+        Position::new(at.space, x, y, at.point.z)
+    }
+
+    /// A component other than Position.
+    pub(crate) fn component(&self, rng: &mut Rng) -> ComponentId {
+        ComponentId(FIRST_COMPONENT + rng.below(u64::from(self.components)) as u32)
+    }
+
+    /// A view over entities with ids up to `last`.
+    pub(crate) fn view(&self, rng: &mut Rng, id: ViewId, last: EntityId) -> View {
+        let mut components = Vec::new();
+        if rng.percent(50) {
+            let own = (FIRST_COMPONENT..FIRST_COMPONENT + self.components).map(ComponentId);
+            components = [ComponentId::POSITION].into_iter().chain(own).filter(|_| rng.percent(50)).collect();
+        }
+        View {
+            id,
+            constraint: self.constraint(rng, last, 0),
+            components,
+            interval_us: if rng.percent(60) { 0 } else { rng.between(1_000, 500_000) },
+            own_updates: rng.percent(30),
+            version: 0,
+        }
+    }
+
+    fn constraint(&self, rng: &mut Rng, last: EntityId, depth: u64) -> Constraint {
+        let nested = |rng: &mut Rng| (0..rng.between(0, 3)).map(|_| self.constraint(rng, last, depth + 1)).collect();
+        match rng.below(if depth < 2 { 14 } else { 9 }) {
+            0 => Constraint::All,
+            1..=3 => Constraint::Box { space: self.space(rng), bounds: self.bounds(rng) },
+            4..=5 => Constraint::Sphere {
+                space: self.space(rng),
+                center: self.position(rng).point,
+                radius_m: rng.float(0.0, self.side_m),
+            },
+            6 => {
+                let share = rng.between(1, 60);
+                Constraint::Entities((1..=last.0).filter(|_| rng.percent(share)).map(EntityId).collect())
+            }
+            7 => Constraint::Has(ComponentId::POSITION),
+            8 => Constraint::Has(self.component(rng)),
+            9..=10 => Constraint::And(nested(rng)),
+            11..=12 => Constraint::Or(nested(rng)),
+            _ => Constraint::Not(Box::new(self.constraint(rng, last, depth + 1))),
+        }
+    }
+
+    fn space(&self, rng: &mut Rng) -> SpaceId {
+        SpaceId(rng.below(u64::from(self.spaces)) as u32)
+    }
+
+    fn bounds(&self, rng: &mut Rng) -> Box3 {
+        let (a, b) = (self.position(rng).point, self.position(rng).point);
+        let open = |rng: &mut Rng, v: f64, end: f64| if rng.one_in(12) { end } else { v };
+        let (low, high) = (f64::NEG_INFINITY, f64::INFINITY);
+        let flat = rng.one_in(4);
+        Box3 {
+            min: Point3::new(
+                open(rng, a.x.min(b.x), low),
+                open(rng, a.y.min(b.y), low),
+                if flat { rng.float(0.0, 30.0) } else { low },
+            ),
+            max: Point3::new(
+                open(rng, a.x.max(b.x), high),
+                open(rng, a.y.max(b.y), high),
+                if flat { rng.float(30.0, 64.0) } else { high },
+            ),
+        }
+    }
+}
+
+/// The same view somewhere else, as when a camera pans; any other constraint stays as it is.
+pub(crate) fn panned(view: &View, by: Point3) -> View {
+    let mut view = view.clone();
+    let shift = |p: Point3| Point3::new(p.x + by.x, p.y + by.y, p.z);
+    match &mut view.constraint {
+        Constraint::Box { bounds, .. } => *bounds = Box3 { min: shift(bounds.min), max: shift(bounds.max) },
+        Constraint::Sphere { center, .. } => *center = shift(*center),
+        _ => {}
+    }
+    view
+}
+
+fn random_position(rng: &mut Rng, spaces: u32, side_m: f64, cell_m: f64) -> Position {
+    let space = SpaceId(rng.below(u64::from(spaces)) as u32);
+    let coordinate = |rng: &mut Rng| {
+        let v = rng.float(-side_m / 2.0, side_m / 2.0);
+        if rng.one_in(8) { (v / cell_m).round() * cell_m } else { v }
+    };
+    let (x, y) = (coordinate(rng), coordinate(rng));
+    Position::new(space, x, y, rng.below(64) as f64)
+}
+
+fn limits(rng: &mut Rng) -> Limits {
+    let mut limits = Limits::default();
+    if rng.percent(40) {
+        limits.frame_bytes_max = *rng.pick(&[64, 200, 500, 1000, 4000]);
+    }
+    if rng.percent(10) {
+        limits.rejections_per_frame_max = 2;
+    }
+    if rng.percent(20) {
+        limits.partition_moves_in_flight_max = rng.between(1, 4);
+    }
+    if rng.percent(20) {
+        limits.partition_writes_parked_max = rng.between(1, 6);
+    }
+    limits
+}
+
+fn weights(rng: &mut Rng) -> Weights {
+    let mut link = || *rng.pick(&[1, 4, 16, 60]);
+    let links = [link(), link(), link(), link()];
+    Weights {
+        links,
+        write: rng.between(5, 40),
+        publish: rng.between(2, 20),
+        time: rng.between(1, 6),
+        frame: rng.between(1, 20),
+        restart: if rng.percent(50) { 0 } else { 1 },
+        view: rng.between(0, 4),
+        session: rng.between(0, 2),
+    }
+}

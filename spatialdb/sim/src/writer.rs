@@ -1,0 +1,176 @@
+//! What clients write.
+//!
+//! Responsible for: random messages that exercise every operation. This is where a new workload goes: add a column
+//! to [`Writer::message`] and teach the model what it means.
+
+use std::sync::Arc;
+
+use spatialdb_core::WriteMode;
+use spatialdb_types::{ComponentId, EntityId, Point3, Position, Seq, SessionId};
+
+use crate::edge::{Column, Message, NewEntity};
+use crate::model::{Model, TWIN, Writers};
+use crate::rng::Rng;
+use crate::values::{self, FIELDS, STAMP_FIELD, Stamp};
+use crate::world::Plan;
+
+/// Makes the messages of one session.
+pub(crate) struct Writer<'a> {
+    /// The world.
+    pub(crate) plan: &'a Plan,
+    /// What is known to be.
+    pub(crate) model: &'a Model,
+    /// Chance.
+    pub(crate) rng: &'a mut Rng,
+    /// The number of the last stamp; rises.
+    pub(crate) stamps: &'a mut u32,
+    /// Who writes.
+    pub(crate) session: SessionId,
+}
+
+impl Writer<'_> {
+    /// A message that makes the entities.
+    pub(crate) fn create(&mut self, seq: Seq, ids: &[EntityId]) -> (Message, Vec<Writers>) {
+        let writers: Vec<Writers> = ids.iter().map(|_| self.writers()).collect();
+        let mut rows: Vec<NewEntity> = ids.iter().zip(&writers).map(|(&id, &w)| self.new_entity(id, w)).collect();
+        if self.rng.one_in(6) {
+            // Refused: the id is taken by a row before.
+            rows.push(self.rng.pick(&rows).clone());
+        }
+        (Message { session: self.session, seq, columns: vec![Column::Create(rows)] }, writers)
+    }
+
+    /// An entity with random components.
+    pub(crate) fn new_entity(&mut self, entity: EntityId, writers: Writers) -> NewEntity {
+        let stamp = self.stamp();
+        let position = self.rng.percent(85).then(|| self.position(stamp));
+        let mut values = Vec::new();
+        for c in 0..self.plan.components {
+            let component = ComponentId(crate::world::FIRST_COMPONENT + c);
+            let is_twin = matches!(writers, Writers::Twin(_));
+            if (is_twin && TWIN.contains(&component)) || self.rng.percent(50) {
+                values.push((component, self.whole(stamp)));
+            }
+        }
+        NewEntity { entity, position, values }
+    }
+
+    /// A message that changes what is there; `None` if the session may write nothing.
+    pub(crate) fn message(&mut self, seq: Seq) -> Option<Message> {
+        let open: Vec<EntityId> = self.open();
+        if open.is_empty() {
+            return None;
+        }
+        let focus = self.rng.percent(40).then(|| *self.rng.pick(&open));
+        let columns = (0..self.rng.between(1, 3)).flat_map(|_| self.columns(&open, focus)).collect();
+        Some(Message { session: self.session, seq, columns })
+    }
+
+    /// Entities to write: some may be deleted, so that a few rows are refused.
+    fn open(&mut self) -> Vec<EntityId> {
+        let stale = self.rng.percent(10);
+        let entities = self.model.entities.iter();
+        entities.filter(|(_, k)| k.is_open_to(self.session) && (k.exists || stale)).map(|(&id, _)| id).collect()
+    }
+
+    fn columns(&mut self, open: &[EntityId], focus: Option<EntityId>) -> Vec<Column> {
+        let rows = if self.rng.one_in(10) { open.len() } else { self.rng.between(1, 5) as usize };
+        let mut entities: Vec<EntityId> = (0..rows).map(|_| focus.unwrap_or_else(|| *self.rng.pick(open))).collect();
+        if focus.is_some() {
+            entities.truncate(2);
+        }
+        let twins: Vec<EntityId> = entities.iter().copied().filter(|&e| self.is_twin(e)).collect();
+        let others: Vec<EntityId> = entities.iter().copied().filter(|&e| !self.is_twin(e)).collect();
+        match self.rng.below(20) {
+            0..=8 => vec![self.positions(&entities)],
+            9..=11 => self.with_twins(&twins, |w| w.values(&others, false)),
+            12..=15 => self.with_twins(&twins, |w| w.values(&others, true)),
+            16 => vec![Column::Remove(Some(ComponentId::POSITION), entities)],
+            17 => vec![Column::Remove(Some(self.plan.component(self.rng)), others)],
+            18 => vec![Column::Remove(None, entities.into_iter().take(1).collect())],
+            _ => self.with_twins(&twins, |w| w.values(&others, false)),
+        }
+    }
+
+    fn is_twin(&self, entity: EntityId) -> bool {
+        self.model.entities.get(&entity).is_some_and(|k| matches!(k.writers, Writers::Twin(_)))
+    }
+
+    /// Twins get both of their components, with one stamp, and at times a move in between.
+    fn with_twins(&mut self, twins: &[EntityId], rest: impl FnOnce(&mut Self) -> Column) -> Vec<Column> {
+        let mut columns = vec![rest(self)];
+        if twins.is_empty() {
+            return columns;
+        }
+        let stamp = self.stamp();
+        for component in TWIN {
+            let values = twins.iter().map(|&e| (e, self.whole(stamp))).collect();
+            columns.push(Column::Values(WriteMode::Update, component, None, values));
+        }
+        if self.rng.percent(50) {
+            let positions = self.positions(twins);
+            columns.insert(2, positions);
+        }
+        columns
+    }
+
+    fn positions(&mut self, entities: &[EntityId]) -> Column {
+        let stamp = self.stamp();
+        let mode = self.mode();
+        let teleport = self.rng.percent(25);
+        let space = self.position(stamp).space;
+        let rows = entities.iter().map(|&e| (e, self.point(e, stamp, space, teleport))).collect();
+        Column::Positions(mode, space, rows)
+    }
+
+    /// A point in the space: mostly near where the entity was last known to be.
+    fn point(&mut self, entity: EntityId, stamp: Stamp, space: spatialdb_types::SpaceId, teleport: bool) -> Point3 {
+        let before = self.model.entities.get(&entity).and_then(|k| k.state.position);
+        let at = match before {
+            Some(at) if !teleport => self.plan.near(self.rng, Position { space, point: at.point }),
+            _ => self.plan.position(self.rng),
+        };
+        Point3::new(at.point.x, at.point.y, values::stamped_z(at.point.z, stamp))
+    }
+
+    fn values(&mut self, entities: &[EntityId], partial: bool) -> Column {
+        let (component, mode) = (self.plan.component(self.rng), self.mode());
+        if !partial {
+            let stamp = self.stamp();
+            let rows = entities.iter().map(|&e| (e, self.whole(stamp))).collect();
+            return Column::Values(mode, component, None, rows);
+        }
+        let mut cleared: Vec<u32> = FIELDS.into_iter().filter(|_| self.rng.percent(40)).collect();
+        cleared.push(STAMP_FIELD);
+        let stamp = self.stamp();
+        let payload = |w: &mut Self| values::encode(&values::random_fields(w.rng, stamp, &cleared));
+        let rows = entities.iter().map(|&e| (e, payload(self))).collect();
+        Column::Values(mode, component, Some(Arc::from(cleared)), rows)
+    }
+
+    fn whole(&mut self, stamp: Stamp) -> Vec<u8> {
+        values::encode(&values::random_fields(self.rng, stamp, &FIELDS))
+    }
+
+    fn position(&mut self, stamp: Stamp) -> Position {
+        let at = self.plan.position(self.rng);
+        Position::new(at.space, at.point.x, at.point.y, values::stamped_z(at.point.z, stamp))
+    }
+
+    fn mode(&mut self) -> WriteMode {
+        if self.rng.percent(40) { WriteMode::Add } else { WriteMode::Update }
+    }
+
+    fn writers(&mut self) -> Writers {
+        match self.rng.below(10) {
+            0..=3 => Writers::Shared,
+            4..=7 => Writers::One(self.session),
+            _ => Writers::Twin(self.session),
+        }
+    }
+
+    fn stamp(&mut self) -> Stamp {
+        *self.stamps += 1;
+        Stamp { writer: self.session, number: *self.stamps }
+    }
+}

@@ -1,0 +1,80 @@
+//! Newtypes for every id, so that two of them cannot be swapped.
+
+use std::fmt;
+
+/// Ids, revisions, sequence numbers and epochs on the wire stay below this, so that they survive a double.
+pub const ID_END: u64 = 1 << 53;
+
+macro_rules! id {
+    ($(#[$doc:meta])* $name:ident($inner:ty)) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        #[repr(transparent)]
+        pub struct $name(pub $inner);
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                self.0.fmt(f)
+            }
+        }
+    };
+}
+
+id!(
+    /// An entity: never 0, below 2^53, never reused.
+    EntityId(u64)
+);
+id!(
+    /// A component type: 1..999 are built in, a world's own start at 1000.
+    ComponentId(u32)
+);
+id!(
+    /// Per (entity, component); rises with each write, gaps allowed, never restarts.
+    Revision(u64)
+);
+id!(
+    /// A coordinate system inside a world.
+    SpaceId(u32)
+);
+id!(
+    /// A storage shard.
+    PartitionId(u16)
+);
+id!(
+    /// One attachment of a worker. Unique within an incarnation of the world.
+    SessionId(u32)
+);
+id!(
+    /// A view, unique in its session, chosen by the worker.
+    ViewId(u64)
+);
+id!(
+    /// The number of a client message in its session, from 1, no gaps.
+    Seq(u64)
+);
+id!(
+    /// Rises at every hand-over of a lease.
+    Epoch(u64)
+);
+id!(
+    /// Rises with each start of a world, and of a partition.
+    Incarnation(u64)
+);
+
+impl EntityId {
+    /// Whether the id may name an entity: not 0, below [`ID_END`].
+    pub const fn is_valid(self) -> bool {
+        self.0 != 0 && self.0 < ID_END
+    }
+}
+
+impl ComponentId {
+    /// `spatialdb.v1.Position`.
+    pub const POSITION: Self = Self(1);
+    /// `spatialdb.v1.Metadata`.
+    pub const METADATA: Self = Self(2);
+    /// The first id that a world's own schema may use.
+    pub const FIRST_CUSTOM: Self = Self(1000);
+    /// The last id: the range of protobuf field numbers.
+    pub const LAST: Self = Self((1 << 29) - 1);
+}

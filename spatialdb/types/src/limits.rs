@@ -1,0 +1,89 @@
+//! Every bound of the server, by name.
+
+macro_rules! limits {
+    ($($(#[$doc:meta])* $name:ident = $default:expr;)*) => {
+        /// The bounds of a server. Everything bounded has its name here; `Welcome` tells them to workers.
+        ///
+        /// # Units
+        /// The name ends with what it counts.
+        #[derive(Clone, Debug, PartialEq, Eq)]
+        pub struct Limits { $($(#[$doc])* pub $name: u64,)* }
+
+        impl Default for Limits {
+            fn default() -> Self {
+                Self { $($name: $default,)* }
+            }
+        }
+
+        impl Limits {
+            /// Every limit as (name, value), in the order of declaration.
+            pub fn entries(&self) -> Vec<(&'static str, u64)> {
+                vec![$((stringify!($name), self.$name),)*]
+            }
+
+            /// The limit of that name, to set it from a configuration.
+            pub fn get_mut(&mut self, name: &str) -> Option<&mut u64> {
+                match name { $(stringify!($name) => Some(&mut self.$name),)* _ => None }
+            }
+        }
+    };
+}
+
+limits! {
+    /// One message from a client.
+    message_bytes_max = 4 << 20;
+    /// Rows of all columns of one client message.
+    message_rows_max = 65_536;
+    /// One frame to a client.
+    frame_bytes_max = 1 << 20;
+    /// One component value.
+    value_bytes_max = 256 << 10;
+    /// Rejections named in one frame; beyond it only counts.
+    rejections_per_frame_max = 256;
+    /// Sessions at once.
+    sessions_max = 1024;
+    /// Views of one session.
+    session_views_max = 64;
+    /// Messages of one session that are received and not yet decided.
+    session_messages_in_flight_max = 4096;
+    /// Nesting of one constraint.
+    constraint_depth_max = 16;
+    /// Nodes of one constraint.
+    constraint_nodes_max = 1024;
+    /// Ids in the constraints of one view.
+    constraint_entities_max = 65_536;
+    /// Frames a second that a view may ask for.
+    view_rate_hz_max = 1000;
+    /// Rows that wait for one partition; beyond it sessions are read no further.
+    partition_queue_rows_max = 131_072;
+    /// Moves of one partition that its peers have not confirmed; beyond it, it takes no outside work.
+    partition_moves_in_flight_max = 16_384;
+    /// Writes that wait in one partition for a move to settle; beyond it, it takes no outside work.
+    partition_writes_parked_max = 65_536;
+    /// Ids in one reserved block.
+    reserve_ids_max = 1 << 20;
+    /// Blocks of reserved ids that are remembered for one worker.
+    reserved_blocks_max = 1024;
+    /// Requests to create that are remembered for all workers, oldest forgotten first.
+    create_requests_remembered_max = 65_536;
+    /// Bytes of a request_id.
+    request_id_bytes_max = 64;
+    /// Component types of a schema.
+    schema_components_max = 4096;
+    /// Distance of a position from the origin of its space, on each axis.
+    position_abs_m_max = 1 << 40;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_limit_is_set_by_name() {
+        let mut limits = Limits::default();
+        *limits.get_mut("sessions_max").expect("known") = 7;
+        assert_eq!(limits.sessions_max, 7);
+        assert!(limits.entries().contains(&("sessions_max", 7)));
+        assert!(limits.get_mut("no_such_limit").is_none());
+    }
+}

@@ -1,0 +1,1 @@
+//! Whole processes on free ports: what a user would see.

@@ -1,0 +1,151 @@
+//! What a worker hears from its session.
+//!
+//! Responsible for: the event types.
+//! Not responsible for: their order and bounds (`inbox.rs`).
+
+use std::{collections::BTreeMap, time::Duration};
+
+use spatialdb_types::{ComponentId, EntityId, SpaceId, ViewId};
+
+use crate::{Changes, v1};
+
+/// One message of this worker, across reconnects. Returned when sending, named in answers and rejections.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Ticket(pub u64);
+
+/// What happened. Answers and rejections come before the changes of the frames they arrived with.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Event {
+    /// The replica changed. Frames that belong together come as one event.
+    Frame(FrameEvent),
+    /// A view has had its first fill: what it matches is in the replica.
+    ViewReady {
+        /// Which view.
+        view: ViewId,
+        /// How many entities it matches.
+        entity_count: u64,
+    },
+    /// The server refused a row, or a whole message. The session goes on.
+    Rejected(Rejected),
+    /// More rows were refused than are named one by one.
+    RejectionsCollapsed {
+        /// A reason of `docs/errors.md`.
+        reason: String,
+        /// How many more.
+        count: u64,
+    },
+    /// Entities were created.
+    Created {
+        /// The ticket of the create.
+        ticket: Ticket,
+        /// The request id of the create; may be empty.
+        request_id: String,
+        /// One id a row, in order; `None` for a row that was refused.
+        entities: Vec<Option<EntityId>>,
+    },
+    /// Ids were reserved for this worker: `first .. first + count`.
+    IdsReserved {
+        /// The ticket of the request.
+        ticket: Ticket,
+        /// The first id of the block.
+        first: EntityId,
+        /// How many ids.
+        count: u32,
+    },
+    /// The replica is empty now. Its views fill it again, each ended by [`Event::ViewReady`].
+    Reset,
+    /// The server ends the session politely.
+    Goodbye {
+        /// A reason of `docs/errors.md`; empty for a plain end.
+        reason: String,
+        /// For people.
+        detail: String,
+        /// The server asks not to come back before.
+        retry_after: Duration,
+    },
+    /// The connection is gone; `next_event` brings it back. The replica stays readable, and gets stale.
+    Disconnected {
+        /// Why.
+        error: String,
+        /// Messages that may or may not have been applied. The worker decides whether to say them again.
+        /// Creates and id requests are not among them: they are repeated by the session itself.
+        lost: Vec<Ticket>,
+        /// When the next attempt is due.
+        retry_in: Duration,
+    },
+    /// A new session has started; views are subscribed again and unanswered creates are repeated.
+    Reconnected(Welcomed),
+}
+
+/// What changed in the replica.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct FrameEvent {
+    /// The number of the last frame in this event.
+    pub frame: u64,
+    /// World time since its start, in microseconds.
+    pub world_time_us: i64,
+    /// Unix time, in microseconds.
+    pub unix_time_us: i64,
+    /// Which entities and components changed.
+    pub changes: Changes,
+}
+
+/// One row or message that the server refused.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Rejected {
+    /// The message, when it is still known.
+    pub ticket: Option<Ticket>,
+    /// The index of the column in its message: positions first, then columns.
+    pub column: u32,
+    /// The index of the row in its column.
+    pub row: u32,
+    /// What to do about it.
+    pub code: v1::ErrorCode,
+    /// A reason of `docs/errors.md`.
+    pub reason: String,
+    /// The entity, if one is meant.
+    pub entity: Option<EntityId>,
+    /// The component, if one is meant.
+    pub component: Option<ComponentId>,
+    /// For people.
+    pub detail: String,
+}
+
+/// What the server said when it took the worker in.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Welcomed {
+    /// Which world.
+    pub world_id: String,
+    /// Rises each time the world is started.
+    pub incarnation: u64,
+    /// This session.
+    pub session_id: u64,
+    /// The worker's name: what it asked for, or what the server gave.
+    pub name: String,
+    /// SHA-256 of the schema, hexadecimal.
+    pub schema_digest: String,
+    /// Component ids by full name.
+    pub components: BTreeMap<String, ComponentId>,
+    /// Space ids by name.
+    pub spaces: BTreeMap<String, SpaceId>,
+    /// The limits of the server by name, in the unit the name ends with.
+    pub limits: BTreeMap<String, u64>,
+    /// Settings for this worker type.
+    pub flags: BTreeMap<String, String>,
+}
+
+impl From<v1::Welcome> for Welcomed {
+    fn from(welcome: v1::Welcome) -> Self {
+        Self {
+            world_id: welcome.world_id,
+            incarnation: welcome.incarnation,
+            session_id: welcome.session_id,
+            name: welcome.name,
+            schema_digest: welcome.schema_digest,
+            components: welcome.components.into_iter().map(|c| (c.name, ComponentId(c.id))).collect(),
+            spaces: welcome.spaces.into_iter().map(|s| (s.name, SpaceId(s.id))).collect(),
+            limits: welcome.limits.into_iter().collect(),
+            flags: welcome.flags.into_iter().collect(),
+        }
+    }
+}

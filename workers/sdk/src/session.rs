@@ -1,0 +1,272 @@
+//! The state of a worker's session, without I/O.
+//!
+//! Responsible for: sequence numbers and tickets, what is in flight, what must be said again after a reconnect,
+//! turning server messages into replica and events.
+//! Not responsible for: the connection (`connection.rs`), waiting (`worker.rs`).
+
+#[cfg(test)]
+mod tests;
+
+use std::{
+    collections::{BTreeMap, VecDeque},
+    time::Duration,
+};
+
+use spatialdb_types::{ComponentId, EntityId, Reason, ViewId};
+
+use crate::{
+    Event, FrameEvent, Rejected, Replica, Ticket, Welcomed, WorkerError,
+    inbox::{Inbox, Next},
+    v1::{self, client_message::Body, server_message},
+};
+
+/// A message sent and not decided.
+#[derive(Debug)]
+struct InFlight {
+    seq: u64,
+    ticket: Ticket,
+    /// The view, if the message starts one.
+    subscribes: Option<ViewId>,
+}
+
+/// A message that has an answer of its own and is repeated until it comes.
+#[derive(Debug)]
+struct Unanswered {
+    seq: u64,
+    body: Body,
+}
+
+/// What the server asked for when it said goodbye.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Farewell {
+    pub(crate) retry_after: Duration,
+}
+
+#[derive(Debug)]
+pub(crate) struct Session {
+    pub(crate) replica: Replica,
+    pub(crate) welcomed: Welcomed,
+    pub(crate) inbox: Inbox,
+    last_seq: u64,
+    last_ticket: u64,
+    in_flight: VecDeque<InFlight>,
+    unanswered: BTreeMap<Ticket, Unanswered>,
+    views: BTreeMap<ViewId, v1::View>,
+    farewell: Option<Farewell>,
+    proven: bool,
+}
+
+impl Session {
+    pub(crate) fn new() -> Self {
+        Self {
+            replica: Replica::new(),
+            welcomed: Welcomed::default(),
+            inbox: Inbox::default(),
+            last_seq: 0,
+            last_ticket: 0,
+            in_flight: VecDeque::new(),
+            unanswered: BTreeMap::new(),
+            views: BTreeMap::new(),
+            farewell: None,
+            proven: false,
+        }
+    }
+
+    pub(crate) fn in_flight_len(&self) -> usize {
+        self.in_flight.len()
+    }
+
+    pub(crate) fn unanswered_len(&self) -> usize {
+        self.unanswered.len()
+    }
+
+    pub(crate) fn views_len(&self) -> usize {
+        self.views.len()
+    }
+
+    pub(crate) fn has_view(&self, view: ViewId) -> bool {
+        self.views.contains_key(&view)
+    }
+
+    /// Whether the session has had a frame since it was last asked: it works.
+    pub(crate) fn take_proven(&mut self) -> bool {
+        std::mem::take(&mut self.proven)
+    }
+
+    /// What the server's goodbye asked for, once.
+    pub(crate) fn take_farewell(&mut self) -> Option<Farewell> {
+        self.farewell.take()
+    }
+
+    /// A new connection is welcomed; Hello was its message 1. Returns what to send first: unanswered messages,
+    /// then the views, so that the first fill shows what those messages did.
+    pub(crate) fn begin(&mut self, welcomed: Welcomed) -> Vec<v1::ClientMessage> {
+        assert!(self.in_flight.is_empty(), "a session begins with nothing in flight");
+        self.welcomed = welcomed;
+        self.last_seq = 1;
+        self.proven = false;
+        self.farewell = None;
+        let mut messages = Vec::with_capacity(self.unanswered.len() + self.views.len());
+        for unanswered in self.unanswered.values_mut() {
+            self.last_seq += 1;
+            unanswered.seq = self.last_seq;
+            messages.push(v1::ClientMessage { seq: self.last_seq, body: Some(unanswered.body.clone()) });
+        }
+        let views: Vec<v1::View> = self.views.values().cloned().collect();
+        for view in views {
+            messages.push(self.stamp(Body::Subscribe(v1::Subscribe { view: Some(view) })).0);
+        }
+        messages
+    }
+
+    /// Gives a message its number and notes what is owed for it.
+    pub(crate) fn stamp(&mut self, body: Body) -> (v1::ClientMessage, Ticket) {
+        self.last_seq += 1;
+        self.last_ticket += 1;
+        let (seq, ticket) = (self.last_seq, Ticket(self.last_ticket));
+        match &body {
+            Body::Create(_) | Body::ReserveIds(_) => {
+                self.unanswered.insert(ticket, Unanswered { seq, body: body.clone() });
+            }
+            Body::Heartbeat(_) | Body::Hello(_) | Body::Goodbye(_) => {}
+            other => {
+                let subscribes = self.note_view(other);
+                self.in_flight.push_back(InFlight { seq, ticket, subscribes });
+            }
+        }
+        (v1::ClientMessage { seq, body: Some(body) }, ticket)
+    }
+
+    fn note_view(&mut self, body: &Body) -> Option<ViewId> {
+        match body {
+            Body::Subscribe(v1::Subscribe { view: Some(view) }) => {
+                self.views.insert(ViewId(view.view_id), view.clone());
+                return Some(ViewId(view.view_id));
+            }
+            Body::ChangeView(v1::ChangeView { view: Some(view) }) => {
+                self.views.insert(ViewId(view.view_id), view.clone());
+            }
+            Body::EndView(end) => {
+                self.views.remove(&ViewId(end.view_id));
+            }
+            _ => {}
+        }
+        None
+    }
+
+    /// The connection is gone. Returns the messages whose fate is unknown.
+    pub(crate) fn lose(&mut self) -> Vec<Ticket> {
+        self.in_flight
+            .drain(..)
+            .filter(|message| message.subscribes.is_none())
+            .map(|message| message.ticket)
+            .collect()
+    }
+
+    /// The next event to hand to the worker.
+    pub(crate) fn next_event(&mut self) -> Option<Event> {
+        Some(match self.inbox.next()? {
+            Next::Event(event) => event,
+            Next::Frame(frame) => Event::Frame(FrameEvent { changes: self.replica.take_changes(), ..frame }),
+        })
+    }
+
+    /// Takes in one message of the server.
+    ///
+    /// # Errors
+    /// When the server breaks the protocol, or ends the session for good.
+    pub(crate) fn accept(&mut self, message: v1::ServerMessage) -> Result<(), WorkerError> {
+        match message.body {
+            Some(server_message::Body::Frame(frame)) => return self.accept_frame(frame),
+            Some(server_message::Body::Reset(_)) => {
+                self.replica.clear();
+                self.inbox.reset();
+            }
+            Some(server_message::Body::Created(created)) => self.accept_created(&created),
+            Some(server_message::Body::IdsReserved(reserved)) => self.accept_reserved(&reserved),
+            Some(server_message::Body::Goodbye(goodbye)) => return self.accept_goodbye(goodbye),
+            Some(server_message::Body::Welcome(_)) => {
+                return Err(WorkerError::Protocol { detail: "a second Welcome in one session".to_owned() });
+            }
+            // Resumed keeps the replica; a message this SDK does not know is from a later version.
+            Some(server_message::Body::Resumed(_)) | None => {}
+        }
+        Ok(())
+    }
+
+    fn accept_frame(&mut self, frame: v1::Frame) -> Result<(), WorkerError> {
+        self.replica.apply(&frame).map_err(|error| WorkerError::Protocol { detail: error.to_string() })?;
+        self.proven = true;
+        for rejection in frame.rejections {
+            self.accept_rejection(rejection);
+        }
+        for collapsed in frame.rejections_collapsed {
+            self.inbox.collapse(collapsed.reason, collapsed.count);
+        }
+        while self.in_flight.front().is_some_and(|message| message.seq <= frame.applied_seq) {
+            self.in_flight.pop_front();
+        }
+        for ready in frame.view_ready {
+            let view = ViewId(ready.view_id);
+            self.inbox.push_after_frame(Event::ViewReady { view, entity_count: ready.entity_count });
+        }
+        let event = FrameEvent {
+            frame: frame.frame,
+            world_time_us: frame.world_time_us,
+            unix_time_us: frame.unix_time_us,
+            changes: Default::default(),
+        };
+        self.inbox.frame(event, frame.more);
+        Ok(())
+    }
+
+    fn accept_rejection(&mut self, rejection: v1::Rejection) {
+        let in_flight = self.in_flight.iter().find(|message| message.seq == rejection.seq);
+        if let Some(view) = in_flight.and_then(|message| message.subscribes) {
+            // It was never started: do not start it again after a reconnect.
+            self.views.remove(&view);
+        }
+        let ticket = in_flight.map(|message| message.ticket).or_else(|| self.unanswered_of(rejection.seq));
+        self.inbox.reject(Rejected {
+            ticket,
+            column: rejection.column,
+            row: rejection.row,
+            code: rejection.code(),
+            entity: (rejection.entity != 0).then_some(EntityId(rejection.entity)),
+            component: (rejection.component != 0).then_some(ComponentId(rejection.component)),
+            reason: rejection.reason,
+            detail: rejection.detail,
+        });
+    }
+
+    fn unanswered_of(&self, seq: u64) -> Option<Ticket> {
+        self.unanswered.iter().find(|(_, message)| message.seq == seq).map(|(ticket, _)| *ticket)
+    }
+
+    fn accept_created(&mut self, created: &v1::Created) {
+        let Some(ticket) = self.unanswered_of(created.seq) else { return };
+        let Some(Unanswered { body: Body::Create(create), .. }) = self.unanswered.remove(&ticket) else {
+            return;
+        };
+        let entities = created.entities.iter().map(|id| (*id != 0).then_some(EntityId(*id))).collect();
+        self.inbox.push(Event::Created { ticket, request_id: create.request_id, entities });
+    }
+
+    fn accept_reserved(&mut self, reserved: &v1::IdsReserved) {
+        let Some(ticket) = self.unanswered_of(reserved.seq) else { return };
+        self.unanswered.remove(&ticket);
+        let (first, count) = (EntityId(reserved.first), reserved.count);
+        self.inbox.push(Event::IdsReserved { ticket, first, count });
+    }
+
+    fn accept_goodbye(&mut self, goodbye: v1::Goodbye) -> Result<(), WorkerError> {
+        if goodbye.reason == Reason::SessionReplaced.name() {
+            return Err(WorkerError::Replaced { detail: goodbye.detail });
+        }
+        let retry_after = Duration::from_millis(u64::from(goodbye.retry_after_ms));
+        self.farewell = Some(Farewell { retry_after });
+        let (reason, detail) = (goodbye.reason, goodbye.detail);
+        self.inbox.push(Event::Goodbye { reason, detail, retry_after });
+        Ok(())
+    }
+}

@@ -1,0 +1,238 @@
+//! A worker against a scripted server on a free port: waiting, back-pressure, losing the connection.
+//!
+//! The server here says exactly what a test tells it to; that the real server says the same is shown by the tests
+//! of the whole system.
+
+use std::time::Duration;
+
+use spatialdb_proto::v1::{
+    self,
+    client_message::Body,
+    server_message,
+    worker_service_server::{WorkerService, WorkerServiceServer},
+};
+use spatialdb_sdk::{
+    BackoffLimits, Batch, Constraint, EntityId, Event, NewEntities, SendError, View, ViewId, Worker,
+    WorkerError, WorkerOptions,
+};
+use tokio::{net::TcpListener, sync::mpsc, time::timeout};
+use tokio_stream::wrappers::{ReceiverStream, TcpListenerStream};
+use tonic::{Request, Response, Status, Streaming, transport::Server};
+
+const PATIENCE: Duration = Duration::from_secs(10);
+/// Long enough for something that could happen to happen.
+const NOTHING: Duration = Duration::from_millis(150);
+
+/// The server's end of one session.
+struct Peer {
+    incoming: Streaming<v1::ClientMessage>,
+    outgoing: mpsc::Sender<Result<v1::ServerMessage, Status>>,
+    seq: u64,
+    frame: u64,
+}
+
+struct Scripted(mpsc::Sender<Peer>);
+
+#[tonic::async_trait]
+impl WorkerService for Scripted {
+    type AttachStream = ReceiverStream<Result<v1::ServerMessage, Status>>;
+
+    async fn attach(
+        &self,
+        request: Request<Streaming<v1::ClientMessage>>,
+    ) -> Result<Response<Self::AttachStream>, Status> {
+        let (outgoing, stream) = mpsc::channel(16);
+        let peer = Peer { incoming: request.into_inner(), outgoing, seq: 0, frame: 0 };
+        self.0.send(peer).await.map_err(|_| Status::unavailable("the test is over"))?;
+        Ok(Response::new(ReceiverStream::new(stream)))
+    }
+}
+
+impl Peer {
+    async fn say(&self, body: server_message::Body) {
+        self.outgoing.send(Ok(v1::ServerMessage { body: Some(body) })).await.expect("the session is open");
+    }
+
+    async fn welcome(&mut self) {
+        assert!(matches!(self.hear().await, Body::Hello(_)));
+        let limits = [("message_rows_max".to_owned(), 100)].into();
+        let components = vec![v1::ComponentInfo { id: 2, name: "spatialdb.v1.Metadata".into() }];
+        let welcome = v1::Welcome { name: "w".into(), components, limits, ..Default::default() };
+        self.say(server_message::Body::Welcome(welcome)).await;
+        self.say(server_message::Body::Reset(v1::Reset {})).await;
+    }
+
+    async fn hear(&mut self) -> Body {
+        let message = timeout(PATIENCE, self.incoming.message()).await.expect("in time").expect("no error");
+        let message = message.expect("the session is open");
+        self.seq += 1;
+        assert_eq!(message.seq, self.seq, "a seq has no gaps");
+        message.body.expect("a body")
+    }
+
+    async fn frame(&mut self, frame: v1::Frame) {
+        self.frame += 1;
+        self.say(server_message::Body::Frame(v1::Frame { frame: self.frame, ..frame })).await;
+    }
+}
+
+async fn server() -> (WorkerOptions, mpsc::Receiver<Peer>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+    let address = listener.local_addr().expect("an address").to_string();
+    let (peers, receiver) = mpsc::channel(4);
+    let serve = Server::builder()
+        .add_service(WorkerServiceServer::new(Scripted(peers)))
+        .serve_with_incoming(TcpListenerStream::new(listener));
+    tokio::spawn(serve);
+    let mut options = WorkerOptions::new(address, "test").expect::<v1::Metadata>();
+    let first = Duration::from_millis(10);
+    options.backoff = BackoffLimits { first, max: Duration::from_millis(50) };
+    options.in_flight_messages_max = 4;
+    (options, receiver)
+}
+
+async fn attach(options: WorkerOptions, peers: &mut mpsc::Receiver<Peer>) -> (Worker, Peer) {
+    let accept = async {
+        let mut peer = peers.recv().await.expect("a session");
+        peer.welcome().await;
+        peer
+    };
+    let (worker, peer) = tokio::join!(Worker::connect(options), accept);
+    let mut worker = worker.expect("connects");
+    assert_eq!(event(&mut worker).await, Event::Reset);
+    (worker, peer)
+}
+
+async fn event(worker: &mut Worker) -> Event {
+    timeout(PATIENCE, worker.next_event()).await.expect("in time").expect("a session")
+}
+
+fn move_one() -> Batch {
+    let mut batch = Batch::new();
+    batch.set_position(EntityId(1), Default::default());
+    batch
+}
+
+#[tokio::test]
+async fn a_send_waits_until_the_server_has_decided_and_loses_nothing_when_dropped() {
+    let (options, mut peers) = server().await;
+    let (mut worker, mut peer) = attach(options, &mut peers).await;
+    for _ in 0..4 {
+        worker.send(&mut move_one()).await.expect("sends");
+    }
+    let mut batch = move_one();
+    let full = SendError::Full { limit_name: "in_flight_messages_max", limit: 4 };
+    assert_eq!(worker.try_send(&mut batch), Err(full));
+    assert!(timeout(NOTHING, worker.send(&mut batch)).await.is_err(), "nothing is decided");
+    assert_eq!((batch.len(), worker.in_flight()), (1, 4));
+    peer.frame(v1::Frame { applied_seq: 2, entered: vec![7], ..Default::default() }).await;
+    timeout(PATIENCE, worker.send(&mut batch)).await.expect("in time").expect("sends");
+    assert!(batch.is_empty());
+    assert!(worker.replica().contains(EntityId(7)), "frames were taken in meanwhile");
+    let Event::Frame(frame) = event(&mut worker).await else { panic!("the frame") };
+    assert_eq!(frame.changes.entered, [EntityId(7)]);
+    for _ in 0..5 {
+        assert!(matches!(peer.hear().await, Body::Update(_)));
+    }
+}
+
+#[tokio::test]
+async fn a_batch_over_the_limit_of_the_server_is_not_sent() {
+    let (options, mut peers) = server().await;
+    let (mut worker, _peer) = attach(options, &mut peers).await;
+    let mut batch = Batch::new();
+    (1..=101).for_each(|entity| batch.set_position(EntityId(entity), Default::default()));
+    let expected = SendError::TooLarge { limit_name: "message_rows_max", value: 101, limit: 100 };
+    assert_eq!(worker.send(&mut batch).await, Err(expected));
+    assert_eq!(batch.len(), 101);
+}
+
+#[tokio::test]
+async fn a_lost_connection_comes_back_with_views_and_creates_and_names_what_is_lost() {
+    let (options, mut peers) = server().await;
+    let (mut worker, mut peer) = attach(options, &mut peers).await;
+    worker.subscribe(View::new(ViewId(1), Constraint::all())).await.expect("sends");
+    let mut new = NewEntities::new("r1");
+    new.row();
+    let create = worker.create(new).await.expect("sends");
+    let updates = worker.send(&mut move_one()).await.expect("sends");
+    for _ in 0..3 {
+        peer.hear().await;
+    }
+    peer.frame(v1::Frame { applied_seq: 2, entered: vec![7], ..Default::default() }).await;
+    assert!(matches!(event(&mut worker).await, Event::Frame(_)));
+    drop(peer);
+    let Event::Disconnected { lost, .. } = event(&mut worker).await else { panic!("disconnected") };
+    assert_eq!(lost, updates);
+    assert_eq!(worker.send(&mut move_one()).await, Err(SendError::Disconnected));
+    assert!(worker.replica().contains(EntityId(7)), "stale but readable");
+
+    let again = async {
+        let mut peer = peers.recv().await.expect("a session");
+        peer.welcome().await;
+        peer
+    };
+    let (mut peer, reconnected) = tokio::join!(again, event(&mut worker));
+    assert!(matches!(reconnected, Event::Reconnected(_)), "{reconnected:?}");
+    assert_eq!(event(&mut worker).await, Event::Reset);
+    assert!(worker.replica().is_empty());
+    let Body::Create(repeated) = peer.hear().await else { panic!("the create") };
+    assert_eq!(repeated.request_id, "r1");
+    assert!(matches!(peer.hear().await, Body::Subscribe(_)));
+    peer.say(server_message::Body::Created(v1::Created { seq: 2, entities: vec![9] })).await;
+    let (request_id, entities) = ("r1".to_owned(), vec![Some(EntityId(9))]);
+    assert_eq!(event(&mut worker).await, Event::Created { ticket: create, request_id, entities });
+}
+
+#[tokio::test]
+async fn a_replaced_worker_stops_for_good() {
+    let (options, mut peers) = server().await;
+    let (mut worker, peer) = attach(options, &mut peers).await;
+    let goodbye = v1::Goodbye { reason: "SESSION_REPLACED".into(), ..Default::default() };
+    peer.say(server_message::Body::Goodbye(goodbye)).await;
+    let ended = timeout(PATIENCE, worker.next_event()).await.expect("in time");
+    assert!(matches!(ended, Err(WorkerError::Replaced { .. })), "{ended:?}");
+    assert!(matches!(worker.next_event().await, Err(WorkerError::Stopped)));
+    assert!(timeout(NOTHING, peers.recv()).await.is_err(), "it does not come back");
+}
+
+#[tokio::test]
+async fn goodbye_is_waited_out_before_coming_back() {
+    let (options, mut peers) = server().await;
+    let (mut worker, peer) = attach(options, &mut peers).await;
+    let goodbye = v1::Goodbye { reason: "DRAINING".into(), retry_after_ms: 400, ..Default::default() };
+    peer.say(server_message::Body::Goodbye(goodbye)).await;
+    drop(peer);
+    assert!(matches!(event(&mut worker).await, Event::Goodbye { .. }));
+    let Event::Disconnected { retry_in, .. } = event(&mut worker).await else { panic!("disconnected") };
+    assert_eq!(retry_in, Duration::from_millis(400));
+}
+
+#[tokio::test]
+async fn another_schema_is_refused_at_once() {
+    let (options, mut peers) = server().await;
+    let accept = async {
+        let mut peer = peers.recv().await.expect("a session");
+        assert!(matches!(peer.hear().await, Body::Hello(_)));
+        peer.say(server_message::Body::Welcome(v1::Welcome::default())).await;
+    };
+    let (worker, ()) = tokio::join!(Worker::connect(options), accept);
+    assert!(matches!(worker, Err(WorkerError::ComponentMissing { .. })), "{worker:?}");
+}
+
+#[tokio::test]
+async fn a_worker_says_goodbye_after_what_it_sent() {
+    let (options, mut peers) = server().await;
+    let (mut worker, mut peer) = attach(options, &mut peers).await;
+    worker.send(&mut move_one()).await.expect("sends");
+    worker.heartbeat(0.5, Duration::from_millis(3));
+    let listen = async {
+        assert!(matches!(peer.hear().await, Body::Update(_)));
+        let Body::Heartbeat(heartbeat) = peer.hear().await else { panic!("the heartbeat") };
+        assert_eq!((heartbeat.load, heartbeat.tick_ms), (0.5, 3.0));
+        assert!(matches!(peer.hear().await, Body::Goodbye(_)));
+        drop(peer);
+    };
+    let ended = timeout(PATIENCE, async { tokio::join!(worker.goodbye(""), listen) }).await;
+    assert!(ended.is_ok());
+}
