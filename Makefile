@@ -35,7 +35,7 @@ earth: ## Build snapshots/earth.snapshot anew from its npm packages
 	cargo build --release --locked -p spatialdb
 	cd snapshots/earth && npm ci --no-audit --no-fund && npm run --silent generate
 	$(SPATIALDB) snapshot convert snapshots/earth/build/earth.jsonl snapshots/earth.snapshot \
-		--schema snapshots/earth/schema
+		--schema snapshots/earth/schema --level 19
 	$(SPATIALDB) snapshot verify snapshots/earth.snapshot
 
 fmt: ## Format the Rust code

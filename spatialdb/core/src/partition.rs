@@ -8,6 +8,7 @@ mod grid;
 mod moves;
 mod publish;
 mod query;
+mod row_map;
 mod store;
 mod table;
 
@@ -44,6 +45,8 @@ pub struct Partition {
     departed: FxHashMap<EntityId, PartitionId>,
     updates_applied: u64,
     incarnation: Incarnation,
+    /// Where the entities of the column are that is being applied.
+    places: Vec<apply::Place>,
 }
 
 impl Partition {
@@ -62,6 +65,7 @@ impl Partition {
             departed: FxHashMap::default(),
             updates_applied: 0,
             incarnation: Incarnation(1),
+            places: Vec::new(),
         }
     }
 

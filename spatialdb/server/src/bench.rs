@@ -20,6 +20,7 @@ mod random;
 mod report;
 mod server;
 mod tools;
+mod walk;
 mod world;
 
 pub(crate) use error::BenchError;

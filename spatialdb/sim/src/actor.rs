@@ -79,8 +79,8 @@ impl Sim {
         let actor = &mut self.actors[a];
         actor.live = false;
         actor.pending = None;
-        actor.down.iter_mut().for_each(VecDeque::clear);
         self.world.names.detach(actor.id);
+        self.cut_down(a);
     }
 
     /// The clients that are there.

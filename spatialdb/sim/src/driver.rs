@@ -46,6 +46,8 @@ pub(crate) struct Sim {
     pub(crate) trace: bool,
     edge_queues: Vec<VecDeque<EdgeItem>>,
     peer_queues: Vec<Vec<VecDeque<PeerMessage>>>,
+    /// The pairs with something on its way, by kind.
+    busy: [Vec<Link>; 4],
     stale: Option<Delta>,
 }
 
@@ -56,7 +58,7 @@ enum EdgeItem {
 }
 
 /// An ordered pair of machines.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Link {
     /// From the edge to a partition.
     Edge(usize),
@@ -66,6 +68,18 @@ pub(crate) enum Link {
     Down(usize, usize),
     /// From the session of a client to a partition.
     Up(usize, usize),
+}
+
+impl Link {
+    /// Its index among the kinds.
+    const fn kind(self) -> usize {
+        match self {
+            Self::Edge(_) => 0,
+            Self::Peer(..) => 1,
+            Self::Down(..) => 2,
+            Self::Up(..) => 3,
+        }
+    }
 }
 
 impl Sim {
@@ -88,6 +102,7 @@ impl Sim {
             trace,
             edge_queues: (0..count).map(|_| VecDeque::new()).collect(),
             peer_queues: (0..count).map(|_| (0..count).map(|_| VecDeque::new()).collect()).collect(),
+            busy: Default::default(),
             stale: None,
             plan,
             rng,
@@ -102,28 +117,16 @@ impl Sim {
     }
 
     /// The pairs with something on its way, by kind.
-    pub(crate) fn busy_links(&self) -> [Vec<Link>; 4] {
-        let count = self.partitions.len();
-        let edge = (0..count).filter(|&p| !self.edge_queues[p].is_empty()).map(Link::Edge).collect();
-        let pairs = (0..count).flat_map(|from| (0..count).map(move |to| (from, to)));
-        let peers = pairs.filter(|&(from, to)| !self.peer_queues[from][to].is_empty());
-        let by_actor = || (0..self.actors.len()).flat_map(|a| (0..count).map(move |p| (a, p)));
-        let down = by_actor().filter(|&(a, p)| !self.actors[a].down[p].is_empty());
-        let up = by_actor().filter(|&(a, p)| !self.actors[a].up[p].is_empty());
-        [
-            edge,
-            peers.map(|(from, to)| Link::Peer(from, to)).collect(),
-            down.map(|(a, p)| Link::Down(a, p)).collect(),
-            up.map(|(a, p)| Link::Up(a, p)).collect(),
-        ]
+    pub(crate) const fn busy(&self) -> &[Vec<Link>; 4] {
+        &self.busy
     }
 
-    /// Delivers the head of the queue of a pair.
+    /// Delivers the head of a queue that is not empty.
     pub(crate) fn deliver(&mut self, link: Link) {
         let mut outbox = Outbox::default();
         match link {
             Link::Edge(p) => {
-                let Some(item) = self.edge_queues[p].pop_front() else { return };
+                let item = self.take(link, |sim| &mut sim.edge_queues[p]);
                 self.say(|| format!("edge -> partition {p}: {item:?}"));
                 match item {
                     EdgeItem::Batch(batch) => self.partitions[p].apply(&batch, &mut outbox),
@@ -132,19 +135,19 @@ impl Sim {
                 self.collect(p, outbox);
             }
             Link::Peer(from, to) => {
-                let Some(message) = self.peer_queues[from][to].pop_front() else { return };
+                let message = self.take(link, |sim| &mut sim.peer_queues[from][to]);
                 self.say(|| format!("partition {from} -> partition {to}: {message:?}"));
                 self.partitions[to].peer(PartitionId(from as u16), message, &mut outbox);
                 self.collect(to, outbox);
             }
             Link::Down(a, p) => {
-                let Some(message) = self.actors[a].down[p].pop_front() else { return };
+                let message = self.take(link, |sim| &mut sim.actors[a].down[p]);
                 self.say(|| format!("partition {p} -> session {}: {message:?}", self.actors[a].id));
                 self.actors[a].session.receive(PartitionId(p as u16), message);
                 self.collect_session(a);
             }
             Link::Up(a, p) => {
-                let Some(message) = self.actors[a].up[p].pop_front() else { return };
+                let message = self.take(link, |sim| &mut sim.actors[a].up[p]);
                 self.say(|| format!("session {} -> partition {p}: {message:?}", self.actors[a].id));
                 let (id, partition) = (self.actors[a].id, &mut self.partitions[p]);
                 match message {
@@ -155,6 +158,26 @@ impl Sim {
                 }
                 self.collect(p, outbox);
             }
+        }
+    }
+
+    /// Nothing is on its way to a client any longer.
+    pub(crate) fn cut_down(&mut self, a: usize) {
+        self.actors[a].down.iter_mut().for_each(VecDeque::clear);
+        self.busy[2].retain(|link| !matches!(link, Link::Down(actor, _) if *actor == a));
+    }
+
+    fn take<T>(&mut self, link: Link, queue: impl Fn(&mut Self) -> &mut VecDeque<T>) -> T {
+        let item = queue(self).pop_front().expect("a busy link has something on its way");
+        if queue(self).is_empty() {
+            self.busy[link.kind()].retain(|&other| other != link);
+        }
+        item
+    }
+
+    fn mark_busy(&mut self, link: Link, before: usize) {
+        if before == 0 {
+            self.busy[link.kind()].push(link);
         }
     }
 
@@ -181,17 +204,19 @@ impl Sim {
 
     /// Puts a batch at the end of the queue of a partition.
     pub(crate) fn send_batch(&mut self, to: PartitionId, mut batch: Batch) {
-        let queue = &mut self.edge_queues[usize::from(to.0)];
         if self.bugs.hits(Bug::LoseBatch) {
             return;
         }
+        let queue = &mut self.edge_queues[usize::from(to.0)];
+        let before = queue.len();
         if batch.ops.len() > 1 && self.bugs.hits(Bug::SplitMessage) {
             let last = batch.ops.split_off(batch.ops.len() - 1);
             let half = Batch { session: batch.session, seq: batch.seq, ops: last };
             queue.extend([EdgeItem::Batch(batch), EdgeItem::Batch(half)]);
-            return;
+        } else {
+            queue.push_back(EdgeItem::Batch(batch));
         }
-        queue.push_back(EdgeItem::Batch(batch));
+        self.mark_busy(Link::Edge(usize::from(to.0)), before);
     }
 
     /// Carries what a session put in its outbox.
@@ -226,16 +251,19 @@ impl Sim {
     fn send_fence(&mut self, p: usize, token: u64) {
         let queue = &mut self.edge_queues[p];
         // Fences stay in order among themselves: the bug is to be ahead of writes.
-        let before = if self.bugs.hits(Bug::FenceEarly) {
+        let before = queue.len();
+        let at = if self.bugs.hits(Bug::FenceEarly) {
             queue.iter().rposition(|item| matches!(item, EdgeItem::Fence(_))).map_or(0, |last| last + 1)
         } else {
-            queue.len()
+            before
         };
-        queue.insert(before, EdgeItem::Fence(token));
+        queue.insert(at, EdgeItem::Fence(token));
+        self.mark_busy(Link::Edge(p), before);
     }
 
     fn send_peer(&mut self, from: usize, to: usize, mut message: PeerMessage) {
         let queue = &mut self.peer_queues[from][to];
+        let before = queue.len();
         let bugs = &mut self.bugs;
         if bugs.hits(Bug::ZeroClock) {
             message.clock = Revision(0);
@@ -246,18 +274,22 @@ impl Sim {
             PeerBody::Moved(_) if bugs.hits(Bug::DropMoved) => return,
             PeerBody::Forward(_) if bugs.hits(Bug::DropForward) => return,
             PeerBody::Forward(_) if bugs.hits(Bug::DuplicateForward) => queue.push_back(message.clone()),
-            PeerBody::Settled(_) if bugs.hits(Bug::SettledEarly) => return queue.push_front(message),
             _ => {}
         }
-        queue.push_back(message);
+        if matches!(message.body, PeerBody::Settled(_)) && bugs.hits(Bug::SettledEarly) {
+            queue.push_front(message);
+        } else {
+            queue.push_back(message);
+        }
         if queue.len() > 1 && bugs.hits(Bug::SwapPeers) {
             let last = queue.len() - 1;
             queue.swap(last - 1, last);
         }
+        self.mark_busy(Link::Peer(from, to), before);
     }
 
     fn send_down(&mut self, session: SessionId, p: usize, mut message: ToSession) {
-        let Some(actor) = self.actors.iter_mut().find(|actor| actor.id == session && actor.live) else { return };
+        let Some(a) = self.actors.iter().position(|actor| actor.id == session && actor.live) else { return };
         let bugs = &mut self.bugs;
         if message.restarted.is_some() && bugs.hits(Bug::LoseRestarted) {
             return;
@@ -271,12 +303,13 @@ impl Sim {
         if let Some(delta) = &mut message.delta {
             corrupt(delta, bugs, &mut self.stale);
         }
-        let queue = &mut actor.down[p];
+        let queue = &mut self.actors[a].down[p];
+        let before = queue.len();
         queue.push_back(message);
         if queue.len() > 1 && bugs.hits(Bug::SwapDeltas) {
-            let last = queue.len() - 1;
-            queue.swap(last - 1, last);
+            queue.swap(before - 1, before);
         }
+        self.mark_busy(Link::Down(a, p), before);
     }
 
     fn send_up(&mut self, a: usize, p: usize, message: ToPartition) {
@@ -287,11 +320,15 @@ impl Sim {
             ToPartition::Flush(token) if self.bugs.hits(Bug::FlushEarly) => {
                 let delta = Delta { flushed: Some(token), ..Delta::default() };
                 let answer = ToSession { delta: Some(Box::new(delta)), ..ToSession::default() };
-                return actor.down[p].push_front(answer);
+                let before = actor.down[p].len();
+                actor.down[p].push_front(answer);
+                return self.mark_busy(Link::Down(a, p), before);
             }
             _ => {}
         }
+        let before = actor.up[p].len();
         actor.up[p].push_back(message);
+        self.mark_busy(Link::Up(a, p), before);
     }
 }
 

@@ -8,7 +8,7 @@ use std::fmt;
 
 use spatialdb_core::interest::Subject;
 use spatialdb_core::{Constraint, EntityState, View};
-use spatialdb_types::{ComponentId, EntityId, PartitionId, Revision, SessionId, ViewId};
+use spatialdb_types::{ComponentId, EntityId, PartitionId, Position, Revision, SessionId, ViewId};
 
 use crate::actor::Actor;
 use crate::client::Value;
@@ -39,8 +39,18 @@ impl fmt::Display for Failure {
 }
 
 type Verdict = Result<(), Failure>;
-/// Every entity, where it is, and what it has.
-type Truth = BTreeMap<EntityId, (PartitionId, EntityState)>;
+type Components = BTreeMap<ComponentId, (Revision, Value)>;
+/// Every entity.
+type Truth = BTreeMap<EntityId, Fact>;
+
+/// Where an entity is, and what it has.
+struct Fact {
+    partition: PartitionId,
+    position: Option<Position>,
+    /// By rising id, Position included.
+    ids: Vec<ComponentId>,
+    components: Components,
+}
 
 fn fail<T>(judge: &'static str, detail: String) -> Result<T, Failure> {
     Err(Failure { judge, detail })
@@ -70,13 +80,22 @@ impl Sim {
         Ok(())
     }
 
+    /// What one session was shown, at rest.
+    ///
+    /// # Errors
+    /// The first thing that differs.
+    pub(crate) fn judge_session(&self, a: usize) -> Verdict {
+        let actor = &self.actors[a];
+        judge_replica(actor, &self.truth()?).map_err(|failure| failure.of_session(actor.id))
+    }
+
     /// How many entities a view matches, by brute force.
     ///
     /// # Errors
     /// An entity is in two partitions.
     pub(crate) fn matches(&self, view: &View) -> Result<u64, Failure> {
         let truth = self.truth()?;
-        Ok(truth.values().filter(|(_, state)| is_match(&view.constraint, state)).count() as u64)
+        Ok(truth.iter().filter(|(e, fact)| fact.meets(**e, &view.constraint)).count() as u64)
     }
 
     fn truth(&self) -> Result<Truth, Failure> {
@@ -88,8 +107,9 @@ impl Sim {
             }
             for state in answer.entities {
                 let entity = state.entity;
-                if let Some((other, _)) = truth.insert(entity, (partition.id(), state)) {
-                    return fail("doubled", format!("entity {entity} is in partitions {other} and {}", partition.id()));
+                if let Some(other) = truth.insert(entity, Fact::new(partition.id(), state)) {
+                    let (one, two) = (other.partition, partition.id());
+                    return fail("doubled", format!("entity {entity} is in partitions {one} and {two}"));
                 }
             }
         }
@@ -107,8 +127,8 @@ impl Sim {
                 return fail("departed", format!("partition {id} still waits for the move of entity {entity}"));
             }
         }
-        for (&entity, (partition, state)) in truth {
-            let home = self.plan.map.home(entity, state.position.map(|(at, _)| at));
+        for (&entity, Fact { partition, position, .. }) in truth {
+            let home = self.plan.map.home(entity, *position);
             if home != *partition {
                 return fail("home", format!("entity {entity} is in partition {partition}, its home is {home}"));
             }
@@ -118,7 +138,7 @@ impl Sim {
         if let Some(entity) = hints.keys().find(|e| !truth.contains_key(e)) {
             return fail("hints", format!("the edge remembers entity {entity}, which is gone"));
         }
-        for (&entity, (partition, _)) in truth {
+        for (&entity, Fact { partition, .. }) in truth {
             let hint = hints.get(&entity).copied().unwrap_or_else(|| home(entity));
             if hint != *partition {
                 return fail("hints", format!("entity {entity} is in partition {partition}, the edge says {hint}"));
@@ -146,9 +166,9 @@ impl Sim {
             let constraint = self.plan.view(&mut self.rng, ViewId(0), last).constraint;
             for partition in &self.partitions {
                 let id = partition.id();
-                let here = truth.values().filter(|(p, _)| *p == id);
+                let here = truth.iter().filter(|(_, fact)| fact.partition == id);
                 let wanted: BTreeSet<EntityId> =
-                    here.filter(|(_, s)| is_match(&constraint, s)).map(|(_, s)| s.entity).collect();
+                    here.filter(|(e, fact)| fact.meets(**e, &constraint)).map(|(&e, _)| e).collect();
                 let answer = partition.query(&constraint, &[], usize::MAX);
                 let found: BTreeSet<EntityId> = answer.entities.iter().map(|s| s.entity).collect();
                 if found != wanted || answer.entities.len() != wanted.len() {
@@ -193,14 +213,34 @@ impl Sim {
     }
 }
 
+impl Fact {
+    fn new(partition: PartitionId, state: EntityState) -> Self {
+        let mut components = Components::new();
+        if let Some((at, revision)) = state.position {
+            components.insert(ComponentId::POSITION, (revision, Value::At(at)));
+        }
+        for (component, revision, value) in state.values {
+            components.insert(component, (revision, Value::Bytes(value.into_vec())));
+        }
+        let position = state.position.map(|(at, _)| at);
+        Self { partition, position, ids: components.keys().copied().collect(), components }
+    }
+
+    fn meets(&self, entity: EntityId, constraint: &Constraint) -> bool {
+        constraint.matches(&Subject { entity, position: self.position, components: &self.ids })
+    }
+}
+
 fn judge_state(entity: EntityId, known: &Known, truth: &Truth) -> Verdict {
-    let Some((_, state)) = truth.get(&entity).filter(|_| known.writers != Writers::Shared) else { return Ok(()) };
-    let mut is = State { position: state.position.map(|(at, _)| at), ..State::default() };
-    for (component, _, value) in &state.values {
-        let Some(fields) = values::parse(value) else {
-            return fail("value", format!("component {component} of {entity} is garbled: {value:?}"));
-        };
-        is.values.insert(*component, fields);
+    let Some(fact) = truth.get(&entity).filter(|_| known.writers != Writers::Shared) else { return Ok(()) };
+    let mut is = State { position: fact.position, ..State::default() };
+    for (component, (_, value)) in &fact.components {
+        if let Value::Bytes(value) = value {
+            let Some(fields) = values::parse(value) else {
+                return fail("value", format!("component {component} of {entity} is garbled: {value:?}"));
+            };
+            is.values.insert(*component, fields);
+        }
     }
     if is == known.state {
         return Ok(());
@@ -220,23 +260,6 @@ fn judge_views(actor: &Actor) -> Verdict {
     Ok(())
 }
 
-fn is_match(constraint: &Constraint, state: &EntityState) -> bool {
-    let components: Vec<ComponentId> = components(state).into_keys().collect();
-    let position = state.position.map(|(at, _)| at);
-    constraint.matches(&Subject { entity: state.entity, position, components: &components })
-}
-
-fn components(state: &EntityState) -> BTreeMap<ComponentId, (Revision, Value)> {
-    let mut all = BTreeMap::new();
-    if let Some((at, revision)) = state.position {
-        all.insert(ComponentId::POSITION, (revision, Value::At(at)));
-    }
-    for (component, revision, value) in &state.values {
-        all.insert(*component, (*revision, Value::Bytes(value.to_vec())));
-    }
-    all
-}
-
 /// The replica is what the views' queries say.
 fn judge_replica(actor: &Actor, truth: &Truth) -> Verdict {
     let held = &actor.replica.held;
@@ -247,22 +270,21 @@ fn judge_replica(actor: &Actor, truth: &Truth) -> Verdict {
     if let Some(ghost) = held.keys().find(|e| !truth.contains_key(e)) {
         return fail("oracle", format!("entity {ghost} is in view and does not exist"));
     }
-    for (entity, (partition, state)) in truth {
-        let views: Vec<&View> = actor.views.values().filter(|v| is_match(&v.constraint, state)).collect();
+    for (entity, fact) in truth {
+        let views: Vec<&View> = actor.views.values().filter(|v| fact.meets(*entity, &v.constraint)).collect();
         let shown = held.get(entity);
         if views.is_empty() != shown.is_none() {
             let ids: Vec<ViewId> = views.iter().map(|v| v.id).collect();
             let what = if shown.is_some() { "is in view" } else { "is not in view" };
-            return fail("oracle", format!("entity {entity} of partition {partition} {what}, views {ids:?} match it"));
+            let detail = format!("entity {entity} of partition {} {what}, views {ids:?} match it", fact.partition);
+            return fail("oracle", detail);
         }
         if let Some(shown) = shown {
-            judge_entity(actor.id, *entity, &views, shown, &components(state))?;
+            judge_entity(actor.id, *entity, &views, shown, &fact.components)?;
         }
     }
     Ok(())
 }
-
-type Components = BTreeMap<ComponentId, (Revision, Value)>;
 
 fn judge_entity(session: SessionId, entity: EntityId, views: &[&View], shown: &Components, is: &Components) -> Verdict {
     let wanted = |c: ComponentId| views.iter().any(|v| v.wants(c));

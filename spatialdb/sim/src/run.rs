@@ -8,7 +8,7 @@ use spatialdb_core::CreateRows;
 use spatialdb_types::SessionId;
 
 use crate::bug::Bug;
-use crate::driver::{Link, Sim};
+use crate::driver::Sim;
 use crate::edge;
 use crate::judge::Failure;
 use crate::model::Writers;
@@ -112,9 +112,8 @@ impl Sim {
 
     /// One thing happens.
     fn step(&mut self) -> Result<(), Failure> {
-        let links = self.busy_links();
         let w = &self.plan.weights;
-        let busy = |kind: usize| if links[kind].is_empty() { 0 } else { w.links[kind] };
+        let busy = |kind: usize| if self.busy()[kind].is_empty() { 0 } else { w.links[kind] };
         let weights = [
             busy(0),
             busy(1),
@@ -134,8 +133,8 @@ impl Sim {
         let Some(step) = self.rng.weighted(&weights) else { return Ok(()) };
         match (step, actor) {
             (0..=3, _) => {
-                let link: Link = *self.rng.pick(&links[step]);
-                self.deliver(link);
+                let at = self.rng.index(self.busy()[step].len());
+                self.deliver(self.busy()[step][at]);
             }
             (4, Some(a)) => self.write(a),
             (5, _) => {
@@ -174,13 +173,11 @@ impl Sim {
     fn settle(&mut self) -> Result<bool, Failure> {
         let mut any = false;
         loop {
-            let links: Vec<Link> = self.busy_links().into_iter().flatten().collect();
-            if links.is_empty() {
-                break;
-            }
+            let lengths = self.busy().each_ref().map(|links| links.len() as u64);
+            let Some(kind) = self.rng.weighted(&lengths) else { break };
             any = true;
-            let link = *self.rng.pick(&links);
-            self.deliver(link);
+            let at = self.rng.index(self.busy()[kind].len());
+            self.deliver(self.busy()[kind][at]);
         }
         for a in self.live_actors() {
             any |= self.try_send(a);
@@ -228,7 +225,7 @@ impl Sim {
             let detail = format!("session {}: {asks:?}, {view:?} matches {matches}", self.actors[a].id);
             return Err(Failure { judge: "view count", detail });
         }
-        self.judge()
+        self.judge_session(a)
     }
 
     /// Entities whose only writer is gone get another one.

@@ -10,7 +10,7 @@ mod routes;
 mod run;
 mod sphere;
 
-use std::{io::IsTerminal, time::Duration};
+use std::{io::IsTerminal, process::ExitCode, time::Duration};
 
 use anyhow::{Context, Result};
 use clap::Parser;
@@ -57,11 +57,22 @@ fn in_range<const MIN_TENTHS: u64, const MAX_TENTHS: u64>(text: &str) -> Result<
 }
 
 #[tokio::main(flavor = "current_thread")]
-async fn main() -> Result<()> {
+async fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
     let colours = std::io::stderr().is_terminal();
     tracing_subscriber::fmt().with_env_filter(filter).with_ansi(colours).with_writer(std::io::stderr).init();
+    // One line, also where RUST_BACKTRACE is set: it is what a supervisor shows of a worker that fails.
+    run(&arguments).await.map_or_else(
+        |error| {
+            tracing::error!(error = format!("{error:#}"), "the worker has failed");
+            ExitCode::FAILURE
+        },
+        |()| ExitCode::SUCCESS,
+    )
+}
+
+async fn run(arguments: &Arguments) -> Result<()> {
     let mut options = WorkerOptions::from_env_or("flight")?.expect::<Airport>().expect::<Aircraft>();
     if options.name.is_empty() {
         // A worker that starts again then replaces its own old session.

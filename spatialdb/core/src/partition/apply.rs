@@ -40,7 +40,8 @@ pub(super) struct Run {
 }
 
 /// Where the entity of a row is.
-enum Place {
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Place {
     Here(RowId),
     Arriving,
     Departed(PartitionId),
@@ -80,6 +81,15 @@ impl Partition {
         if source == Source::Edge && self.store.row(id).arriving { Place::Arriving } else { Place::Here(id) }
     }
 
+    /// Where the entities of a column are. Looked up ahead of applying it: these loads are independent of each other,
+    /// so that the processor waits for many at once.
+    fn locate_all(&mut self, entities: &[EntityId], source: Source) -> Vec<Place> {
+        let mut places = std::mem::take(&mut self.places);
+        places.clear();
+        places.extend(entities.iter().map(|&entity| self.locate(entity, source)));
+        places
+    }
+
     fn create(&mut self, create: &CreateRows, run: &mut Run) {
         create_each(&mut self.store, create, run.session, |index, entity, created| {
             run.decided += 1;
@@ -92,9 +102,10 @@ impl Partition {
 
     fn write_positions(&mut self, column: &PositionWrites, run: &mut Run) {
         let mut park = PositionWrites::new(column.column, column.mode, column.space);
-        for (i, &entity) in column.entities.iter().enumerate() {
+        let places = self.locate_all(&column.entities, run.source);
+        for (i, (&entity, &place)) in column.entities.iter().zip(&places).enumerate() {
             let row = column.rows[i];
-            match self.locate(entity, run.source) {
+            match place {
                 Place::Here(id) => {
                     run.decided += 1;
                     let at = Position { space: column.space, point: column.point(i) };
@@ -115,6 +126,7 @@ impl Partition {
                 Place::Nowhere => run.not_found(column.column, row, entity, ComponentId::POSITION),
             }
         }
+        self.places = places;
         if !park.rows.is_empty() {
             run.park.ops.push(Op::Positions(park));
         }
@@ -134,9 +146,10 @@ impl Partition {
     fn write_values(&mut self, column: &ValueWrites, run: &mut Run) {
         let cleared = column.cleared.clone();
         let mut park = ValueWrites::new(column.column, column.mode, column.component, cleared);
-        for (i, &entity) in column.entities.iter().enumerate() {
+        let places = self.locate_all(&column.entities, run.source);
+        for (i, (&entity, &place)) in column.entities.iter().zip(&places).enumerate() {
             let row = column.rows[i];
-            match self.locate(entity, run.source) {
+            match place {
                 Place::Here(id) => {
                     run.decided += 1;
                     if !self.write_value(id, column, i, run) {
@@ -148,6 +161,7 @@ impl Partition {
                 Place::Nowhere => run.not_found(column.column, row, entity, column.component),
             }
         }
+        self.places = places;
         if !park.rows.is_empty() {
             run.park.ops.push(Op::Values(park));
         }

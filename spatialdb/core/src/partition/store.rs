@@ -3,10 +3,10 @@
 //! Responsible for: keeping rows, tables and the cell index in step, revisions, and what changed since the last
 //! publish. Not responsible for: what a client asked, or who sees it.
 
-use rustc_hash::FxHashMap;
 use spatialdb_types::{ComponentId, EntityId, Point3, Position, Revision, SessionId, SpaceId};
 
 use super::grid::{Grid, NO_CELL};
+use super::row_map::RowMap;
 use super::table::{SetId, Slot, Table, Tables};
 use crate::interest::Subject;
 
@@ -40,7 +40,7 @@ pub(crate) struct Row {
 /// The entities of a partition.
 #[derive(Debug)]
 pub(crate) struct Store {
-    ids: FxHashMap<EntityId, RowId>,
+    ids: RowMap,
     rows: Vec<Row>,
     free: Vec<RowId>,
     pub(crate) tables: Tables,
@@ -67,7 +67,7 @@ impl Row {
 impl Store {
     pub(crate) fn new(cell_m: f64) -> Self {
         Self {
-            ids: FxHashMap::default(),
+            ids: RowMap::default(),
             rows: Vec::new(),
             free: Vec::new(),
             tables: Tables::new(),
@@ -85,7 +85,6 @@ impl Store {
     }
 
     pub(crate) fn reserve(&mut self, entities: usize) {
-        self.ids.reserve(entities);
         self.rows.reserve_exact(entities);
     }
 
@@ -95,7 +94,7 @@ impl Store {
     }
 
     pub(crate) fn find(&self, entity: EntityId) -> Option<RowId> {
-        self.ids.get(&entity).copied()
+        self.ids.get(entity)
     }
 
     pub(crate) fn row(&self, id: RowId) -> &Row {
@@ -196,7 +195,7 @@ impl Store {
         let slots = self.leave_table(set, index);
         let gone = Row { entity: EntityId(0), cell: NO_CELL, ..*self.row(id) };
         let row = std::mem::replace(&mut self.rows[id.0 as usize], gone);
-        self.ids.remove(&row.entity);
+        self.ids.remove(row.entity);
         self.free.push(id);
         (row, slots)
     }

@@ -1,14 +1,13 @@
 //! `ingest`: how many positions a second the server takes, while somebody watches all of them.
 //!
 //! Responsible for: the order of things, and the check that writers, viewer and store agree at the end.
-//! Not responsible for: where entities go (`walk`), messages (`pool`), sessions (`writer`, `viewer`).
+//! Not responsible for: where entities go (`walk`), its messages (`pool`), sessions (`writer`, `viewer`).
 //!
 //! Each stream writes entities of its own, whole rounds at a time. Nothing is dropped or merged by the tool: a row
 //! counts once the server has told that it is decided, and a row that is refused ends the run.
 
 mod pool;
 mod viewer;
-mod walk;
 mod writer;
 
 use std::{
@@ -18,7 +17,7 @@ use std::{
 
 use prost::Message;
 use spatialdb_proto::v1;
-use spatialdb_types::{ComponentId, EntityId, Point3, Position};
+use spatialdb_types::{ComponentId, Point3};
 use tokio::{
     sync::oneshot,
     task::{JoinError, JoinHandle, JoinSet},
@@ -26,16 +25,11 @@ use tokio::{
 };
 
 use super::{
-    BenchError, Plan, Report,
-    link::Link,
-    procfs,
-    server::ServerProcess,
-    tools::Tools,
-    world::{SPACE, WorldFiles},
+    BenchError, Plan, Report, link::Link, procfs, server::ServerProcess, tools::Tools, walk::Walk,
+    world::WorldFiles,
 };
 use pool::Pool;
 use viewer::Replica;
-use walk::{CELL_M, Walk};
 use writer::Shared;
 
 const WARM_UP: Duration = Duration::from_secs(1);
@@ -69,7 +63,7 @@ struct Reading {
 /// The server fails or refuses something, or the results are wrong.
 pub(super) async fn run(plan: &Plan) -> Result<Report, BenchError> {
     let load = Load::new(plan);
-    let files = write_world(&load.walk)?;
+    let files = WorldFiles::of_walk(&load.walk)?;
     let server = ServerProcess::start(&files, plan.partitions)?;
     let mut tools = Tools::new(server.connect().await?);
     let durability = tools.world().await?.durability;
@@ -206,17 +200,6 @@ impl Writers {
             client_cpu_seconds: procfs::cpu_seconds(std::process::id())?,
         })
     }
-}
-
-fn write_world(walk: &Walk) -> Result<WorldFiles, BenchError> {
-    let files = WorldFiles::new()?;
-    files.set_cell_m(CELL_M)?;
-    let mut writer = files.snapshot_writer()?;
-    for (id, point) in (1..).zip(walk.round(0)) {
-        writer.push(EntityId(id), Some(Position { space: SPACE, point: *point }), [])?;
-    }
-    writer.finish()?;
-    Ok(files)
 }
 
 async fn check_store(tools: &mut Tools, expected: &[Point3]) -> Result<(), BenchError> {

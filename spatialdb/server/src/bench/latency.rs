@@ -6,30 +6,29 @@
 use std::time::{Duration, Instant};
 
 use spatialdb_proto::v1::{Frame, PositionColumn, Update, View, client_message::Body};
-use spatialdb_types::{EntityId, Point3, Position};
 use tokio::{task::JoinHandle, time::timeout};
 
 use super::{
     BenchError, Plan, Report,
     link::{Link, Receiver, Sender},
     percentiles::Percentiles,
-    random::{Random, mix},
     server::ServerProcess,
     tools::{self, Tools},
+    walk::Walk,
     world::{SPACE, WorldFiles},
 };
 
 const SAMPLES_LEAST: usize = 10_000;
 const WARM_UP_SAMPLES: u64 = 1000;
 const RECEIPT_TIMEOUT: Duration = Duration::from_secs(10);
-const SIDE_M: f64 = 10_000.0;
 
 /// Runs the scenario.
 ///
 /// # Errors
 /// The server fails, or a receipt is not what was sent.
 pub(super) async fn run(plan: &Plan) -> Result<Report, BenchError> {
-    let files = write_world(plan.entities)?;
+    let walk = Walk::new(plan.entities as usize);
+    let files = WorldFiles::of_walk(&walk)?;
     let server = ServerProcess::start(&files, plan.partitions)?;
     let durability = Tools::new(server.connect().await?).world().await?.durability;
     let mut viewer = Link::attach(server.connect().await?, "viewer").await?;
@@ -40,7 +39,7 @@ pub(super) async fn run(plan: &Plan) -> Result<Report, BenchError> {
     let drain = tokio::spawn(drain(writer.receiver));
 
     let cpu_before = server.cpu_seconds()?;
-    let samples = ping(plan, &mut sender, &mut viewer.receiver, &drain).await?;
+    let samples = ping(plan, &walk, &mut sender, &mut viewer.receiver, &drain).await?;
     let server_cpu_seconds = server.cpu_seconds()? - cpu_before;
     drain.abort();
     server.stop()?;
@@ -63,6 +62,7 @@ pub(super) async fn run(plan: &Plan) -> Result<Report, BenchError> {
 
 async fn ping(
     plan: &Plan,
+    walk: &Walk,
     sender: &mut Sender,
     viewer: &mut Receiver,
     drain: &JoinHandle<BenchError>,
@@ -75,7 +75,7 @@ async fn ping(
             samples.clear();
             started = Instant::now();
         }
-        let sent = update(n, plan.entities);
+        let sent = update(walk, n);
         let at = Instant::now();
         sender.send(Body::Update(Update { positions: vec![sent.clone()], ..Update::default() }))?;
         let receipt = timeout(RECEIPT_TIMEOUT, receipt(viewer)).await;
@@ -126,29 +126,19 @@ fn check(sent: &PositionColumn, frame: &Frame) -> Result<(), BenchError> {
     Err(BenchError::unexpected("viewer", format!("{sent:?}"), format!("{frame:?}")))
 }
 
-// Entities in an order of no order; a position that was never sent before.
-fn update(n: u64, entities: u64) -> PositionColumn {
-    let mut random = Random::new(mix(n));
+// The next step of one entity after the other.
+fn update(walk: &Walk, n: u64) -> PositionColumn {
+    let entities = walk.round(0).len() as u64;
+    let (place, step) = (n % entities, n / entities + 1);
+    let to = walk.round(walk.round_after(step))[place as usize];
     PositionColumn {
         space: SPACE.0,
-        entities: vec![random.next() % entities + 1],
+        entities: vec![place + 1],
         revisions: Vec::new(),
-        x: vec![random.unit() * SIDE_M],
-        y: vec![random.unit() * SIDE_M],
-        z: vec![n as f64],
+        x: vec![to.x],
+        y: vec![to.y],
+        z: vec![to.z],
     }
-}
-
-fn write_world(entities: u64) -> Result<WorldFiles, BenchError> {
-    let files = WorldFiles::new()?;
-    let mut writer = files.snapshot_writer()?;
-    let mut random = Random::new(entities);
-    for id in 1..=entities {
-        let point = Point3::new(random.unit() * SIDE_M, random.unit() * SIDE_M, 0.0);
-        writer.push(EntityId(id), Some(Position { space: SPACE, point }), [])?;
-    }
-    writer.finish()?;
-    Ok(files)
 }
 
 #[cfg(test)]
@@ -157,11 +147,12 @@ mod tests {
 
     #[test]
     fn only_the_exact_receipt_is_right() {
-        let sent = update(5, 100);
+        let walk = Walk::new(100);
+        let sent = update(&walk, 5);
         let received = PositionColumn { revisions: vec![77], ..sent.clone() };
         let frame = Frame { positions: vec![received.clone()], ..Frame::default() };
         assert!(check(&sent, &frame).is_ok());
-        assert!(check(&update(6, 100), &frame).is_err());
+        assert!(check(&update(&walk, 6), &frame).is_err());
         let more = Frame { entered: vec![1], ..frame.clone() };
         assert!(check(&sent, &more).is_err());
         let twice = Frame { positions: vec![received.clone(), received], ..Frame::default() };

@@ -120,7 +120,10 @@ impl ServerProcess {
             // Reads on to the end, so that the server never waits for somebody to read.
             thread::spawn(move || {
                 let lines = BufReader::new(stdout).lines().map_while(Result::ok);
-                lines.filter_map(|line| ready_address(&line)).for_each(|address| drop(found.send(address)));
+                for address in lines.filter_map(|line| ready_address(&line)) {
+                    // Nobody waits any longer: read on all the same.
+                    let _ = found.send(address);
+                }
             });
         }
         match address.recv_timeout(READY_TIMEOUT) {
@@ -160,9 +163,9 @@ fn command(world: &WorldFiles, partitions: u64) -> Result<Command, BenchError> {
     }
     command.stdin(Stdio::null()).stdout(Stdio::piped());
     // What the user set for other worlds is no part of the load.
-    env::vars_os()
-        .filter(|(name, _)| name.to_string_lossy().starts_with("SPATIALDB_"))
-        .for_each(|(name, _)| drop(command.env_remove(name)));
+    for (name, _) in env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("SPATIALDB_")) {
+        command.env_remove(name);
+    }
     Ok(command)
 }
 

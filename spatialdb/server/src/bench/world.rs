@@ -7,10 +7,13 @@ use std::{
 
 use spatialdb_schema::Schema;
 use spatialdb_snapshots::{Header, SpaceEntry, Writer, WriterOptions};
-use spatialdb_types::SpaceId;
+use spatialdb_types::{EntityId, Position, SpaceId};
 use tempfile::TempDir;
 
-use super::error::{BenchError, cannot};
+use super::{
+    error::{BenchError, cannot},
+    walk::{CELL_M, Walk},
+};
 
 /// The only space of a bench's world.
 pub(super) const SPACE: SpaceId = SpaceId(0);
@@ -35,6 +38,22 @@ impl WorldFiles {
         Ok(Self { folder })
     }
 
+    /// A world whose entities are where a walk starts, with the cells that the walk counts by.
+    ///
+    /// # Errors
+    /// It cannot be written.
+    pub(super) fn of_walk(walk: &Walk) -> Result<Self, BenchError> {
+        let files = Self::new()?;
+        let settings = format!("[world]\ncell_m = {CELL_M:?}\n");
+        fs::write(files.path("world.toml"), settings).map_err(cannot("write the settings"))?;
+        let mut writer = files.snapshot_writer()?;
+        for (id, point) in (1..).zip(walk.round(0)) {
+            writer.push(EntityId(id), Some(Position { space: SPACE, point: *point }), [])?;
+        }
+        writer.finish()?;
+        Ok(files)
+    }
+
     /// Starts the snapshot.
     ///
     /// # Errors
@@ -47,15 +66,6 @@ impl WorldFiles {
         let spaces = vec![SpaceEntry { id: SPACE.0, name: "bench".to_owned() }];
         let options = WriterOptions { zstd_level: 1, ..WriterOptions::default() };
         Ok(Writer::create(self.snapshot(), Header::new("bench", spaces, &schema), options)?)
-    }
-
-    /// Writes settings with that cell size.
-    ///
-    /// # Errors
-    /// They cannot be written.
-    pub(super) fn set_cell_m(&self, cell_m: f64) -> Result<(), BenchError> {
-        let text = format!("[world]\ncell_m = {cell_m:?}\n");
-        fs::write(self.path("world.toml"), text).map_err(cannot("write the settings"))
     }
 
     /// Where the snapshot is.

@@ -206,7 +206,9 @@ impl Thread {
         }
         self.machine.publish(now, &mut self.outbox);
         self.deliver();
-        self.pacer.published(now, self.edge.clock.now());
+        let end = self.edge.clock.now();
+        self.pacer.published(now, end);
+        metrics::histogram!("spatialdb_partition_publish_seconds").record((end - now) as f64 / 1e6);
         let gauges = &self.edge.partition(self.machine.id()).gauges;
         gauges.entities.store(self.machine.entity_count() as u64, Ordering::Relaxed);
         gauges.cells.store(self.machine.cell_count() as u64, Ordering::Relaxed);

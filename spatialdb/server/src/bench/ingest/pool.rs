@@ -10,9 +10,10 @@ use spatialdb_core::PartitionMap;
 use spatialdb_proto::v1::{PositionColumn, Update, client_message::Body};
 use spatialdb_types::Point3;
 
-use super::{
-    super::{link::prebuilt, world::SPACE},
+use super::super::{
+    link::prebuilt,
     walk::{Crossings, Walk},
+    world::SPACE,
 };
 
 /// The messages of one stream. Message `n` (from 0) is batch `n % batches` of step `n / batches + 1`.

@@ -6,9 +6,8 @@ use std::sync::{
 };
 
 use super::{
-    super::{error::BenchError, link::Link},
+    super::{error::BenchError, link::Link, walk::Walk},
     pool::Pool,
-    walk::Walk,
 };
 
 /// Rows of one stream that are sent and not decided.

@@ -22,7 +22,8 @@ impl Intake {
         if let Err(error) = self.check_create(&create, count) {
             parts.reject_all(&error);
             self.send(seq, parts);
-            return v1::Created { seq: seq.0, entities: Vec::new() };
+            let rows = count.min(self.edge.limits.message_rows_max as usize);
+            return v1::Created { seq: seq.0, entities: vec![0; rows] };
         }
         let draft = self.draft(&create, count, &mut parts);
         let answer = self.ids_for(&create, &draft, &mut parts);

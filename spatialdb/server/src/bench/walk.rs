@@ -1,6 +1,6 @@
 //! Where entities go: random walks with jumps, over a square of cells.
 //!
-//! Responsible for: every position that will be sent, and how many of them change cell or partition.
+//! Responsible for: every position that `ingest` and `latency` send, and how many of them change cell or partition.
 //! Not responsible for: messages.
 //!
 //! The walk has a few rounds; it is walked to its end, back to its start, and so on, so that it never stops and no
@@ -9,7 +9,7 @@
 use spatialdb_core::PartitionMap;
 use spatialdb_types::{EntityId, PartitionId, Point3, Position};
 
-use super::super::{random::Random, world::SPACE};
+use super::{random::Random, world::SPACE};
 
 /// The side of a cell.
 pub(super) const CELL_M: f64 = 100.0;

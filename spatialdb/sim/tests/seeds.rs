@@ -1,0 +1,72 @@
+//! The core passes every seed, and no seeded bug passes the judges.
+
+use std::thread::available_parallelism;
+
+use spatialdb_sim::{Bug, run_seeds};
+
+const SEEDS: u64 = 3_000;
+
+/// Each bug, and within how many seeds a judge notices it: with room to spare, since a change of the core or of the
+/// simulator changes what happens in each seed.
+const CAUGHT_WITHIN: &[(Bug, u64)] = &[
+    (Bug::DropMove, 20),
+    (Bug::DropMoved, 20),
+    (Bug::DropForward, 40),
+    (Bug::DuplicateForward, 40),
+    (Bug::SettledEarly, 400),
+    (Bug::FenceEarly, 60),
+    (Bug::SwapPeers, 60),
+    (Bug::ZeroClock, 60),
+    (Bug::LoseHolders, 60),
+    (Bug::SwapDeltas, 80),
+    (Bug::LoseRestarted, 80),
+    (Bug::DropLeave, 40),
+    (Bug::DuplicateEnter, 20),
+    (Bug::StaleValue, 40),
+    (Bug::DropValues, 40),
+    (Bug::DropGone, 80),
+    (Bug::LoseRejection, 40),
+    (Bug::LoseOutcome, 20),
+    (Bug::LoseFilled, 40),
+    (Bug::WrongCount, 20),
+    (Bug::LoseReady, 40),
+    (Bug::LoseViews, 40),
+    (Bug::FlushEarly, 600),
+    (Bug::IgnoreHints, 20),
+    (Bug::LoseSet, 20),
+    (Bug::LoseClear, 20),
+    (Bug::SplitMessage, 80),
+    (Bug::LoseBatch, 20),
+    (Bug::PartialAsWhole, 40),
+    (Bug::SwapFrames, 40),
+];
+
+fn threads() -> usize {
+    available_parallelism().map_or(1, usize::from)
+}
+
+#[test]
+fn the_core_passes() {
+    if let Some(failed) = run_seeds(0..SEEDS, threads(), None) {
+        let repeat = format!("cargo run --release -p spatialdb-sim -- --seed {} --trace", failed.seed);
+        panic!("seed {} failed: {}\nrepeat: {repeat}", failed.seed, failed.failure);
+    }
+}
+
+#[test]
+fn every_seeded_bug_is_caught() {
+    for bug in Bug::ALL {
+        let within = CAUGHT_WITHIN.iter().find(|(b, _)| b == bug).map(|(_, within)| *within);
+        let within = within.unwrap_or_else(|| panic!("{bug:?} is not in the list"));
+        let caught = run_seeds(0..within, threads(), Some(*bug));
+        assert!(caught.is_some(), "no judge noticed {bug:?} within {within} seeds");
+    }
+}
+
+/// The same seed is the same world: otherwise a failure could not be repeated.
+#[test]
+fn a_failing_seed_fails_again_in_the_same_way() {
+    let first = run_seeds(0..20, 1, Some(Bug::DropMove)).expect("caught");
+    let again = spatialdb_sim::run_seed(first.seed, Some(Bug::DropMove), false).expect_err("caught again");
+    assert_eq!((first.failure.judge, first.failure.detail), (again.judge, again.detail));
+}
