@@ -49,7 +49,10 @@ fn every_reason_is_explained_under_its_code() {
     let documented: Vec<_> = rows.iter().map(|row| (row[0].clone(), row[1].clone())).collect();
     let expected: Vec<_> =
         Reason::ALL.iter().map(|reason| (reason.name().to_owned(), format!("{:?}", reason.code()))).collect();
-    assert_eq!(documented, expected, "docs/errors.md lists every reason with its code, in the order of `Reason`");
+    assert_eq!(
+        documented, expected,
+        "docs/errors.md lists every reason with its code, in the order of `Reason`"
+    );
     assert!(rows.iter().all(|row| row.len() == 4 && row.iter().all(|cell| !cell.is_empty())));
 }
 

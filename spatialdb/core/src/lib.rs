@@ -16,13 +16,13 @@ mod wire;
 pub mod world;
 
 pub use columns::{
-    Batch, CreateColumn, CreateRows, Op, PlacedRows, PositionRows, PositionWrites, Removes, ValueRows, ValueWrites,
-    WriteMode,
+    Batch, CreateColumn, CreateRows, Op, PlacedRows, PositionRows, PositionWrites, Removes, ValueRows,
+    ValueWrites, WriteMode,
 };
 pub use interest::{Constraint, View};
 pub use message::{
-    Delta, Filled, LeaveReason, MovedEntity, MovedValue, Outbox, Outcome, PeerBody, PeerMessage, Rejection, RouteChange,
-    Shape, ToSession,
+    Delta, Filled, LeaveReason, MovedEntity, MovedValue, Outbox, Outcome, PeerBody, PeerMessage, Rejection,
+    RouteChange, Shape, ToSession,
 };
 pub use partition::{EntityState, Partition, QueryAnswer};
 pub use session::{FrameBody, Session, ToPartition};

@@ -18,8 +18,8 @@ use indexmap::IndexMap;
 use rustc_hash::{FxBuildHasher, FxHashMap};
 use spatialdb_types::{EntityId, Incarnation, Limits, PartitionId, SessionId};
 
-pub use self::query::{EntityState, QueryAnswer};
 pub(crate) use self::grid::CellRange;
+pub use self::query::{EntityState, QueryAnswer};
 pub(crate) use self::store::{PublishSeq, Row, RowId, Store};
 pub(crate) use self::table::SetId;
 use self::table::Slot;
@@ -133,8 +133,11 @@ impl Partition {
         match self.subscribers.get_mut(&session) {
             Some(subscriber) => subscriber.flush(token),
             None => {
-                let delta = crate::Delta { clock: self.store.clock(), flushed: Some(token), ..Default::default() };
-                outbox.sessions.push((session, ToSession { delta: Some(Box::new(delta)), ..Default::default() }));
+                let delta =
+                    crate::Delta { clock: self.store.clock(), flushed: Some(token), ..Default::default() };
+                outbox
+                    .sessions
+                    .push((session, ToSession { delta: Some(Box::new(delta)), ..Default::default() }));
             }
         }
     }
@@ -174,7 +177,9 @@ impl Partition {
 
     /// Whether the last changes have not been published to anybody yet.
     pub fn has_unpublished(&self) -> bool {
-        !self.store.dirty().is_empty() || !self.outcomes.is_empty() || self.subscribers.values().any(Subscriber::is_owed)
+        !self.store.dirty().is_empty()
+            || !self.outcomes.is_empty()
+            || self.subscribers.values().any(Subscriber::is_owed)
     }
 
     /// When a view is due although nothing else happens; `None`: nobody waits.

@@ -17,7 +17,9 @@ use std::sync::Arc;
 
 use indexmap::IndexMap;
 use rustc_hash::{FxBuildHasher, FxHashSet};
-use spatialdb_types::{ComponentId, EntityId, Error, Limits, PartitionId, Reason, Revision, Seq, SessionId, ViewId};
+use spatialdb_types::{
+    ComponentId, EntityId, Error, Limits, PartitionId, Reason, Revision, Seq, SessionId, ViewId,
+};
 
 use self::progress::Progress;
 use crate::columns::{PositionRows, ValueRows};

@@ -83,6 +83,9 @@ pub enum LaunchError {
     /// A limit is set to what the server cannot hold.
     #[error("{0}")]
     Limit(String),
+    /// Loading met a bug of spatialdb.
+    #[error("loading has failed: {0}")]
+    Loading(tokio::task::JoinError),
     /// A thread could not be started.
     #[error("cannot start a partition thread: {0}")]
     Thread(io::Error),
@@ -110,11 +113,11 @@ pub async fn launch(
         TcpListener::bind(address).await.map_err(|source| LaunchError::Bind { address, source })?;
     let address = listener.local_addr().map_err(|source| LaunchError::Bind { address, source })?;
     metrics::install();
-    let loaded = tokio::task::spawn_blocking(move || load::load(options)).await.map_err(|panic| {
-        LaunchError::Limit(format!("loading has failed: {panic}"))
-    })??;
+    let loaded = tokio::task::spawn_blocking(move || load::load(options))
+        .await
+        .map_err(LaunchError::Loading)??;
     let failed = CancellationToken::new();
-    let (edge, threads) = partition::start(loaded, failed.clone()).map_err(LaunchError::Thread)?;
+    let (edge, threads) = partition::start(loaded, &failed).map_err(LaunchError::Thread)?;
     tracing::info!(
         world = edge.info.name,
         entity_count = edge.entity_count(),

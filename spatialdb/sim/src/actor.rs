@@ -124,7 +124,8 @@ impl Sim {
         id
     }
 
-    fn change_view(&mut self, a: usize, id: ViewId) {
+    /// A client replaces a view.
+    pub(crate) fn change_view(&mut self, a: usize, id: ViewId) {
         let view = if self.rng.percent(60) {
             let reach = self.plan.side_m / 4.0;
             let by = Point3::new(self.rng.float(-reach, reach), self.rng.float(-reach, reach), 0.0);
@@ -149,7 +150,8 @@ impl Sim {
     pub(crate) fn write(&mut self, a: usize) {
         if self.actors[a].pending.is_none() {
             let seq = Seq(self.actors[a].seq.0 + 1);
-            let pending = if self.rng.one_in(12) { Some(self.new_create(a, seq)) } else { self.new_message(a, seq) };
+            let pending =
+                if self.rng.one_in(12) { Some(self.new_create(a, seq)) } else { self.new_message(a, seq) };
             self.actors[a].pending = pending;
         }
         self.try_send(a);

@@ -57,7 +57,10 @@ impl Replica {
     /// Which rule the frame breaks. The replica is of no use then.
     pub(crate) fn apply(&mut self, frame: &FrameBody, twins: &BTreeSet<EntityId>) -> Result<(), Failure> {
         if frame.applied < self.applied {
-            return broken("applied", format!("applied went back from {} to {}", self.applied, frame.applied));
+            return broken(
+                "applied",
+                format!("applied went back from {} to {}", self.applied, frame.applied),
+            );
         }
         self.applied = frame.applied;
         self.apply_membership(frame)?;
@@ -98,20 +101,33 @@ impl Replica {
         for (component, entities) in &frame.gone {
             for entity in entities {
                 if self.held.get_mut(entity).and_then(|held| held.remove(component)).is_none() {
-                    return broken("gone", format!("component {component} of {entity} is gone and was not in view"));
+                    return broken(
+                        "gone",
+                        format!("component {component} of {entity} is gone and was not in view"),
+                    );
                 }
             }
         }
         Ok(())
     }
 
-    fn set(&mut self, entity: EntityId, c: ComponentId, revision: Revision, value: Value) -> Result<(), Failure> {
+    fn set(
+        &mut self,
+        entity: EntityId,
+        c: ComponentId,
+        revision: Revision,
+        value: Value,
+    ) -> Result<(), Failure> {
         let Some(held) = self.held.get_mut(&entity) else {
-            return broken("value", format!("component {c} of {entity} came while the entity is not in view"));
+            return broken(
+                "value",
+                format!("component {c} of {entity} came while the entity is not in view"),
+            );
         };
         if let Some((before, known)) = self.last.get(&(entity, c)) {
             if *before > revision {
-                let detail = format!("component {c} of {entity} went back from revision {before} to {revision}");
+                let detail =
+                    format!("component {c} of {entity} went back from revision {before} to {revision}");
                 return broken("revision", detail);
             }
             if *before == revision && *known != value {
@@ -131,7 +147,10 @@ impl Replica {
             asks.count = count;
             if asks.answered > asks.asked {
                 let Asks { asked, answered, .. } = asks;
-                return broken("view ready", format!("view {view} was asked {asked} times and ready {answered} times"));
+                return broken(
+                    "view ready",
+                    format!("view {view} was asked {asked} times and ready {answered} times"),
+                );
             }
         }
         self.rejections.extend(frame.outcome.rejections.iter().cloned());
@@ -152,7 +171,10 @@ impl Replica {
             if let (Some(a), Some(b)) = (stamp(TWIN[0]), stamp(TWIN[1]))
                 && a != b
             {
-                return broken("torn", format!("entity {entity} shows halves of two messages: {a:?} and {b:?}"));
+                return broken(
+                    "torn",
+                    format!("entity {entity} shows halves of two messages: {a:?} and {b:?}"),
+                );
             }
         }
         Ok(())

@@ -6,7 +6,8 @@
 use std::collections::{BTreeSet, VecDeque};
 
 use spatialdb_core::{
-    Batch, Delta, Micros, Outbox, Partition, PeerBody, PeerMessage, RouteChange, ToPartition, ToSession, World,
+    Batch, Delta, Micros, Outbox, Partition, PeerBody, PeerMessage, RouteChange, ToPartition, ToSession,
+    World,
 };
 use spatialdb_types::{EntityId, PartitionId, Revision, SessionId};
 
@@ -42,6 +43,8 @@ pub(crate) struct Sim {
     pub(crate) twins: BTreeSet<EntityId>,
     /// The last stamp given.
     pub(crate) stamps: u32,
+    /// A partition that hardly anything comes from, for now.
+    pub(crate) slow: Option<usize>,
     /// Whether to say what happens.
     pub(crate) trace: bool,
     edge_queues: Vec<VecDeque<EdgeItem>>,
@@ -71,6 +74,14 @@ pub(crate) enum Link {
 }
 
 impl Link {
+    /// The partition that it comes from.
+    pub(crate) const fn source(self) -> Option<usize> {
+        match self {
+            Self::Edge(_) | Self::Up(..) => None,
+            Self::Peer(from, _) | Self::Down(_, from) => Some(from),
+        }
+    }
+
     /// Its index among the kinds.
     const fn kind(self) -> usize {
         match self {
@@ -99,6 +110,7 @@ impl Sim {
             model: Model::default(),
             twins: BTreeSet::new(),
             stamps: 0,
+            slow: None,
             trace,
             edge_queues: (0..count).map(|_| VecDeque::new()).collect(),
             peer_queues: (0..count).map(|_| (0..count).map(|_| VecDeque::new()).collect()).collect(),
@@ -270,7 +282,9 @@ impl Sim {
         }
         match &mut message.body {
             PeerBody::Move(_) if bugs.hits(Bug::DropMove) => return,
-            PeerBody::Move(moved) if bugs.hits(Bug::LoseHolders) => moved.iter_mut().for_each(|m| m.holders.clear()),
+            PeerBody::Move(moved) if bugs.hits(Bug::LoseHolders) => {
+                moved.iter_mut().for_each(|m| m.holders.clear());
+            }
             PeerBody::Moved(_) if bugs.hits(Bug::DropMoved) => return,
             PeerBody::Forward(_) if bugs.hits(Bug::DropForward) => return,
             PeerBody::Forward(_) if bugs.hits(Bug::DuplicateForward) => queue.push_back(message.clone()),

@@ -102,8 +102,13 @@ impl Sim {
         let mut truth = Truth::new();
         for partition in &self.partitions {
             let answer = partition.query(&Constraint::All, &[], usize::MAX);
-            if answer.match_count != answer.entities.len() as u64 || partition.entity_count() != answer.entities.len() {
-                return fail("query", format!("partition {} counts its entities differently", partition.id()));
+            if answer.match_count != answer.entities.len() as u64
+                || partition.entity_count() != answer.entities.len()
+            {
+                return fail(
+                    "query",
+                    format!("partition {} counts its entities differently", partition.id()),
+                );
             }
             for state in answer.entities {
                 let entity = state.entity;
@@ -124,13 +129,19 @@ impl Sim {
                 return fail("rest", format!("partition {id} takes no work although nothing is on its way"));
             }
             if let Some(entity) = self.model.entities.keys().find(|&&e| partition.departed_to(e).is_some()) {
-                return fail("departed", format!("partition {id} still waits for the move of entity {entity}"));
+                return fail(
+                    "departed",
+                    format!("partition {id} still waits for the move of entity {entity}"),
+                );
             }
         }
         for (&entity, Fact { partition, position, .. }) in truth {
             let home = self.plan.map.home(entity, *position);
             if home != *partition {
-                return fail("home", format!("entity {entity} is in partition {partition}, its home is {home}"));
+                return fail(
+                    "home",
+                    format!("entity {entity} is in partition {partition}, its home is {home}"),
+                );
             }
         }
         let home = |e: EntityId| self.plan.map.home(e, None);
@@ -141,7 +152,10 @@ impl Sim {
         for (&entity, Fact { partition, .. }) in truth {
             let hint = hints.get(&entity).copied().unwrap_or_else(|| home(entity));
             if hint != *partition {
-                return fail("hints", format!("entity {entity} is in partition {partition}, the edge says {hint}"));
+                return fail(
+                    "hints",
+                    format!("entity {entity} is in partition {partition}, the edge says {hint}"),
+                );
             }
         }
         Ok(())
@@ -183,9 +197,15 @@ impl Sim {
     /// Every row is decided, and refused exactly where it must be.
     fn judge_outcome(&self, actor: &Actor) -> Verdict {
         let (session, replica) = (&actor.session, &actor.replica);
-        if session.applied() != actor.seq || session.rows_in_flight() != 0 || session.messages_in_flight() != 0 {
+        if session.applied() != actor.seq
+            || session.rows_in_flight() != 0
+            || session.messages_in_flight() != 0
+        {
             let (applied, rows) = (session.applied(), session.rows_in_flight());
-            return fail("outcome", format!("applied {applied} of {} messages, {rows} rows in flight", actor.seq));
+            return fail(
+                "outcome",
+                format!("applied {applied} of {} messages, {rows} rows in flight", actor.seq),
+            );
         }
         if replica.applied != actor.seq {
             return fail("outcome", format!("was told applied = {}, not {}", replica.applied, actor.seq));
@@ -207,7 +227,10 @@ impl Sim {
         let missing: Vec<&Refusal> = expected.iter().filter(|r| !told.contains(r)).collect();
         let collapsed: u64 = replica.collapsed.values().sum();
         if missing.len() as u64 > collapsed {
-            return fail("refused", format!("{:?} and {} others were not told", missing[0], missing.len() - 1));
+            return fail(
+                "refused",
+                format!("{:?} and {} others were not told", missing[0], missing.len() - 1),
+            );
         }
         Ok(())
     }
@@ -264,7 +287,8 @@ fn judge_views(actor: &Actor) -> Verdict {
 fn judge_replica(actor: &Actor, truth: &Truth) -> Verdict {
     let held = &actor.replica.held;
     if actor.session.entities_in_view() != held.len() {
-        let detail = format!("session counts {} in view, client {}", actor.session.entities_in_view(), held.len());
+        let detail =
+            format!("session counts {} in view, client {}", actor.session.entities_in_view(), held.len());
         return fail("oracle", detail);
     }
     if let Some(ghost) = held.keys().find(|e| !truth.contains_key(e)) {
@@ -276,7 +300,8 @@ fn judge_replica(actor: &Actor, truth: &Truth) -> Verdict {
         if views.is_empty() != shown.is_none() {
             let ids: Vec<ViewId> = views.iter().map(|v| v.id).collect();
             let what = if shown.is_some() { "is in view" } else { "is not in view" };
-            let detail = format!("entity {entity} of partition {} {what}, views {ids:?} match it", fact.partition);
+            let detail =
+                format!("entity {entity} of partition {} {what}, views {ids:?} match it", fact.partition);
             return fail("oracle", detail);
         }
         if let Some(shown) = shown {
@@ -286,7 +311,13 @@ fn judge_replica(actor: &Actor, truth: &Truth) -> Verdict {
     Ok(())
 }
 
-fn judge_entity(session: SessionId, entity: EntityId, views: &[&View], shown: &Components, is: &Components) -> Verdict {
+fn judge_entity(
+    session: SessionId,
+    entity: EntityId,
+    views: &[&View],
+    shown: &Components,
+    is: &Components,
+) -> Verdict {
     let wanted = |c: ComponentId| views.iter().any(|v| v.wants(c));
     if let Some(extra) = shown.keys().find(|&&c| !wanted(c) || !is.contains_key(&c)) {
         return fail("oracle", format!("component {extra} of {entity} is shown and should not be"));

@@ -43,7 +43,10 @@ fn main() -> io::Result<ExitCode> {
         }
         None => {
             let threads = args.threads.or_else(|| std::thread::available_parallelism().ok().map(usize::from));
-            (args.seeds.end.saturating_sub(args.seeds.start), run_seeds(args.seeds, threads.unwrap_or(1), args.bug))
+            (
+                args.seeds.end.saturating_sub(args.seeds.start),
+                run_seeds(args.seeds, threads.unwrap_or(1), args.bug),
+            )
         }
     };
     let Some(Failed { seed, failure }) = failed else {
@@ -59,7 +62,9 @@ fn main() -> io::Result<ExitCode> {
 
 fn parse_range(text: &str) -> Result<Range<u64>, String> {
     let parsed = text.split_once("..").and_then(|(from, to)| Some(from.parse().ok()?..to.parse().ok()?));
-    parsed.filter(|range: &Range<u64>| !range.is_empty()).ok_or(format!("{text:?}: START..END with START < END is needed"))
+    parsed
+        .filter(|range: &Range<u64>| !range.is_empty())
+        .ok_or(format!("{text:?}: START..END with START < END is needed"))
 }
 
 fn parse_bug(text: &str) -> Result<Bug, String> {

@@ -111,7 +111,12 @@ impl Model {
         self.entities.get(&entity).is_some_and(|known| known.writers != Writers::Shared)
     }
 
-    fn send_row(&mut self, by: SessionId, column: &Column, row: usize) -> Option<(EntityId, ComponentId, Reason)> {
+    fn send_row(
+        &mut self,
+        by: SessionId,
+        column: &Column,
+        row: usize,
+    ) -> Option<(EntityId, ComponentId, Reason)> {
         let (entity, component) = match column {
             Column::Create(rows) => {
                 let entity = rows[row].entity;

@@ -130,11 +130,18 @@ impl Sim {
         let live = self.live_actors();
         let partition = self.rng.index(self.partitions.len());
         let actor = if live.is_empty() { None } else { Some(*self.rng.pick(&live)) };
+        if self.rng.one_in(80) {
+            self.slow = self.rng.percent(50).then_some(partition);
+        }
         let Some(step) = self.rng.weighted(&weights) else { return Ok(()) };
         match (step, actor) {
             (0..=3, _) => {
                 let at = self.rng.index(self.busy()[step].len());
-                self.deliver(self.busy()[step][at]);
+                let link = self.busy()[step][at];
+                let is_slow = self.slow.is_some() && link.source() == self.slow;
+                if !is_slow || self.rng.one_in(20) {
+                    self.deliver(link);
+                }
             }
             (4, Some(a)) => self.write(a),
             (5, _) => {
@@ -218,14 +225,40 @@ impl Sim {
             return Ok(());
         }
         let id = self.subscribe(a);
+        if self.rng.percent(50) {
+            // Replaced before it is filled everywhere: what was counted for the old one is not for the new one.
+            for _ in 0..self.rng.between(0, 40) {
+                self.stir(a)?;
+            }
+            self.change_view(a, id);
+        }
         self.rest()?;
         let (view, asks) = (&self.actors[a].views[&id], self.actors[a].replica.views[&id]);
         let matches = self.matches(view)?;
-        if asks.answered != 1 || asks.count != matches {
+        if asks.answered == 0 || asks.count != matches {
             let detail = format!("session {}: {asks:?}, {view:?} matches {matches}", self.actors[a].id);
             return Err(Failure { judge: "view count", detail });
         }
         self.judge_session(a)
+    }
+
+    /// Something goes on, but nobody writes.
+    fn stir(&mut self, a: usize) -> Result<(), Failure> {
+        let lengths = self.busy().each_ref().map(|links| links.len() as u64);
+        match self.rng.weighted(&lengths) {
+            Some(kind) if self.rng.percent(70) => {
+                let at = self.rng.index(self.busy()[kind].len());
+                self.deliver(self.busy()[kind][at]);
+            }
+            _ if self.rng.percent(50) => {
+                let partition = self.rng.index(self.partitions.len());
+                self.publish(partition);
+            }
+            _ => {
+                self.take_frame(a)?;
+            }
+        }
+        Ok(())
     }
 
     /// Entities whose only writer is gone get another one.

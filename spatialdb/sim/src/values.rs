@@ -36,7 +36,8 @@ pub(crate) fn random_fields(rng: &mut Rng, stamp: Stamp, allowed: &[u32]) -> Fie
             fields.insert(field, bytes);
         }
     }
-    fields.insert(STAMP_FIELD, number(STAMP_FIELD, u64::from(stamp.writer.0) << 32 | u64::from(stamp.number)));
+    fields
+        .insert(STAMP_FIELD, number(STAMP_FIELD, u64::from(stamp.writer.0) << 32 | u64::from(stamp.number)));
     fields
 }
 

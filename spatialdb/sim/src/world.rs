@@ -121,7 +121,8 @@ impl Plan {
     }
 
     fn constraint(&self, rng: &mut Rng, last: EntityId, depth: u64) -> Constraint {
-        let nested = |rng: &mut Rng| (0..rng.between(0, 3)).map(|_| self.constraint(rng, last, depth + 1)).collect();
+        let nested =
+            |rng: &mut Rng| (0..rng.between(0, 3)).map(|_| self.constraint(rng, last, depth + 1)).collect();
         match rng.below(if depth < 2 { 14 } else { 9 }) {
             0 => Constraint::All,
             1..=3 => Constraint::Box { space: self.space(rng), bounds: self.bounds(rng) },

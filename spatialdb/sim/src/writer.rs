@@ -32,7 +32,8 @@ impl Writer<'_> {
     /// A message that makes the entities.
     pub(crate) fn create(&mut self, seq: Seq, ids: &[EntityId]) -> (Message, Vec<Writers>) {
         let writers: Vec<Writers> = ids.iter().map(|_| self.writers()).collect();
-        let mut rows: Vec<NewEntity> = ids.iter().zip(&writers).map(|(&id, &w)| self.new_entity(id, w)).collect();
+        let mut rows: Vec<NewEntity> =
+            ids.iter().zip(&writers).map(|(&id, &w)| self.new_entity(id, w)).collect();
         if self.rng.one_in(6) {
             // Refused: the id is taken by a row before.
             rows.push(self.rng.pick(&rows).clone());
@@ -70,12 +71,16 @@ impl Writer<'_> {
     fn open(&mut self) -> Vec<EntityId> {
         let stale = self.rng.percent(10);
         let entities = self.model.entities.iter();
-        entities.filter(|(_, k)| k.is_open_to(self.session) && (k.exists || stale)).map(|(&id, _)| id).collect()
+        entities
+            .filter(|(_, k)| k.is_open_to(self.session) && (k.exists || stale))
+            .map(|(&id, _)| id)
+            .collect()
     }
 
     fn columns(&mut self, open: &[EntityId], focus: Option<EntityId>) -> Vec<Column> {
         let rows = if self.rng.one_in(10) { open.len() } else { self.rng.between(1, 5) as usize };
-        let mut entities: Vec<EntityId> = (0..rows).map(|_| focus.unwrap_or_else(|| *self.rng.pick(open))).collect();
+        let mut entities: Vec<EntityId> =
+            (0..rows).map(|_| focus.unwrap_or_else(|| *self.rng.pick(open))).collect();
         if focus.is_some() {
             entities.truncate(2);
         }
@@ -124,7 +129,13 @@ impl Writer<'_> {
     }
 
     /// A point in the space: mostly near where the entity was last known to be.
-    fn point(&mut self, entity: EntityId, stamp: Stamp, space: spatialdb_types::SpaceId, teleport: bool) -> Point3 {
+    fn point(
+        &mut self,
+        entity: EntityId,
+        stamp: Stamp,
+        space: spatialdb_types::SpaceId,
+        teleport: bool,
+    ) -> Point3 {
         let before = self.model.entities.get(&entity).and_then(|k| k.state.position);
         let at = match before {
             Some(at) if !teleport => self.plan.near(self.rng, Position { space, point: at.point }),

@@ -62,8 +62,10 @@ limits! {
     partition_writes_parked_max = 65_536;
     /// Ids in one reserved block.
     reserve_ids_max = 1 << 20;
-    /// Blocks of reserved ids that are remembered for one worker.
+    /// Blocks with unused ids that one worker may have.
     reserved_blocks_max = 1024;
+    /// Blocks of reserved ids that are remembered for all workers, oldest forgotten first.
+    reserved_blocks_remembered_max = 65_536;
     /// Requests to create that are remembered for all workers, oldest forgotten first.
     create_requests_remembered_max = 65_536;
     /// Bytes of a request_id.

@@ -67,9 +67,9 @@ impl Constraint {
             Self::Box { space, bounds } => {
                 subject.position.is_some_and(|p| p.space == *space && bounds.contains(p.point))
             }
-            Self::Sphere { space, center, radius_m } => subject
-                .position
-                .is_some_and(|p| p.space == *space && p.point.distance_squared(*center) <= radius_m * radius_m),
+            Self::Sphere { space, center, radius_m } => subject.position.is_some_and(|p| {
+                p.space == *space && p.point.distance_squared(*center) <= radius_m * radius_m
+            }),
             Self::Entities(ids) => ids.binary_search(&subject.entity).is_ok(),
             Self::Has(component) => subject.components.binary_search(component).is_ok(),
             Self::And(all) => all.iter().all(|c| c.matches(subject)),
@@ -83,11 +83,15 @@ impl Constraint {
         match self {
             Self::All | Self::Has(_) | Self::Not(_) => vec![Candidates::All],
             Self::Box { space, bounds } => vec![Candidates::Cells(*space, *bounds)],
-            Self::Sphere { space, center, radius_m } => vec![Candidates::Cells(*space, around(*center, *radius_m))],
-            Self::Entities(ids) => vec![Candidates::Entities(ids.clone())],
-            Self::And(all) => {
-                all.iter().map(Self::candidates).min_by(|a, b| cost(a).total_cmp(&cost(b))).unwrap_or(vec![Candidates::All])
+            Self::Sphere { space, center, radius_m } => {
+                vec![Candidates::Cells(*space, around(*center, *radius_m))]
             }
+            Self::Entities(ids) => vec![Candidates::Entities(ids.clone())],
+            Self::And(all) => all
+                .iter()
+                .map(Self::candidates)
+                .min_by(|a, b| cost(a).total_cmp(&cost(b)))
+                .unwrap_or(vec![Candidates::All]),
             Self::Or(any) => any_of(any.iter().flat_map(Self::candidates).collect()),
         }
     }
@@ -113,7 +117,9 @@ impl Constraint {
                 cost.entities += ids.len() as u64;
                 at_most("constraint_entities_max", cost.entities, limits.constraint_entities_max)
             }
-            Self::And(list) | Self::Or(list) => list.iter().try_for_each(|c| c.check_at(depth + 1, limits, cost)),
+            Self::And(list) | Self::Or(list) => {
+                list.iter().try_for_each(|c| c.check_at(depth + 1, limits, cost))
+            }
             Self::Not(inner) => inner.check_at(depth + 1, limits, cost),
         }
     }
@@ -147,7 +153,8 @@ fn check_sphere(center: Point3, radius_m: f64) -> Result<(), Error> {
     if center.is_finite() && radius_m >= 0.0 && radius_m.is_finite() {
         return Ok(());
     }
-    let detail = format!("sphere: radius_m = {radius_m} around {center:?}; finite numbers, radius_m >= 0 are needed");
+    let detail =
+        format!("sphere: radius_m = {radius_m} around {center:?}; finite numbers, radius_m >= 0 are needed");
     Err(Error::new(Reason::QueryInvalid, detail))
 }
 
@@ -197,7 +204,8 @@ mod tests {
     #[test]
     fn and_looks_where_it_is_cheapest() {
         let ids: Arc<[EntityId]> = Arc::new([EntityId(7)]);
-        let both = Constraint::And(vec![Constraint::Has(ComponentId(1000)), Constraint::Entities(ids.clone())]);
+        let both =
+            Constraint::And(vec![Constraint::Has(ComponentId(1000)), Constraint::Entities(ids.clone())]);
         assert_eq!(both.candidates(), vec![Candidates::Entities(ids)]);
         assert!(both.matches(&subject(0.0)));
         assert!(!Constraint::Not(Box::new(both)).matches(&subject(0.0)));
@@ -214,7 +222,8 @@ mod tests {
             deep = Constraint::Not(Box::new(deep));
         }
         let sphere = |radius_m| Constraint::Sphere { space: SpaceId(0), center: Point3::default(), radius_m };
-        for bad in [Constraint::Box { space: SpaceId(0), bounds: flat }, sphere(f64::NAN), sphere(-1.0), deep] {
+        for bad in [Constraint::Box { space: SpaceId(0), bounds: flat }, sphere(f64::NAN), sphere(-1.0), deep]
+        {
             assert_eq!(bad.check(&limits).expect_err("refused").reason, Reason::QueryInvalid);
         }
         assert_eq!(sphere(0.0).check(&limits), Ok(()));

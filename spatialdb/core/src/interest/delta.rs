@@ -46,7 +46,13 @@ impl DeltaBuilder {
         group.push(entity, revision, at.point);
     }
 
-    pub(crate) fn value(&mut self, component: ComponentId, entity: EntityId, revision: Revision, value: &[u8]) {
+    pub(crate) fn value(
+        &mut self,
+        component: ComponentId,
+        entity: EntityId,
+        revision: Revision,
+        value: &[u8],
+    ) {
         self.bytes += ROW_BYTES + value.len();
         let groups = &mut self.delta.columns;
         let group = match groups.iter().position(|g| g.component == component) {

@@ -44,7 +44,8 @@ impl Scan {
     pub(super) fn new(subscriber: &Subscriber, store: &Store, due: Vec<usize>, recheck: bool) -> Self {
         let since = || due.iter().map(|&i| subscriber.views[i].since);
         let caught_up = !recheck && since().all(|s| s != NEVER && s >= store.published_change());
-        let dirty_only = caught_up && store.dirty().len() <= subscriber.held.len() + subscriber.scan_cost + 64;
+        let dirty_only =
+            caught_up && store.dirty().len() <= subscriber.held.len() + subscriber.scan_cost + 64;
         Self {
             stamp: store.publish(),
             oldest: since().min().unwrap_or(store.publish()),

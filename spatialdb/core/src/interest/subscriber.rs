@@ -232,7 +232,8 @@ impl Subscriber {
     }
 
     fn filtered_set(&mut self, store: &mut Store, set: SetId, mask: u64) -> SetId {
-        let matching = || self.views.iter().enumerate().filter(|(i, _)| mask & (1 << i) != 0).map(|(_, v)| &v.view);
+        let matching =
+            || self.views.iter().enumerate().filter(|(i, _)| mask & (1 << i) != 0).map(|(_, v)| &v.view);
         if matching().any(|view| view.components.is_empty()) {
             return set;
         }
@@ -240,7 +241,8 @@ impl Subscriber {
             return filtered;
         }
         let all = store.tables.get(set).components.clone();
-        let wanted: Vec<ComponentId> = all.iter().copied().filter(|&c| matching().any(|v| v.wants(c))).collect();
+        let wanted: Vec<ComponentId> =
+            all.iter().copied().filter(|&c| matching().any(|v| v.wants(c))).collect();
         let filtered = store.tables.intern(&wanted);
         self.filtered.insert((set, mask), filtered);
         filtered

@@ -33,7 +33,9 @@ impl View {
         }
         let max = limits.view_rate_hz_max;
         if !(rate_hz > 0.0 && rate_hz <= max as f64) {
-            let detail = format!("rate_hz = {rate_hz}; 0 < rate_hz <= view_rate_hz_max = {max}, or 0 for every publish");
+            let detail = format!(
+                "rate_hz = {rate_hz}; 0 < rate_hz <= view_rate_hz_max = {max}, or 0 for every publish"
+            );
             return Err(Error::new(Reason::QueryInvalid, detail));
         }
         Ok((1e6 / rate_hz) as Micros)

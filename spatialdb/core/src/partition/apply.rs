@@ -8,9 +8,7 @@ use rustc_hash::FxBuildHasher;
 use spatialdb_types::{ComponentId, EntityId, PartitionId, Position, Reason, Seq, SessionId};
 
 use super::{Partition, RowId, Slot, Store};
-use crate::columns::{
-    Batch, CreateRows, Op, PositionWrites, Removes, ValueWrites, WriteMode,
-};
+use crate::columns::{Batch, CreateRows, Op, PositionWrites, Removes, ValueWrites, WriteMode};
 use crate::message::{Outbox, Outcome, Rejection};
 use crate::wire;
 
@@ -133,7 +131,13 @@ impl Partition {
     }
 
     /// Returns whether the entity is in another cell now, `None` if it has no position to update.
-    fn write_position(&mut self, id: RowId, at: Position, mode: WriteMode, writer: SessionId) -> Option<bool> {
+    fn write_position(
+        &mut self,
+        id: RowId,
+        at: Position,
+        mode: WriteMode,
+        writer: SessionId,
+    ) -> Option<bool> {
         if self.store.row(id).position().is_none() {
             if mode == WriteMode::Update {
                 return None;
@@ -348,7 +352,8 @@ fn places_of(create: &CreateRows) -> Vec<Option<u32>> {
 fn values_of(create: &CreateRows) -> (Vec<u32>, Vec<(u32, u32)>) {
     let mut order: Vec<u32> = (0..create.columns.len() as u32).collect();
     order.sort_by_key(|&c| create.columns[c as usize].component);
-    let mut all: Vec<(u32, u32, u32)> = Vec::with_capacity(create.columns.iter().map(|c| c.index.len()).sum());
+    let mut all: Vec<(u32, u32, u32)> =
+        Vec::with_capacity(create.columns.iter().map(|c| c.index.len()).sum());
     for &column in &order {
         let rows = create.columns[column as usize].index.iter().enumerate();
         all.extend(rows.map(|(i, &entity)| (entity, column, i as u32)));

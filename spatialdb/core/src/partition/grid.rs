@@ -90,7 +90,11 @@ impl Grid {
     pub(crate) fn range(&self, space: SpaceId, bounds: &Box3) -> CellRange {
         let low = |v: f64| (v * self.per_m).floor() as i32;
         // The far side is outside of the box, but rounding in `key` may put a point just below it there.
-        CellRange { space, x: (low(bounds.min.x), low(bounds.max.x)), y: (low(bounds.min.y), low(bounds.max.y)) }
+        CellRange {
+            space,
+            x: (low(bounds.min.x), low(bounds.max.x)),
+            y: (low(bounds.min.y), low(bounds.max.y)),
+        }
     }
 
     /// The occupied cell at a square.

@@ -116,7 +116,7 @@ impl Partition {
         let position = components
             .first()
             .is_some_and(|&c| c == ComponentId::POSITION)
-            .then(|| spatialdb_types::Position { space: row.space, point: row.point })
+            .then_some(spatialdb_types::Position { space: row.space, point: row.point })
             .map(|p| (p, row.position_revision, row.position_writer));
         let values = components
             .iter()
@@ -164,7 +164,9 @@ impl Partition {
                 None => {
                     let left = vec![(moved.entity, LeaveReason::OutOfView)];
                     let delta = Delta { clock: self.store.clock(), left, ..Delta::default() };
-                    outbox.sessions.push((session, ToSession { delta: Some(Box::new(delta)), ..Default::default() }));
+                    outbox
+                        .sessions
+                        .push((session, ToSession { delta: Some(Box::new(delta)), ..Default::default() }));
                 }
             }
         }

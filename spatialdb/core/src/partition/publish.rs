@@ -13,7 +13,9 @@ impl Partition {
             let delta = subscriber.pump(&mut self.store, now, frame_bytes_max);
             let outcome = self.outcomes.swap_remove(session).unwrap_or_default();
             if delta.is_some() || !outcome.is_empty() {
-                outbox.sessions.push((*session, ToSession { delta: delta.map(Box::new), outcome, restarted: None }));
+                outbox
+                    .sessions
+                    .push((*session, ToSession { delta: delta.map(Box::new), outcome, restarted: None }));
             }
         }
         // What is left belongs to sessions without views.

@@ -90,11 +90,14 @@ impl Partition {
             }
             Candidates::Cells(space, bounds) => {
                 let range = store.grid.range(*space, bounds);
-                let mut visit = |cell: u32| store.grid.rows(cell).iter().for_each(|&id| each(id, store.row(id)));
+                let mut visit =
+                    |cell: u32| store.grid.rows(cell).iter().for_each(|&id| each(id, store.row(id)));
                 if range.len() <= store.grid.slot_count() as u64 {
                     (0..range.len()).filter_map(|i| store.grid.cell_at(&range, i)).for_each(&mut visit);
                 } else {
-                    (0..store.grid.slot_count() as u32).filter(|&c| store.grid.is_in(&range, c)).for_each(&mut visit);
+                    (0..store.grid.slot_count() as u32)
+                        .filter(|&c| store.grid.is_in(&range, c))
+                        .for_each(&mut visit);
                 }
             }
         }

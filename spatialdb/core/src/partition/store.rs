@@ -161,7 +161,12 @@ impl Store {
     }
 
     /// Makes an entity, with slots parallel to the values of the set. The id must be unused here.
-    pub(crate) fn insert(&mut self, entity: EntityId, set: SetId, slots: impl IntoIterator<Item = Slot>) -> RowId {
+    pub(crate) fn insert(
+        &mut self,
+        entity: EntityId,
+        set: SetId,
+        slots: impl IntoIterator<Item = Slot>,
+    ) -> RowId {
         let id = self.free.pop().unwrap_or(RowId(self.rows.len() as u32));
         let index = self.tables.get_mut(set).push(id, slots);
         let row = Row {
@@ -261,7 +266,12 @@ impl Store {
     }
 
     /// The slot of a component, if the entity has it, marked as written now by `writer`.
-    pub(crate) fn write_slot(&mut self, id: RowId, component: ComponentId, writer: SessionId) -> Option<&mut Slot> {
+    pub(crate) fn write_slot(
+        &mut self,
+        id: RowId,
+        component: ComponentId,
+        writer: SessionId,
+    ) -> Option<&mut Slot> {
         let (set, index) = (self.row(id).set, self.row(id).index);
         let column = self.tables.get(set).column(component)?;
         let revision = self.tick();

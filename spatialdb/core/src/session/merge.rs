@@ -173,7 +173,12 @@ impl Session {
 }
 
 /// Tells which components the session no longer sees.
-fn tell_gone(before: &Arc<[ComponentId]>, after: &Arc<[ComponentId]>, entity: EntityId, body: &mut FrameBody) {
+fn tell_gone(
+    before: &Arc<[ComponentId]>,
+    after: &Arc<[ComponentId]>,
+    entity: EntityId,
+    body: &mut FrameBody,
+) {
     if Arc::ptr_eq(before, after) {
         return;
     }

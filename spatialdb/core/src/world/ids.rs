@@ -19,6 +19,7 @@ pub struct Ids {
     next: u64,
     reserve_max: u64,
     blocks_max: u64,
+    blocks_remembered_max: u64,
     requests_max: u64,
     request_id_bytes_max: u64,
     /// Reserved blocks by their first id.
@@ -33,9 +34,15 @@ pub struct Ids {
 struct Block {
     owner: Owner,
     count: u64,
-    /// One bit per id that was created.
+    /// One bit per id that was created; empty once all were.
     used: Vec<u64>,
     used_count: u64,
+}
+
+impl Block {
+    const fn is_used_up(&self) -> bool {
+        self.used_count == self.count
+    }
 }
 
 /// What a create may do.
@@ -53,6 +60,7 @@ impl Ids {
             next: if next.0 == 0 { 1 } else { next.0 },
             reserve_max: limits.reserve_ids_max,
             blocks_max: limits.reserved_blocks_max,
+            blocks_remembered_max: limits.reserved_blocks_remembered_max,
             requests_max: limits.create_requests_remembered_max,
             request_id_bytes_max: limits.request_id_bytes_max,
             blocks: BTreeMap::new(),
@@ -73,7 +81,8 @@ impl Ids {
     /// `LIMIT_REACHED` naming `reserve_ids_max`, `reserved_blocks_max` or the end of ids; nothing is reserved.
     pub fn reserve(&mut self, owner: &Owner, count: u64) -> Result<EntityId, Error> {
         if count == 0 || count > self.reserve_max {
-            let detail = format!("{count} ids asked for; 1 to reserve_ids_max = {} are given", self.reserve_max);
+            let detail =
+                format!("{count} ids asked for; 1 to reserve_ids_max = {} are given", self.reserve_max);
             return Err(Error::new(Reason::LimitReached, detail));
         }
         let blocks = self.block_counts.get(owner).copied().unwrap_or(0);
@@ -88,6 +97,12 @@ impl Ids {
         let used = vec![0; count.div_ceil(64) as usize];
         self.blocks.insert(first.0, Block { owner: owner.clone(), count, used, used_count: 0 });
         *self.block_counts.entry(owner.clone()).or_default() += 1;
+        if self.blocks.len() as u64 > self.blocks_remembered_max
+            && let Some((_, oldest)) = self.blocks.pop_first()
+            && !oldest.is_used_up()
+        {
+            self.forget_open_block(&oldest.owner);
+        }
         Ok(first)
     }
 
@@ -97,14 +112,20 @@ impl Ids {
     /// `REQUEST_ID_REUSED` if the request id came with another count; `LIMIT_REACHED`. Nothing is given then.
     pub fn create(&mut self, owner: &Owner, request_id: &str, count: u64) -> Result<CreateAnswer, Error> {
         if request_id.len() as u64 > self.request_id_bytes_max {
-            let detail = format!("request_id has {} bytes; request_id_bytes_max = {}", request_id.len(), self.request_id_bytes_max);
+            let detail = format!(
+                "request_id has {} bytes; request_id_bytes_max = {}",
+                request_id.len(),
+                self.request_id_bytes_max
+            );
             return Err(Error::new(Reason::LimitReached, detail));
         }
         let key = (owner.clone(), request_id.to_owned());
         if let Some(entities) = self.requests.get(&key) {
             if entities.len() as u64 != count {
-                let detail =
-                    format!("request_id {request_id:?} came with {} rows before, with {count} now", entities.len());
+                let detail = format!(
+                    "request_id {request_id:?} came with {} rows before, with {count} now",
+                    entities.len()
+                );
                 return Err(Error::new(Reason::RequestIdReused, detail));
             }
             return Ok(CreateAnswer { entities: entities.clone(), fresh: vec![false; entities.len()] });
@@ -123,13 +144,18 @@ impl Ids {
     /// `ID_NOT_RESERVED` if the id is not in a block of this worker.
     pub fn choose(&mut self, owner: &Owner, entity: EntityId) -> Result<bool, Error> {
         let block = self.blocks.range_mut(..=entity.0).next_back();
-        let Some((&first, block)) = block.filter(|(first, b)| entity.0 - **first < b.count && b.owner == *owner) else {
+        let Some((&first, block)) =
+            block.filter(|(first, b)| entity.0 - **first < b.count && b.owner == *owner)
+        else {
             let detail = format!(
                 "entity {entity} is in no block that worker {} {} has reserved",
                 owner.worker_type, owner.name
             );
             return Err(Error::new(Reason::IdNotReserved, detail));
         };
+        if block.is_used_up() {
+            return Ok(false);
+        }
         let at = entity.0 - first;
         let (word, bit) = ((at / 64) as usize, 1 << (at % 64));
         if block.used[word] & bit != 0 {
@@ -137,13 +163,43 @@ impl Ids {
         }
         block.used[word] |= bit;
         block.used_count += 1;
-        if block.used_count == block.count
-            && let Some(count) = self.block_counts.get_mut(owner)
-        {
-            // A block that is used up stays, so that retries are known, but weighs no longer.
-            *count -= 1;
+        if block.is_used_up() {
+            self.join_used_up(first);
+            self.forget_open_block(owner);
         }
         Ok(true)
+    }
+
+    /// A block that is used up stays, so that retries are known, but joined with the one before and after it.
+    fn join_used_up(&mut self, first: u64) {
+        let Some(mut block) = self.blocks.remove(&first) else { return };
+        block.used = Vec::new();
+        let mut first = first;
+        let joins = |other: &Block| other.is_used_up() && other.owner == block.owner;
+        if let Some((&start, before)) = self.blocks.range(..first).next_back()
+            && start + before.count == first
+            && joins(before)
+        {
+            (first, block.count) = (start, block.count + before.count);
+            self.blocks.remove(&start);
+        }
+        let end = first + block.count;
+        let joins = |other: &Block| other.is_used_up() && other.owner == block.owner;
+        if let Some(count) = self.blocks.get(&end).filter(|after| joins(after)).map(|after| after.count) {
+            block.count += count;
+            self.blocks.remove(&end);
+        }
+        block.used_count = block.count;
+        self.blocks.insert(first, block);
+    }
+
+    fn forget_open_block(&mut self, owner: &Owner) {
+        if let Some(count) = self.block_counts.get_mut(owner) {
+            *count -= 1;
+            if *count == 0 {
+                self.block_counts.remove(owner);
+            }
+        }
     }
 
     fn give(&mut self, count: u64) -> Result<EntityId, Error> {
@@ -176,7 +232,12 @@ mod tests {
     }
 
     fn ids() -> Ids {
-        let limits = Limits { reserve_ids_max: 100, reserved_blocks_max: 2, create_requests_remembered_max: 2, ..Limits::default() };
+        let limits = Limits {
+            reserve_ids_max: 100,
+            reserved_blocks_max: 2,
+            create_requests_remembered_max: 2,
+            ..Limits::default()
+        };
         Ids::new(EntityId(10), &limits)
     }
 
@@ -209,7 +270,10 @@ mod tests {
         assert_eq!(ids.choose(&owner("a"), first), Ok(true));
         assert_eq!(ids.choose(&owner("a"), first), Ok(false));
         assert_eq!(ids.choose(&owner("b"), first).expect_err("other").reason, Reason::IdNotReserved);
-        assert_eq!(ids.choose(&owner("a"), EntityId(first.0 + 2)).expect_err("past").reason, Reason::IdNotReserved);
+        assert_eq!(
+            ids.choose(&owner("a"), EntityId(first.0 + 2)).expect_err("past").reason,
+            Reason::IdNotReserved
+        );
     }
 
     #[test]
@@ -222,6 +286,17 @@ mod tests {
         assert!(ids.reserve(&owner("a"), 1).expect_err("three").detail.contains("reserved_blocks_max"));
         ids.choose(&owner("a"), block).expect("chosen");
         ids.reserve(&owner("a"), 1).expect("a used up block does not count");
+        for count in [1, 2] {
+            let next = ids.reserve(&owner("b"), count).expect("reserved");
+            (next.0..next.0 + count)
+                .for_each(|id| assert_eq!(ids.choose(&owner("b"), EntityId(id)), Ok(true)));
+            assert_eq!(ids.choose(&owner("b"), next), Ok(false));
+        }
+        assert_eq!(
+            ids.blocks.values().filter(|b| b.owner == owner("b")).count(),
+            1,
+            "used up blocks are joined"
+        );
         let end = Ids::new(EntityId(ID_END - 1), &Limits::default()).create(&owner("a"), "", 2);
         assert_eq!(end.expect_err("end of ids").reason, Reason::LimitReached);
     }

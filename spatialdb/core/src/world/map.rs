@@ -20,7 +20,12 @@ pub struct PartitionMap {
 enum Node {
     Leaf(PartitionId),
     /// Cells below `at` on the axis are under `low`.
-    Split { axis: Axis, at: i32, low: usize, high: usize },
+    Split {
+        axis: Axis,
+        at: i32,
+        low: usize,
+        high: usize,
+    },
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,7 +49,8 @@ impl PartitionMap {
             let square = (cell(p.point.x, cell_m), cell(p.point.y, cell_m));
             squares.entry(p.space).or_default().push(square);
         }
-        let trees = squares.into_iter().map(|(space, mut squares)| (space, tree(&mut squares, partitions))).collect();
+        let trees =
+            squares.into_iter().map(|(space, mut squares)| (space, tree(&mut squares, partitions))).collect();
         Self { cell_m, partitions, trees }
     }
 
@@ -138,7 +144,11 @@ fn cut(squares: &mut [Square], count: u16) -> Option<(Axis, i32)> {
     let smallest = on(&squares[0]);
     let at = on(&squares[middle]);
     // Both parts get something: a cut at the smallest cell moves up to the next one.
-    if at > smallest { Some((axis, at)) } else { squares.iter().map(on).find(|&v| v > smallest).map(|v| (axis, v)) }
+    if at > smallest {
+        Some((axis, at))
+    } else {
+        squares.iter().map(on).find(|&v| v > smallest).map(|v| (axis, v))
+    }
 }
 
 /// Spreads ids that follow each other (the finaliser of SplitMix64).

@@ -179,7 +179,7 @@ impl Writers {
         let mut sent = vec![0; self.shared.len()];
         let all = async {
             while let Some(ended) = self.tasks.join_next().await {
-                let (stream, count) = ended.map_err(crashed)?;
+                let (stream, count) = ended.map_err(|error| crashed(&error))?;
                 sent[stream] = count?;
             }
             Ok::<_, BenchError>(())
@@ -241,9 +241,9 @@ fn report(plan: &Plan, durability: String, from: &Reading, to: &Reading) -> Repo
 }
 
 async fn joined(task: JoinHandle<Result<Replica, BenchError>>) -> Result<Replica, BenchError> {
-    task.await.map_err(crashed)?
+    task.await.map_err(|error| crashed(&error))?
 }
 
-fn crashed(error: JoinError) -> BenchError {
+fn crashed(error: &JoinError) -> BenchError {
     BenchError::unexpected("the load tool", "a task that ends", error.to_string())
 }

@@ -47,13 +47,13 @@ pub(super) async fn run(plan: &Plan) -> Result<Report, BenchError> {
     let percentiles =
         Percentiles::of(samples).ok_or_else(|| BenchError::unexpected("latency", "samples", "none"))?;
     let ms = |ns: u64| ns as f64 / 1e6;
-    let count = percentiles.count() as f64;
+    let updates = percentiles.count() as f64 + WARM_UP_SAMPLES as f64;
     Ok(Report::new(plan.scenario, durability)
         .figure("p50_ms", ms(percentiles.at(0.5)), "ms")
         .figure("p99_ms", ms(percentiles.at(0.99)), "ms")
         .figure("p99_9_ms", ms(percentiles.at(0.999)), "ms")
         .figure("max_ms", ms(percentiles.max()), "ms")
-        .figure("server_cpu_ns_per_update", server_cpu_seconds * 1e9 / count, "ns")
+        .figure("server_cpu_ns_per_update", server_cpu_seconds * 1e9 / updates, "ns")
         .fact("samples", percentiles.count())
         .fact("loop", "closed, one update in flight")
         .fact("entities", plan.entities)
@@ -153,7 +153,7 @@ mod tests {
         let frame = Frame { positions: vec![received.clone()], ..Frame::default() };
         assert!(check(&sent, &frame).is_ok());
         assert!(check(&update(&walk, 6), &frame).is_err());
-        let more = Frame { entered: vec![1], ..frame.clone() };
+        let more = Frame { entered: vec![1], ..frame };
         assert!(check(&sent, &more).is_err());
         let twice = Frame { positions: vec![received.clone(), received], ..Frame::default() };
         assert!(check(&sent, &twice).is_err());

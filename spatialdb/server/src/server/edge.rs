@@ -124,7 +124,10 @@ impl Edge {
         }
         let known = self.unknown_fields.entry(component.id()).or_default();
         if known.fetch_add(u64::from(count), Ordering::Relaxed) == 0 {
-            tracing::warn!(component = component.name(), "values have fields that the schema does not know; they are kept");
+            tracing::warn!(
+                component = component.name(),
+                "values have fields that the schema does not know; they are kept"
+            );
         }
         metrics::counter!("spatialdb_edge_unknown_fields_total").increment(u64::from(count));
     }
@@ -191,7 +194,9 @@ impl PartitionHandle {
         match self.work.try_send(batch) {
             // The thread is gone only when the world stops.
             Ok(()) | Err(TrySendError::Disconnected(_)) => {}
-            Err(TrySendError::Full(_)) => panic!("the queue of partition {} has a place for every session", self.id),
+            Err(TrySendError::Full(_)) => {
+                panic!("the queue of partition {} has a place for every session", self.id)
+            }
         }
     }
 

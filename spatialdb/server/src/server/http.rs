@@ -27,7 +27,11 @@ const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(20);
 const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// Serves until `stop` is cancelled.
-pub(super) async fn serve(edge: Arc<Edge>, listener: TcpListener, stop: CancellationToken) -> Result<(), Error> {
+pub(super) async fn serve(
+    edge: Arc<Edge>,
+    listener: TcpListener,
+    stop: CancellationToken,
+) -> Result<(), Error> {
     let (health_reporter, health) = tonic_health::server::health_reporter();
     health_reporter.set_serving::<WorkerServiceServer<Workers>>().await;
     health_reporter.set_serving::<WorldServiceServer<Tools>>().await;
@@ -38,10 +42,13 @@ pub(super) async fn serve(edge: Arc<Edge>, listener: TcpListener, stop: Cancella
     let world = WorldServiceServer::new(Tools { edge: edge.clone() })
         .max_decoding_message_size(message_bytes_max)
         .max_encoding_message_size(usize::MAX);
-    let metrics = Router::new().route("/metrics", get({
-        let edge = edge.clone();
-        move || async move { metrics::render(&edge) }
-    }));
+    let metrics = Router::new().route(
+        "/metrics",
+        get({
+            let edge = edge.clone();
+            move || async move { metrics::render(&edge) }
+        }),
+    );
     let mut routes = Routes::from(metrics).add_service(workers).add_service(world).add_service(health);
     // The world's own schema too, so that a stranger's tool prints fields. It carries our services' files.
     let reflection = || {
@@ -74,4 +81,3 @@ fn no_delay(stream: std::io::Result<tokio::net::TcpStream>) -> std::io::Result<t
         let _ = stream.set_nodelay(true);
     })
 }
-

@@ -60,7 +60,15 @@ pub(super) fn load(options: LaunchOptions) -> Result<Loaded, LaunchError> {
     let info = describe(source.as_ref(), config.name);
     let world = World::new(map, next, &config.limits);
     let publish_interval_max = config.publish_interval_max;
-    Ok(Loaded { info, schema, limits: config.limits, routes, world, partitions: machines, publish_interval_max })
+    Ok(Loaded {
+        info,
+        schema,
+        limits: config.limits,
+        routes,
+        world,
+        partitions: machines,
+        publish_interval_max,
+    })
 }
 
 /// An open snapshot and its path, for errors.

@@ -92,7 +92,12 @@ fn sessions(edge: &Edge, text: &mut String) {
     head(text, "spatialdb_edge_sessions", "gauge", "Open sessions.");
     let _ = writeln!(text, "spatialdb_edge_sessions {}", edge.session_count());
     let name = "spatialdb_session_staleness_seconds";
-    head(text, name, "gauge", "Age of the oldest change that waits for a session, or of the last one when taken.");
+    head(
+        text,
+        name,
+        "gauge",
+        "Age of the oldest change that waits for a session, or of the last one when taken.",
+    );
     let now = edge.clock.now();
     for port in &edge.sessions {
         let stats = &port.stats;

@@ -33,7 +33,7 @@ pub(super) struct Threads {
 }
 
 /// Starts a thread for each partition. `failed` is cancelled if one of them meets a bug.
-pub(super) fn start(loaded: Loaded, failed: CancellationToken) -> io::Result<(Arc<Edge>, Threads)> {
+pub(super) fn start(loaded: Loaded, failed: &CancellationToken) -> io::Result<(Arc<Edge>, Threads)> {
     let mut queues = Vec::new();
     let mut handles = Vec::new();
     for partition in &loaded.partitions {
@@ -232,7 +232,8 @@ impl Thread {
         } else {
             self.machine.next_due().map(|due| due.max(self.pacer.next(now)))
         };
-        let timeout = until.map_or(Duration::from_secs(1), |until| Duration::from_micros(until.saturating_sub(now)));
+        let timeout =
+            until.map_or(Duration::from_secs(1), |until| Duration::from_micros(until.saturating_sub(now)));
         if timeout.is_zero() {
             return;
         }

@@ -13,11 +13,19 @@ use tokio::sync::mpsc;
 /// reader stops at `session_messages_in_flight_max` undecided messages.
 pub(super) enum Event {
     /// A message was received, and that many of its rows are on their way.
-    Received { seq: Seq, rows: u32, refused: Outcome },
+    Received {
+        seq: Seq,
+        rows: u32,
+        refused: Outcome,
+    },
     Subscribe(Seq, View),
     ChangeView(Seq, View),
     EndView(Seq, ViewId),
-    Partition { from: PartitionId, at: Micros, message: ToSession },
+    Partition {
+        from: PartitionId,
+        at: Micros,
+        message: ToSession,
+    },
     /// The worker said goodbye, or its stream ended.
     Ended,
     /// The worker broke the protocol.

@@ -45,7 +45,10 @@ impl WorldService for Tools {
         Ok(Response::new(ReceiverStream::new(stream)))
     }
 
-    async fn get_entity(&self, request: Request<v1::GetEntityRequest>) -> Result<Response<v1::Entity>, Status> {
+    async fn get_entity(
+        &self,
+        request: Request<v1::GetEntityRequest>,
+    ) -> Result<Response<v1::Entity>, Status> {
         let entity = EntityId(request.into_inner().entity);
         match self.find(entity).await {
             Some((partition, state)) => Ok(Response::new(entity_of(&self.edge, partition, state))),

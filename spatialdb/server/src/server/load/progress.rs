@@ -20,10 +20,18 @@ impl Progress {
     /// `is_wanted`: somebody looks at stderr.
     pub(super) fn new(entities: u64, is_wanted: bool) -> Self {
         let bar = ProgressBar::with_draw_target(Some(entities), ProgressDrawTarget::hidden());
-        if let Ok(style) = ProgressStyle::with_template("loading {bar:40} {human_pos}/{human_len} entities, {eta} left") {
+        if let Ok(style) =
+            ProgressStyle::with_template("loading {bar:40} {human_pos}/{human_len} entities, {eta} left")
+        {
             bar.set_style(style);
         }
-        Self { started: Instant::now(), loaded: AtomicU64::new(0), bar, is_wanted, is_shown: AtomicBool::new(false) }
+        Self {
+            started: Instant::now(),
+            loaded: AtomicU64::new(0),
+            bar,
+            is_wanted,
+            is_shown: AtomicBool::new(false),
+        }
     }
 
     pub(super) fn add(&self, entities: u64) {

@@ -32,9 +32,10 @@ pub(super) fn sample(reader: &Reader) -> Result<Vec<Position>, SnapshotError> {
 /// A side that puts a handful of entities in a cell: the area that the sample covers, shared evenly. A power of two.
 pub(super) fn cell_m(sample: &[Position], entities: u64) -> f64 {
     let span = |on: fn(&Position) -> f64| {
-        let (min, max) = sample.iter().map(on).fold((f64::INFINITY, f64::NEG_INFINITY), |(min, max), v| {
-            (min.min(v), max.max(v))
-        });
+        let (min, max) = sample
+            .iter()
+            .map(on)
+            .fold((f64::INFINITY, f64::NEG_INFINITY), |(min, max), v| (min.min(v), max.max(v)));
         (max - min).max(1.0)
     };
     if sample.is_empty() {
@@ -52,7 +53,8 @@ mod tests {
 
     #[test]
     fn a_cell_holds_a_handful() {
-        let at = |i: u32| Position::new(SpaceId(0), f64::from(i % 100) * 10.0, f64::from(i / 100) * 10.0, 0.0);
+        let at =
+            |i: u32| Position::new(SpaceId(0), f64::from(i % 100) * 10.0, f64::from(i / 100) * 10.0, 0.0);
         let sample: Vec<_> = (0..10_000).map(at).collect();
         let side = cell_m(&sample, 10_000);
         let held = side * side / 100.0;

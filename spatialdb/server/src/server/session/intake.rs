@@ -43,11 +43,11 @@ impl Intake {
         self.send(seq, parts);
     }
 
-    pub(super) fn update(&self, seq: Seq, update: v1::Update) {
+    pub(super) fn update(&self, seq: Seq, update: &v1::Update) {
         self.write(seq, WriteMode::Update, &update.positions, &update.columns);
     }
 
-    pub(super) fn add_components(&self, seq: Seq, add: v1::AddComponents) {
+    pub(super) fn add_components(&self, seq: Seq, add: &v1::AddComponents) {
         self.write(seq, WriteMode::Add, &add.positions, &add.columns);
     }
 

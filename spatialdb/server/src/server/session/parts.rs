@@ -118,7 +118,12 @@ impl Split<ValueWrites> {
 }
 
 impl Split<Removes> {
-    pub(super) fn push_remove(&mut self, to: PartitionId, new: (u32, Option<ComponentId>), row: (u32, EntityId)) {
+    pub(super) fn push_remove(
+        &mut self,
+        to: PartitionId,
+        new: (u32, Option<ComponentId>),
+        row: (u32, EntityId),
+    ) {
         self.of(to, || Removes::new(new.0, new.1)).push(row.0, row.1);
     }
 }

@@ -163,11 +163,11 @@ impl Reader {
             Body::Hello(_) => return Err(Error::new(Reason::MessageUnexpected, "a second Hello")),
             Body::Update(update) => {
                 self.edge.wait_for_room().await;
-                self.intake.update(seq, update);
+                self.intake.update(seq, &update);
             }
             Body::AddComponents(add) => {
                 self.edge.wait_for_room().await;
-                self.intake.add_components(seq, add);
+                self.intake.add_components(seq, &add);
             }
             Body::Delete(delete) => {
                 self.edge.wait_for_room().await;
@@ -179,7 +179,7 @@ impl Reader {
             }
             Body::Create(create) => {
                 self.edge.wait_for_room().await;
-                let created = self.intake.create(seq, create);
+                let created = self.intake.create(seq, &create);
                 self.answer(server_message::Body::Created(created)).await;
             }
             Body::ReserveIds(reserve) => {

@@ -52,7 +52,8 @@ pub(super) fn components(edge: &Edge) -> Vec<v1::ComponentInfo> {
 }
 
 pub(super) fn sessions(edge: &Edge) -> Vec<v1::SessionInfo> {
-    let mut sessions: Vec<_> = edge.sessions.iter().map(|port| session(edge, *port.key(), &port.stats)).collect();
+    let mut sessions: Vec<_> =
+        edge.sessions.iter().map(|port| session(edge, *port.key(), &port.stats)).collect();
     sessions.sort_by_key(|s| s.session_id);
     sessions
 }

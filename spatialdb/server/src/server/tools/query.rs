@@ -23,7 +23,11 @@ pub(in crate::server) fn constraint_of(
 ///
 /// # Errors
 /// `QUERY_INVALID` or `COMPONENT_UNKNOWN` naming the part.
-pub(in crate::server) fn view_of(schema: &Schema, limits: &Limits, wire: Option<v1::View>) -> Result<View, Error> {
+pub(in crate::server) fn view_of(
+    schema: &Schema,
+    limits: &Limits,
+    wire: Option<v1::View>,
+) -> Result<View, Error> {
     let wire = wire.ok_or_else(|| invalid("the message has no view"))?;
     if wire.view_id == 0 {
         return Err(invalid("view_id is 0; ids of views are chosen from 1 up"));
@@ -46,11 +50,15 @@ pub(in crate::server) fn view_of(schema: &Schema, limits: &Limits, wire: Option<
 
 /// `depth` is how many levels are left: a hostile constraint must not exhaust the stack before it is checked.
 fn convert(schema: &Schema, wire: Option<v1::Constraint>, depth: u64) -> Result<Constraint, Error> {
-    let kind = wire.and_then(|c| c.kind).ok_or_else(|| invalid("a constraint is empty: one kind must be set"))?;
+    let kind =
+        wire.and_then(|c| c.kind).ok_or_else(|| invalid("a constraint is empty: one kind must be set"))?;
     let deeper = || depth.checked_sub(1).ok_or_else(|| invalid("the constraint passes constraint_depth_max"));
     let list = |list: v1::ConstraintList| {
         let left = deeper()?;
-        list.constraints.into_iter().map(|c| convert(schema, Some(c), left)).collect::<Result<Vec<_>, Error>>()
+        list.constraints
+            .into_iter()
+            .map(|c| convert(schema, Some(c), left))
+            .collect::<Result<Vec<_>, Error>>()
     };
     Ok(match kind {
         Kind::All(_) => Constraint::All,

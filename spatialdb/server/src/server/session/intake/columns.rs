@@ -10,7 +10,13 @@ use spatialdb_types::{ComponentId, EntityId, Error, Point3, Reason, SpaceId};
 use super::{At, Intake, Parts, Split, unknown, whole_column};
 
 impl Intake {
-    pub(super) fn positions(&self, column: u32, mode: WriteMode, wire: &v1::PositionColumn, parts: &mut Parts) {
+    pub(super) fn positions(
+        &self,
+        column: u32,
+        mode: WriteMode,
+        wire: &v1::PositionColumn,
+        parts: &mut Parts,
+    ) {
         let component = ComponentId::POSITION;
         let space = SpaceId(wire.space);
         if let Err(error) = self.check_position_column(wire) {
@@ -34,7 +40,8 @@ impl Intake {
     pub(super) fn check_position_column(&self, wire: &v1::PositionColumn) -> Result<(), Error> {
         let (n, x, y, z) = (wire.entities.len(), wire.x.len(), wire.y.len(), wire.z.len());
         if x != n || y != n || (z != n && z != 0) {
-            let detail = format!("{n} entities, {x} x, {y} y, {z} z: as many of each are needed (z may be empty)");
+            let detail =
+                format!("{n} entities, {x} x, {y} y, {z} z: as many of each are needed (z may be empty)");
             return Err(Error::new(Reason::ColumnLengthsDiffer, detail));
         }
         let space = SpaceId(wire.space);
@@ -93,12 +100,15 @@ impl Intake {
     ) -> bool {
         let max = self.edge.limits.value_bytes_max;
         if value.len() as u64 > max {
-            let detail = format!("component {}: {} bytes; value_bytes_max = {max}", component.name(), value.len());
+            let detail =
+                format!("component {}: {} bytes; value_bytes_max = {max}", component.name(), value.len());
             parts.reject(at, Reason::ValueTooLarge, detail);
             return false;
         }
         let checked = match plan {
-            None => component.check(value).map(|unknown| self.edge.warn_of_unknown_fields(component, unknown)),
+            None => {
+                component.check(value).map(|unknown| self.edge.warn_of_unknown_fields(component, unknown))
+            }
             Some(plan) => component.check_fields(plan, value),
         };
         if let Err(error) = checked {

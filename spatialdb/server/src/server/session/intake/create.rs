@@ -16,20 +16,20 @@ struct Draft {
 
 impl Intake {
     /// Creates what is in order; the answer has an id for each row, 0 for refused ones.
-    pub(in super::super) fn create(&self, seq: Seq, create: v1::Create) -> v1::Created {
+    pub(in super::super) fn create(&self, seq: Seq, create: &v1::Create) -> v1::Created {
         let mut parts = self.parts(seq);
         let count = if create.entities.is_empty() { create.count as usize } else { create.entities.len() };
-        if let Err(error) = self.check_create(&create, count) {
+        if let Err(error) = self.check_create(create, count) {
             parts.reject_all(&error);
             self.send(seq, parts);
             let rows = count.min(self.edge.limits.message_rows_max as usize);
             return v1::Created { seq: seq.0, entities: vec![0; rows] };
         }
-        let draft = self.draft(&create, count, &mut parts);
-        let answer = self.ids_for(&create, &draft, &mut parts);
+        let draft = self.draft(create, count, &mut parts);
+        let answer = self.ids_for(create, &draft, &mut parts);
         // From here on without a pause: ids are given, so the rows go out.
         let gate = self.edge.routes.enter();
-        self.place(&create, &draft, &answer, &mut parts);
+        self.place(create, &draft, &answer, &mut parts);
         self.send(seq, parts);
         drop(gate);
         v1::Created { seq: seq.0, entities: answer.entities.iter().map(|e| e.0).collect() }
@@ -40,7 +40,8 @@ impl Intake {
             let detail = format!("count = {}, but {count} entities are chosen", create.count);
             return Err(Error::new(Reason::ColumnLengthsDiffer, detail));
         }
-        let columns = create.positions.iter().map(|c| c.x.len()).chain(create.columns.iter().map(|c| c.values.len()));
+        let columns =
+            create.positions.iter().map(|c| c.x.len()).chain(create.columns.iter().map(|c| c.values.len()));
         self.check_rows(count)?;
         self.check_rows(columns.sum())
     }
@@ -77,7 +78,8 @@ impl Intake {
     fn draft_values(&self, column: u32, wire: &v1::Column, draft: &mut Draft, parts: &mut Parts) {
         let id = ComponentId(wire.component);
         let rows = every_row(&wire.entities, wire.values.len());
-        let component = match self.component_of(wire).and_then(|c| whole_values(wire, rows.len()).map(|()| c)) {
+        let component = match self.component_of(wire).and_then(|c| whole_values(wire, rows.len()).map(|()| c))
+        {
             Ok(component) => component,
             Err(error) => {
                 parts.reject(whole_column(column, id), error.reason, error.detail);
@@ -162,7 +164,10 @@ fn whole_values(wire: &v1::Column, rows: usize) -> Result<(), Error> {
         return Err(Error::new(Reason::ColumnLengthsDiffer, detail));
     }
     if !wire.fields.is_empty() {
-        return Err(Error::new(Reason::FieldNotListed, "a new entity gets whole values: `fields` must be empty"));
+        return Err(Error::new(
+            Reason::FieldNotListed,
+            "a new entity gets whole values: `fields` must be empty",
+        ));
     }
     Ok(())
 }

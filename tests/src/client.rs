@@ -1,0 +1,260 @@
+//! A plain client of the wire: generated code and nothing else.
+
+use std::time::Duration;
+
+use spatialdb_proto::{
+    error_of_status,
+    v1::{
+        self, ClientMessage, ServerMessage, client_message::Body, server_message,
+        worker_service_client::WorkerServiceClient,
+    },
+};
+use spatialdb_types::Reason;
+use tokio::{sync::mpsc, time::timeout};
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::Streaming;
+
+use crate::{DEADLINE, Replica, World};
+
+// Messages handed to the transport and not yet sent.
+const OUTGOING: usize = 16;
+
+/// How a session ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Ending {
+    /// The server said goodbye, with a reason or an empty text.
+    Goodbye(String, String),
+    /// The stream ended with an error of spatialdb: reason, detail.
+    Error(Reason, String),
+}
+
+/// What became of one message.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Outcome {
+    /// The rows that were refused.
+    pub rejections: Vec<v1::Rejection>,
+    /// How many more, by reason, of this and other messages decided with it.
+    pub collapsed: Vec<v1::RejectionCount>,
+}
+
+/// One session.
+pub struct Client {
+    outgoing: Option<mpsc::Sender<ClientMessage>>,
+    incoming: Streaming<ServerMessage>,
+    seq: u64,
+    applied_seq: u64,
+    /// The first answer; empty for a client that has not said hello.
+    pub welcome: v1::Welcome,
+    /// What it sees.
+    pub replica: Replica,
+    /// Every rejection so far.
+    pub rejections: Vec<v1::Rejection>,
+    /// Every count of rejections so far.
+    pub collapsed: Vec<v1::RejectionCount>,
+    /// Every fill of a view so far.
+    pub ready: Vec<v1::ViewReady>,
+    /// Every answer to a create so far.
+    pub created: Vec<v1::Created>,
+    /// Every answer to a reservation so far.
+    pub reserved: Vec<v1::IdsReserved>,
+    /// The last goodbye.
+    pub goodbye: Option<v1::Goodbye>,
+}
+
+impl Client {
+    /// Opens a stream and says nothing.
+    pub async fn open(world: &World) -> Self {
+        let (outgoing, stream) = mpsc::channel(OUTGOING);
+        let mut service =
+            WorkerServiceClient::new(world.channel().await).max_decoding_message_size(64 << 20);
+        let incoming = service.attach(ReceiverStream::new(stream)).await.expect("a stream").into_inner();
+        Self {
+            outgoing: Some(outgoing),
+            incoming,
+            seq: 0,
+            applied_seq: 0,
+            welcome: v1::Welcome::default(),
+            replica: Replica::new(1 << 20),
+            rejections: Vec::new(),
+            collapsed: Vec::new(),
+            ready: Vec::new(),
+            created: Vec::new(),
+            reserved: Vec::new(),
+            goodbye: None,
+        }
+    }
+
+    /// Attaches: hello, welcome, reset.
+    pub async fn attach(world: &World, worker_type: &str, name: &str) -> Self {
+        let mut client = Self::open(world).await;
+        client.send(Body::Hello(Self::hello(worker_type, name))).await;
+        let Some(server_message::Body::Welcome(welcome)) = client.message().await else {
+            panic!("the first answer is Welcome")
+        };
+        client.replica = Replica::new(welcome.limits["frame_bytes_max"] as usize);
+        client.welcome = welcome;
+        let second = client.message().await;
+        assert_eq!(second, Some(server_message::Body::Reset(v1::Reset {})), "then comes Reset");
+        client
+    }
+
+    /// A hello as any worker says it.
+    pub fn hello(worker_type: &str, name: &str) -> v1::Hello {
+        v1::Hello {
+            protocol_min: 1,
+            protocol_max: 1,
+            worker_type: worker_type.to_owned(),
+            name: name.to_owned(),
+            instance: format!("test {}", std::process::id()),
+            ..v1::Hello::default()
+        }
+    }
+
+    /// Sends the next message and says which it was. One to a session that has ended is lost.
+    pub async fn send(&mut self, body: Body) -> u64 {
+        self.seq += 1;
+        self.send_raw(ClientMessage { seq: self.seq, body: Some(body) }).await;
+        self.seq
+    }
+
+    /// Sends a message as it is.
+    pub async fn send_raw(&mut self, message: ClientMessage) {
+        if let Some(outgoing) = &self.outgoing {
+            let sent = timeout(DEADLINE, outgoing.send(message)).await;
+            let _ = sent.expect("the server takes messages");
+        }
+    }
+
+    /// Ends its own half of the stream.
+    pub fn half_close(&mut self) {
+        self.outgoing = None;
+    }
+
+    /// Writes, and waits until all of it is decided.
+    pub async fn write(&mut self, body: Body) -> Outcome {
+        let seq = self.send(body).await;
+        self.decided(seq).await
+    }
+
+    /// Waits until the message is decided.
+    pub async fn decided(&mut self, seq: u64) -> Outcome {
+        let counts = self.collapsed.len();
+        self.until("the message is decided", |client| client.applied_seq >= seq).await;
+        let rejections = self.rejections.iter().filter(|one| one.seq == seq).cloned().collect();
+        Outcome { rejections, collapsed: self.collapsed[counts..].to_vec() }
+    }
+
+    /// Creates, and gives the ids.
+    pub async fn create(&mut self, create: v1::Create) -> Vec<u64> {
+        let seq = self.send(Body::Create(create)).await;
+        self.decided(seq).await;
+        self.until("the create is answered", |client| client.created.iter().any(|one| one.seq == seq)).await;
+        self.created.iter().rev().find(|one| one.seq == seq).expect("answered").entities.clone()
+    }
+
+    /// Reserves ids, and gives the first.
+    pub async fn reserve(&mut self, count: u32) -> u64 {
+        let seq = self.send(Body::ReserveIds(v1::ReserveIds { count })).await;
+        self.until("ids are reserved", |client| client.reserved.iter().any(|one| one.seq == seq)).await;
+        let block = self.reserved.iter().find(|one| one.seq == seq).expect("answered");
+        assert_eq!(block.count, count);
+        block.first
+    }
+
+    /// Subscribes, and waits until the view is filled. Gives the number of entities that match.
+    pub async fn subscribe(&mut self, view: v1::View) -> u64 {
+        let fills = self.ready.len();
+        let view_id = view.view_id;
+        let outcome = self.write(Body::Subscribe(v1::Subscribe { view: Some(view) })).await;
+        assert_eq!(outcome, Outcome::default());
+        self.filled(view_id, fills).await
+    }
+
+    /// Changes a view, and waits until it is filled anew. Gives the number of entities that match.
+    pub async fn change_view(&mut self, view: v1::View) -> u64 {
+        let fills = self.ready.len();
+        let view_id = view.view_id;
+        let outcome = self.write(Body::ChangeView(v1::ChangeView { view: Some(view) })).await;
+        assert_eq!(outcome, Outcome::default());
+        self.filled(view_id, fills).await
+    }
+
+    async fn filled(&mut self, view_id: u64, fills: usize) -> u64 {
+        let is_it = |client: &Self| client.ready[fills..].iter().any(|ready| ready.view_id == view_id);
+        self.until("the view is filled", is_it).await;
+        self.ready[fills..].iter().find(|ready| ready.view_id == view_id).expect("filled").entity_count
+    }
+
+    /// Takes messages until the condition holds between two whole sets of changes.
+    ///
+    /// # Panics
+    /// If it does not in time, or the session ends before.
+    pub async fn until(&mut self, what: &str, holds: impl Fn(&Self) -> bool) {
+        let wait = async {
+            while self.replica.more || !holds(self) {
+                assert!(self.message().await.is_some(), "the session ended before: {what}");
+            }
+        };
+        let in_time = timeout(DEADLINE, wait).await.is_ok();
+        assert!(in_time, "not in time: {what}; in view: {:?}", self.replica.ids());
+    }
+
+    /// Takes messages as long as one comes at least every `pause`.
+    pub async fn until_quiet(&mut self, pause: Duration) {
+        while timeout(pause, self.message()).await.is_ok_and(|message| message.is_some()) {}
+    }
+
+    /// The next message, after it was applied. `None` at the end of the stream.
+    ///
+    /// # Panics
+    /// If none comes in time, or the stream ends with an error.
+    pub async fn message(&mut self) -> Option<server_message::Body> {
+        let message = timeout(DEADLINE, self.incoming.message()).await.expect("a message in time");
+        let body = message.expect("no error").map(|message| message.body.expect("a body"));
+        if let Some(body) = &body {
+            self.take(body);
+        }
+        body
+    }
+
+    /// Takes messages to the end of the session.
+    ///
+    /// # Panics
+    /// If it does not end in time, or in a way that is not of spatialdb.
+    pub async fn ending(&mut self) -> Ending {
+        let read = async {
+            loop {
+                match self.incoming.message().await {
+                    Ok(Some(message)) => self.take(&message.body.expect("a body")),
+                    Ok(None) => {
+                        let goodbye = self.goodbye.take().expect("no stream ends without a word");
+                        return Ending::Goodbye(goodbye.reason, goodbye.detail);
+                    }
+                    Err(status) => {
+                        let error = error_of_status(&status);
+                        let error = error.unwrap_or_else(|| panic!("not an error of ours: {status:?}"));
+                        assert_eq!(status.code(), spatialdb_proto::grpc_code(error.reason.code()));
+                        return Ending::Error(error.reason, error.detail);
+                    }
+                }
+            }
+        };
+        timeout(DEADLINE, read).await.expect("the session ends in time")
+    }
+
+    fn take(&mut self, body: &server_message::Body) {
+        match body {
+            server_message::Body::Frame(frame) => {
+                self.replica.apply(frame);
+                self.applied_seq = frame.applied_seq;
+                self.rejections.extend(frame.rejections.iter().cloned());
+                self.collapsed.extend(frame.rejections_collapsed.iter().cloned());
+                self.ready.extend(frame.view_ready.iter().copied());
+            }
+            server_message::Body::Created(created) => self.created.push(created.clone()),
+            server_message::Body::IdsReserved(reserved) => self.reserved.push(*reserved),
+            server_message::Body::Goodbye(goodbye) => self.goodbye = Some(goodbye.clone()),
+            _ => {}
+        }
+    }
+}
