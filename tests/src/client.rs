@@ -65,8 +65,7 @@ impl Client {
     /// Opens a stream and says nothing.
     pub async fn open(world: &World) -> Self {
         let (outgoing, stream) = mpsc::channel(OUTGOING);
-        let mut service =
-            WorkerServiceClient::new(world.channel().await).max_decoding_message_size(64 << 20);
+        let mut service = WorkerServiceClient::new(world.channel().await).max_decoding_message_size(64 << 20);
         let incoming = service.attach(ReceiverStream::new(stream)).await.expect("a stream").into_inner();
         Self {
             outgoing: Some(outgoing),

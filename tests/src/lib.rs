@@ -12,6 +12,7 @@ mod message;
 mod probe;
 mod process;
 mod python;
+mod raw;
 mod replica;
 mod tools;
 mod world;
@@ -25,6 +26,7 @@ pub use message::{
 pub use probe::{BLOB_FIRST, METADATA, POSITION, State, TAG, VITALS, Vitals, metadata, probe_snapshot};
 pub use process::{Finished, Process, binary, repository, run, run_in, spatialdb};
 pub use python::{generate_python, python};
+pub use raw::attach_raw;
 pub use replica::{Replica, Value};
 pub use tools::http_get;
 pub use world::{Launch, World};

@@ -31,6 +31,8 @@ pub struct Replica {
     pub left_count: u64,
     /// Values received so far.
     pub value_count: u64,
+    /// Of these, values that were in view already, at the same revision.
+    pub repeated_count: u64,
     /// Entities that were deleted while in view.
     pub deleted: BTreeSet<u64>,
     /// The last frame did not end its set of changes.
@@ -141,10 +143,19 @@ impl Replica {
         self.value_count += 1;
         let components = self.entities.get_mut(&entity).expect("values come for entities in view only");
         let before = self.revisions.insert((entity, component), value.revision).unwrap_or(0);
-        // One that comes into view again may be as it was.
-        let is_new = !components.contains_key(&component);
-        let rises = value.revision > before || (is_new && value.revision == before);
-        assert!(rises, "entity {entity}, component {component}: revision {} after {before}", value.revision);
+        assert!(
+            value.revision >= before && value.revision > 0,
+            "entity {entity}, component {component}: revision {} after {before}",
+            value.revision
+        );
+        // One that changes partition or comes into view again may be told again, as it was.
+        if let Some(held) = components.get(&component).filter(|held| held.revision == value.revision) {
+            assert_eq!(
+                held.bytes, value.bytes,
+                "entity {entity}, component {component}: one revision, two values"
+            );
+            self.repeated_count += 1;
+        }
         components.insert(component, value);
     }
 }

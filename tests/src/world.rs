@@ -99,6 +99,7 @@ pub struct World {
     address: String,
     folder: TempDir,
     allowed: Vec<String>,
+    is_terminated: bool,
     is_judged: bool,
 }
 
@@ -115,7 +116,7 @@ impl World {
             process.stderr.wait_for_end();
             panic!("the world did not come up:\n{}", process.stderr.text())
         };
-        Self { process, address, folder, allowed: launch.allowed, is_judged: false }
+        Self { process, address, folder, allowed: launch.allowed, is_terminated: false, is_judged: false }
     }
 
     /// Where it serves.
@@ -163,8 +164,12 @@ impl World {
     }
 
     /// Asks it to stop and does not wait.
-    pub fn terminate(&self) {
-        self.process.signal(Signal::TERM);
+    pub fn terminate(&mut self) {
+        // A second signal would end it at once.
+        if !self.is_terminated && self.process.is_running() {
+            self.is_terminated = true;
+            self.process.signal(Signal::TERM);
+        }
     }
 
     /// Kills it at once. What it logged until then is judged.
@@ -176,9 +181,7 @@ impl World {
 
     /// Stops it, waits, and gives the exit code.
     pub fn stop(mut self) -> Option<i32> {
-        if self.process.is_running() {
-            self.terminate();
-        }
+        self.terminate();
         let code = self.process.wait();
         self.judge();
         code
@@ -203,9 +206,7 @@ impl Drop for World {
             return;
         }
         if !self.is_judged {
-            if self.process.is_running() {
-                self.terminate();
-            }
+            self.terminate();
             assert_eq!(self.process.wait(), Some(0), "{}", self.log().text());
             self.judge();
         }

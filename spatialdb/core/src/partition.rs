@@ -89,6 +89,11 @@ impl Partition {
         self.updates_applied
     }
 
+    /// How many entities have left whose moves have not settled.
+    pub fn moves_in_flight(&self) -> usize {
+        self.departed.len()
+    }
+
     /// Whether batches from outside may be given to [`Partition::apply`]. If not, only peers' messages and fences
     /// may be, until moves have settled.
     pub fn accepts_work(&self) -> bool {
@@ -178,7 +183,7 @@ impl Partition {
     /// Whether the last changes have not been published to anybody yet.
     pub fn has_unpublished(&self) -> bool {
         !self.store.dirty().is_empty()
-            || !self.outcomes.is_empty()
+            || self.outcomes.keys().any(|session| self.may_tell(*session))
             || self.subscribers.values().any(Subscriber::is_owed)
     }
 
@@ -186,6 +191,11 @@ impl Partition {
     pub fn next_due(&self) -> Option<Micros> {
         let last = self.store.last_change();
         self.subscribers.values().filter_map(|s| s.next_due(last)).min()
+    }
+
+    /// Whether the session may be told what became of its writes at the next publish.
+    fn may_tell(&self, session: SessionId) -> bool {
+        self.subscribers.get(&session).is_none_or(Subscriber::is_ready)
     }
 
     fn note_decided(&mut self, batch: &Batch, rows: u32) {

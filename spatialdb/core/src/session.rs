@@ -276,6 +276,15 @@ impl Session {
 
     fn put_view(&mut self, mut view: View) -> Result<(), Error> {
         view.constraint.check(&self.limits)?;
+        let others = self.views.values().filter(|v| v.view.id != view.id).map(|v| v.view.constraint.nodes());
+        let (nodes, max) =
+            (others.sum::<u64>() + view.constraint.nodes(), self.limits.session_constraint_nodes_max);
+        if nodes > max {
+            let detail = format!(
+                "the session's constraints would have {nodes} nodes; session_constraint_nodes_max = {max}"
+            );
+            return Err(Error::new(Reason::LimitReached, detail));
+        }
         view.version = self.version + 1;
         let id = view.id;
         let state = ViewState { view: Arc::new(view), awaited: self.all().collect(), count: 0 };

@@ -35,6 +35,9 @@ use crate::config::WorldConfig;
 /// How long sessions get to end politely before their connections are cut.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(3);
 
+/// What a frame needs beside its values.
+const FRAME_HEADROOM_BYTES: u64 = 4 << 10;
+
 /// What to launch.
 #[derive(Debug)]
 pub struct LaunchOptions {
@@ -113,9 +116,8 @@ pub async fn launch(
         TcpListener::bind(address).await.map_err(|source| LaunchError::Bind { address, source })?;
     let address = listener.local_addr().map_err(|source| LaunchError::Bind { address, source })?;
     metrics::install();
-    let loaded = tokio::task::spawn_blocking(move || load::load(options))
-        .await
-        .map_err(LaunchError::Loading)??;
+    let loaded =
+        tokio::task::spawn_blocking(move || load::load(options)).await.map_err(LaunchError::Loading)??;
     let failed = CancellationToken::new();
     let (edge, threads) = partition::start(loaded, &failed).map_err(LaunchError::Thread)?;
     tracing::info!(
@@ -157,12 +159,22 @@ async fn drain(edge: &Arc<Edge>, stop: CancellationToken) {
 
 fn check_limits(options: &LaunchOptions) -> Result<(), LaunchError> {
     let limits = &options.config.limits;
-    let at_most = |name: &str, value: u64, max: u64| {
-        let message = format!("{name} = {value} is too large: at most {max} can be held");
-        if value > max { Err(LaunchError::Limit(message)) } else { Ok(()) }
-    };
-    at_most("session_views_max", limits.session_views_max, 64)?;
-    at_most("message_bytes_max", limits.message_bytes_max, 1 << 30)?;
-    at_most("frame_bytes_max", limits.frame_bytes_max, 1 << 30)?;
-    at_most("partition_queue_rows_max", limits.partition_queue_rows_max, 1 << 30)
+    let ranges = [
+        ("session_views_max", limits.session_views_max, 1, 64),
+        ("message_bytes_max", limits.message_bytes_max, 4 << 10, 1 << 30),
+        ("value_bytes_max", limits.value_bytes_max, 1, 64 << 20),
+        // A value and what surrounds it must fit a frame.
+        ("frame_bytes_max", limits.frame_bytes_max, limits.value_bytes_max + FRAME_HEADROOM_BYTES, 1 << 30),
+        ("partition_queue_rows_max", limits.partition_queue_rows_max, 1, 1 << 24),
+        ("sessions_max", limits.sessions_max, 1, 1 << 20),
+        ("session_messages_in_flight_max", limits.session_messages_in_flight_max, 1, 1 << 20),
+        ("queries_at_once_max", limits.queries_at_once_max, 1, 1 << 10),
+        ("constraint_depth_max", limits.constraint_depth_max, 1, 64),
+    ];
+    for (name, value, min, max) in ranges {
+        if !(min..=max).contains(&value) {
+            return Err(LaunchError::Limit(format!("{name} = {value}: {min} to {max} can be held")));
+        }
+    }
+    Ok(())
 }

@@ -49,6 +49,7 @@ impl Sim {
         let attached = self.world.names.attach("sim", "").expect("far fewer than sessions_max");
         let id = attached.session;
         let partitions = self.plan.map.partitions();
+        let restarts = self.plan.weights.restart > 0;
         let slowness = if self.rng.one_in(4) { self.rng.between(5, 40) } else { 1 };
         self.say(|| format!("session {id} comes, slowness {slowness}"));
         self.actors.push(Actor {
@@ -56,7 +57,7 @@ impl Sim {
             owner: attached.owner,
             live: true,
             session: Session::new(id, partitions, self.plan.limits.clone()),
-            replica: Replica::default(),
+            replica: Replica::new((partitions == 1 && !restarts).then_some(id)),
             views: BTreeMap::new(),
             seq: Seq(0),
             slowness,
@@ -142,6 +143,9 @@ impl Sim {
     fn note_view(&mut self, a: usize, view: View) {
         let asks = self.actors[a].replica.views.entry(view.id).or_default();
         asks.asked += 1;
+        if view.own_updates {
+            self.actors[a].replica.no_echo_of = None;
+        }
         self.actors[a].views.insert(view.id, view);
         self.collect_session(a);
     }

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use spatialdb_core::{FrameBody, LeaveReason, Rejection};
-use spatialdb_types::{ComponentId, EntityId, Position, Reason, Revision, Seq, ViewId};
+use spatialdb_types::{ComponentId, EntityId, Position, Reason, Revision, Seq, SessionId, ViewId};
 
 use crate::judge::Failure;
 use crate::model::TWIN;
@@ -16,6 +16,16 @@ pub(crate) enum Value {
     At(Position),
     /// Any other value.
     Bytes(Vec<u8>),
+}
+
+impl Value {
+    /// Who wrote it.
+    pub(crate) fn writer(&self) -> Option<SessionId> {
+        match self {
+            Self::At(at) => Some(values::position_writer(at.point)),
+            Self::Bytes(bytes) => values::stamp_of(bytes).map(|stamp| stamp.writer),
+        }
+    }
 }
 
 /// How often the client asked for a view and was told that it is filled.
@@ -34,6 +44,8 @@ pub(crate) struct Asks {
 /// What a client has been shown.
 #[derive(Debug, Default)]
 pub(crate) struct Replica {
+    /// The session, where its own updates must not come back: one partition, no restart, and no view asks for them.
+    pub(crate) no_echo_of: Option<SessionId>,
     /// Entities in view, and what is shown of them.
     pub(crate) held: BTreeMap<EntityId, BTreeMap<ComponentId, (Revision, Value)>>,
     /// The last revision and value ever shown; never forgotten.
@@ -51,6 +63,11 @@ pub(crate) struct Replica {
 }
 
 impl Replica {
+    /// A replica that was shown nothing; `no_echo_of` is where own updates must not come back.
+    pub(crate) fn new(no_echo_of: Option<SessionId>) -> Self {
+        Self { no_echo_of, ..Self::default() }
+    }
+
     /// Applies a frame.
     ///
     /// # Errors
@@ -134,6 +151,14 @@ impl Replica {
                 let detail = format!("component {c} of {entity} has two values at revision {revision}");
                 return broken("revision", detail);
             }
+        }
+        // Of other components a part may have been written over a value that the session had not seen: that comes back.
+        let is_whole = c == ComponentId::POSITION;
+        if is_whole && held.contains_key(&c) && self.no_echo_of.is_some() && self.no_echo_of == value.writer() {
+            return broken(
+                "echo",
+                format!("component {c} of {entity} came back to the session that wrote it"),
+            );
         }
         held.insert(c, (revision, value.clone()));
         self.last.insert((entity, c), (revision, value));

@@ -326,7 +326,7 @@ fn judge_entity(
         let Some((shown_revision, shown_value)) = shown.get(&component) else {
             return fail("oracle", format!("component {component} of {entity} is not shown"));
         };
-        let own = writer_of(value) == Some(session) && !views.iter().any(|v| v.own_updates);
+        let own = value.writer() == Some(session) && !views.iter().any(|v| v.own_updates);
         if own && shown_revision <= revision {
             continue;
         }
@@ -338,11 +338,4 @@ fn judge_entity(
         }
     }
     Ok(())
-}
-
-fn writer_of(value: &Value) -> Option<SessionId> {
-    match value {
-        Value::At(at) => Some(values::position_writer(at.point)),
-        Value::Bytes(bytes) => values::stamp_of(bytes).map(|stamp| stamp.writer),
-    }
 }

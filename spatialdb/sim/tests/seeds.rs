@@ -4,7 +4,7 @@ use std::thread::available_parallelism;
 
 use spatialdb_sim::{Bug, run_seeds};
 
-const SEEDS: u64 = 3_000;
+const SEEDS: u64 = 5_000;
 
 /// Each bug, and within how many seeds a judge notices it: with room to spare, since a change of the core or of the
 /// simulator changes what happens in each seed.

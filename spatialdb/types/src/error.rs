@@ -60,6 +60,8 @@ macro_rules! reasons {
 reasons! {
     /// The first message of a session is not Hello, or a later one is, or a message has no body.
     MessageUnexpected = "MESSAGE_UNEXPECTED", Invalid;
+    /// Bytes are not a message of the protocol, or a number in it is not finite.
+    MessageMalformed = "MESSAGE_MALFORMED", Invalid;
     /// The ranges of protocol versions do not meet.
     ProtocolUnsupported = "PROTOCOL_UNSUPPORTED", Invalid;
     /// A seq is not one more than the one before.

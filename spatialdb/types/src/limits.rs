@@ -32,6 +32,10 @@ macro_rules! limits {
 limits! {
     /// One message from a client.
     message_bytes_max = 4 << 20;
+    /// Columns of one client message.
+    message_columns_max = 1024;
+    /// Fields that one column may list.
+    column_fields_max = 1024;
     /// Rows of all columns of one client message.
     message_rows_max = 65_536;
     /// One frame to a client.
@@ -49,11 +53,15 @@ limits! {
     /// Nesting of one constraint.
     constraint_depth_max = 16;
     /// Nodes of one constraint.
-    constraint_nodes_max = 1024;
+    constraint_nodes_max = 256;
+    /// Nodes of the constraints of all views of one session.
+    session_constraint_nodes_max = 1024;
     /// Ids in the constraints of one view.
     constraint_entities_max = 65_536;
     /// Frames a second that a view may ask for.
     view_rate_hz_max = 1000;
+    /// Seconds between two frames of a view that asks for a low rate.
+    view_interval_s_max = 3600;
     /// Rows that wait for one partition; beyond it sessions are read no further.
     partition_queue_rows_max = 131_072;
     /// Moves of one partition that its peers have not confirmed; beyond it, it takes no outside work.
@@ -70,6 +78,8 @@ limits! {
     create_requests_remembered_max = 65_536;
     /// Bytes of a request_id.
     request_id_bytes_max = 64;
+    /// One-off queries whose answers are being sent; more wait a while and are then refused.
+    queries_at_once_max = 8;
     /// Component types of a schema.
     schema_components_max = 4096;
     /// Distance of a position from the origin of its space, on each axis.

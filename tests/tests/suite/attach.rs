@@ -1,7 +1,12 @@
 //! How a session begins and ends.
 
+use bytes::Bytes;
+use prost::Message;
+use spatialdb_proto::error_of_status;
 use spatialdb_proto::v1::{self, ClientMessage, client_message::Body, server_message};
-use spatialdb_tests::{Client, Ending, Launch, VITALS, Vitals, World, all, new_rows, update, view};
+use spatialdb_tests::{
+    Client, Ending, Launch, VITALS, Vitals, World, all, attach_raw, new_rows, update, view,
+};
 use spatialdb_types::{Limits, Reason};
 
 fn heartbeat() -> Body {
@@ -17,7 +22,8 @@ fn error(ending: Ending) -> (Reason, String) {
 
 #[tokio::test]
 async fn welcome_tells_all_about_the_world() {
-    let world = World::launch(Launch::probe().config("[limits]\nsessions_max = 17\nframe_bytes_max = \"512KiB\""));
+    let world =
+        World::launch(Launch::probe().config("[limits]\nsessions_max = 17\nframe_bytes_max = \"512KiB\""));
     let first = Client::attach(&world, "probe", "one").await.welcome;
     let second = world.attach("probe").await.welcome;
     assert_eq!(first.protocol, 1);
@@ -86,7 +92,11 @@ async fn messages_out_of_turn_end_the_stream() {
     assert_eq!(error(client.ending().await).0, Reason::SequenceGap);
 
     let after_hello: [(ClientMessage, Reason, &str); 5] = [
-        (ClientMessage { seq: 2, body: Some(Body::Hello(Client::hello("probe", ""))) }, Reason::MessageUnexpected, "Hello"),
+        (
+            ClientMessage { seq: 2, body: Some(Body::Hello(Client::hello("probe", ""))) },
+            Reason::MessageUnexpected,
+            "Hello",
+        ),
         (ClientMessage { seq: 2, body: None }, Reason::MessageUnexpected, "2"),
         (ClientMessage { seq: 3, body: Some(heartbeat()) }, Reason::SequenceGap, "3"),
         (ClientMessage { seq: 1, body: Some(heartbeat()) }, Reason::SequenceGap, "1"),
@@ -99,7 +109,35 @@ async fn messages_out_of_turn_end_the_stream() {
         assert_eq!(found, reason, "{detail}");
         assert!(detail.contains(part), "{detail}");
     }
-    world.session("all of them are closed", |_| true);
+    spatialdb_tests::eventually("all of them are closed", || async {
+        world.sessions().await.is_empty().then_some(())
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn bytes_that_are_no_message_end_the_stream() {
+    let world = World::launch(Launch::probe());
+    let hello = ClientMessage { seq: 1, body: Some(Body::Hello(Client::hello("probe", ""))) };
+    let hello = Bytes::from(hello.encode_to_vec());
+    let garbage = Bytes::from_static(b"\x0a\xff\xff\xff\xff\x0fgarbage");
+    // A seq that is a text; one that never ends; a name that is no UTF-8.
+    let text = Bytes::from_static(b"\x0a\x01x");
+    let endless =
+        Bytes::from_static(&[0x08, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff]);
+    let latin = Bytes::from_static(b"\x08\x01\x12\x03\x22\x01\xff");
+    for messages in [
+        vec![garbage.clone()],
+        vec![latin],
+        vec![hello.clone(), garbage],
+        vec![hello.clone(), text],
+        vec![hello, endless],
+    ] {
+        let status = attach_raw(&world, messages).await;
+        let error = error_of_status(&status).unwrap_or_else(|| panic!("not ours: {status:?}"));
+        assert_eq!(error.reason, Reason::MessageMalformed, "{error}");
+    }
+    world.attach("probe").await;
 }
 
 #[tokio::test]
@@ -129,7 +167,10 @@ async fn a_newer_session_of_the_same_name_replaces_the_older() {
     let mut names: Vec<_> =
         world.sessions().await.into_iter().map(|session| (session.worker_type, session.session_id)).collect();
     names.sort();
-    assert_eq!(names, [("other".to_owned(), namesake.welcome.session_id), ("probe".to_owned(), new.welcome.session_id)]);
+    assert_eq!(
+        names,
+        [("other".to_owned(), namesake.welcome.session_id), ("probe".to_owned(), new.welcome.session_id)]
+    );
 }
 
 #[tokio::test]
@@ -175,6 +216,13 @@ async fn a_heartbeat_shows_in_the_list_of_sessions() {
     assert_eq!((after.load, after.tick_ms), (0.75, 12.5));
     assert!(after.heartbeat_age_us > 0 && after.heartbeat_age_us < 30_000_000);
     assert_eq!((after.worker_type.as_str(), after.name.as_str()), ("probe", "one"));
+    // Numbers that are none are refused, and change nothing.
+    for bad in [f64::NAN, f64::INFINITY] {
+        let outcome =
+            client.write(Body::Heartbeat(v1::Heartbeat { tick_ms: bad, ..Default::default() })).await;
+        assert_eq!(outcome.rejections[0].reason, "MESSAGE_MALFORMED");
+    }
+    assert_eq!(world.session("as before", |_| true).await.tick_ms, 12.5);
     assert_eq!(after.instance, format!("test {}", std::process::id()));
     assert_eq!((after.session_id, after.applied_seq), (client.welcome.session_id, 2));
 }
@@ -194,7 +242,7 @@ async fn sessions_beyond_the_limit_are_refused() {
 
 #[tokio::test]
 async fn sigterm_says_goodbye_to_open_sessions() {
-    let world = World::launch(Launch::probe());
+    let mut world = World::launch(Launch::probe());
     let mut clients = [world.attach("probe").await, world.attach("probe").await];
     clients[0].subscribe(view(1, all())).await;
     world.terminate();

@@ -96,6 +96,15 @@ impl Constraint {
         }
     }
 
+    /// How many conditions there are to look at, this one included.
+    pub fn nodes(&self) -> u64 {
+        match self {
+            Self::And(list) | Self::Or(list) => 1 + list.iter().map(Self::nodes).sum::<u64>(),
+            Self::Not(inner) => 1 + inner.nodes(),
+            _ => 1,
+        }
+    }
+
     /// Refuses what cannot be meant or would cost too much.
     ///
     /// # Errors
@@ -112,7 +121,7 @@ impl Constraint {
         match self {
             Self::All | Self::Has(_) => Ok(()),
             Self::Box { bounds, .. } => check_box(bounds),
-            Self::Sphere { center, radius_m, .. } => check_sphere(*center, *radius_m),
+            Self::Sphere { center, radius_m, .. } => check_sphere(*center, *radius_m, limits),
             Self::Entities(ids) => {
                 cost.entities += ids.len() as u64;
                 at_most("constraint_entities_max", cost.entities, limits.constraint_entities_max)
@@ -149,12 +158,16 @@ fn check_box(bounds: &Box3) -> Result<(), Error> {
     Ok(())
 }
 
-fn check_sphere(center: Point3, radius_m: f64) -> Result<(), Error> {
-    if center.is_finite() && radius_m >= 0.0 && radius_m.is_finite() {
+fn check_sphere(center: Point3, radius_m: f64, limits: &Limits) -> Result<(), Error> {
+    // Beyond this, squares of distances lose their meaning; no entity is further out than position_abs_m_max.
+    let max = 4.0 * limits.position_abs_m_max as f64;
+    let is_near = |v: f64| v.abs() <= max;
+    if is_near(center.x) && is_near(center.y) && is_near(center.z) && (0.0..=max).contains(&radius_m) {
         return Ok(());
     }
-    let detail =
-        format!("sphere: radius_m = {radius_m} around {center:?}; finite numbers, radius_m >= 0 are needed");
+    let detail = format!(
+        "sphere: radius_m = {radius_m} around {center:?}; finite numbers up to 4 * position_abs_m_max = {max} and radius_m >= 0 are needed"
+    );
     Err(Error::new(Reason::QueryInvalid, detail))
 }
 
@@ -169,8 +182,12 @@ fn around(center: Point3, radius_m: f64) -> Box3 {
     }
 }
 
+/// Beyond this many places to look, places that overlap could cost more than looking everywhere once.
+const PLACES_MAX: usize = 16;
+
 fn any_of(all: Vec<Candidates>) -> Vec<Candidates> {
-    if all.contains(&Candidates::All) { vec![Candidates::All] } else { all }
+    let everywhere = all.len() > PLACES_MAX || all.contains(&Candidates::All);
+    if everywhere { vec![Candidates::All] } else { all }
 }
 
 /// A rough order of how many entities would be looked at.

@@ -9,11 +9,16 @@ use crate::message::Delta;
 const ID_BYTES: usize = 8;
 const ROW_BYTES: usize = 16;
 
+/// How many conditions may be looked at for one delta: a few milliseconds. What is left is looked at in the next
+/// publish, so that a view that is hard to match does not hold up the partition.
+const WORK_MAX: u64 = 1 << 20;
+
 /// A delta that tells when it is full.
 pub(crate) struct DeltaBuilder {
     pub(crate) delta: Delta,
     bytes: usize,
     bytes_max: usize,
+    work: u64,
 }
 
 impl DeltaBuilder {
@@ -21,11 +26,16 @@ impl DeltaBuilder {
     /// is very large.
     pub(crate) fn new(clock: Revision, frame_bytes_max: usize) -> Self {
         let bytes_max = frame_bytes_max / 10 * 9;
-        Self { delta: Delta { clock, ..Delta::default() }, bytes: 0, bytes_max }
+        Self { delta: Delta { clock, ..Delta::default() }, bytes: 0, bytes_max, work: 0 }
     }
 
     pub(crate) const fn is_full(&self) -> bool {
-        self.bytes >= self.bytes_max
+        self.bytes >= self.bytes_max || self.work >= WORK_MAX
+    }
+
+    /// Counts conditions that were looked at.
+    pub(crate) const fn spend(&mut self, conditions: u64) {
+        self.work += conditions;
     }
 
     /// Counts an id that was pushed to one of the delta's lists.

@@ -23,8 +23,8 @@ pub(super) struct Scan {
     dirty_only: bool,
     /// Held rows from this index on have been looked at.
     held: usize,
-    /// The due view and the source of candidates that is being walked.
-    view: usize,
+    /// Where to look, and what is known of each place; those before `source` are done.
+    sources: Vec<(Candidates, PublishSeq)>,
     source: usize,
     walk: Option<Walk>,
 }
@@ -52,12 +52,24 @@ impl Scan {
             recheck,
             dirty_only,
             held: subscriber.held.len(),
-            view: 0,
+            sources: sources(subscriber, &due),
             source: 0,
             walk: None,
             due,
         }
     }
+}
+
+/// Where the due views have candidates. A place that several views share is walked once.
+fn sources(subscriber: &Subscriber, due: &[usize]) -> Vec<(Candidates, PublishSeq)> {
+    let views = due.iter().map(|&i| &subscriber.views[i]);
+    let all = || views.clone().flat_map(|view| view.candidates.iter().map(|place| (place, view.since)));
+    // A row looked at is looked at for every view.
+    if all().any(|(place, _)| *place == Candidates::All) {
+        let since = all().map(|(_, since)| since).min().unwrap_or(NEVER);
+        return vec![(Candidates::All, since)];
+    }
+    all().map(|(place, since)| (place.clone(), since)).collect()
 }
 
 impl Subscriber {
@@ -97,6 +109,7 @@ impl Subscriber {
             scan.held -= 1;
             let Some((&id, _)) = self.held.get_index(scan.held) else { continue };
             let row = store.row(id);
+            builder.spend(1);
             if scan.recheck || (row.changed_at > scan.oldest && self.mask(store, row) == 0) {
                 self.examine(store, id, builder);
             }
@@ -105,21 +118,16 @@ impl Subscriber {
     }
 
     fn run_candidates(&mut self, scan: &mut Scan, store: &mut Store, builder: &mut DeltaBuilder) -> bool {
-        if scan.view == 0 && scan.source == 0 && scan.walk.is_none() {
+        if scan.source == 0 && scan.walk.is_none() {
             self.scan_cost = 0;
         }
-        while let Some(&view) = scan.due.get(scan.view) {
-            let since = self.views[view].since;
-            while let Some(source) = self.views[view].candidates.get(scan.source).cloned() {
-                let mut walk = scan.walk.take().unwrap_or_else(|| Walk::begin(&source, store));
-                if !self.walk(&mut walk, &source, since, store, builder) {
-                    scan.walk = Some(walk);
-                    return false;
-                }
-                scan.source += 1;
+        while let Some((source, since)) = scan.sources.get(scan.source) {
+            let mut walk = scan.walk.take().unwrap_or_else(|| Walk::begin(source, store));
+            if !self.walk(&mut walk, source, *since, store, builder) {
+                scan.walk = Some(walk);
+                return false;
             }
-            scan.source = 0;
-            scan.view += 1;
+            scan.source += 1;
         }
         true
     }
@@ -162,6 +170,9 @@ impl Subscriber {
                     }
                     *inside = None;
                 }
+                if builder.is_full() {
+                    return false;
+                }
                 let end = if *by_slot { store.grid.slot_count() as u64 } else { range.len() };
                 if *next >= end {
                     return true;
@@ -173,6 +184,7 @@ impl Subscriber {
                     store.grid.cell_at(range, *next)
                 };
                 *next += 1;
+                builder.spend(1);
                 *inside = cell.map(|cell| (cell, store.grid.rows(cell).len()));
             },
         }
@@ -202,6 +214,7 @@ impl Subscriber {
 
     fn look(&mut self, id: RowId, since: PublishSeq, store: &mut Store, builder: &mut DeltaBuilder) {
         self.scan_cost += 1;
+        builder.spend(1);
         if store.live_row(id).is_some_and(|row| row.changed_at > since) {
             self.examine(store, id, builder);
         }

@@ -34,6 +34,8 @@ pub(crate) struct Subscriber {
     scan: Option<Scan>,
     /// What remains of a set of components for the views in the mask.
     filtered: FxHashMap<(SetId, u64), SetId>,
+    /// How many conditions it takes to look at one row.
+    pub(super) conditions: u64,
     /// How many rows the last full scan looked at.
     pub(super) scan_cost: usize,
 }
@@ -71,6 +73,7 @@ impl Subscriber {
             flush: None,
             scan: None,
             filtered: FxHashMap::default(),
+            conditions: 1,
             scan_cost: 0,
         }
     }
@@ -92,16 +95,19 @@ impl Subscriber {
         let mut old = std::mem::take(&mut self.views);
         self.views = views
             .iter()
-            .map(|view| match old.iter().position(|o| o.view == *view) {
-                Some(i) => old.swap_remove(i),
-                None => ActiveView {
-                    view: view.clone(),
-                    candidates: view.constraint.candidates(),
-                    since: NEVER,
-                    due: 0,
-                },
+            .map(|view| {
+                match old.iter().position(|o| o.view.id == view.id && o.view.version == view.version) {
+                    Some(i) => old.swap_remove(i),
+                    None => ActiveView {
+                        view: view.clone(),
+                        candidates: view.constraint.candidates(),
+                        since: NEVER,
+                        due: 0,
+                    },
+                }
             })
             .collect();
+        self.conditions = 1 + views.iter().map(|view| view.constraint.nodes()).sum::<u64>();
         self.version = version;
         self.recheck = true;
         self.scan = None;
@@ -131,6 +137,17 @@ impl Subscriber {
         if self.held.swap_remove(&row).is_some() {
             self.left.push((entity, reason));
         }
+    }
+
+    /// Whether all that the session is to see as of now has been put in its last delta, so that it may be told what became
+    /// of its writes.
+    pub(crate) const fn is_told(&self, was_ready: bool) -> bool {
+        was_ready && self.scan.is_none() && self.left.is_empty()
+    }
+
+    /// Whether the session takes another delta.
+    pub(crate) const fn is_ready(&self) -> bool {
+        self.ready
     }
 
     /// Whether there is something to send that waits for nothing but the next publish.
@@ -180,6 +197,7 @@ impl Subscriber {
 
     /// Looks at one row, and tells what the session does not know of it.
     pub(super) fn examine(&mut self, store: &mut Store, id: RowId, builder: &mut DeltaBuilder) {
+        builder.spend(self.conditions);
         let mask = self.mask(store, store.row(id));
         let held = self.held.get(&id).copied();
         if mask == 0 {
@@ -276,7 +294,7 @@ impl Subscriber {
                 fresh.push(i);
             }
             view.since = scan.stamp;
-            view.due = now + view.view.interval_us;
+            view.due = now.saturating_add(view.view.interval_us);
         }
         if self.filled < self.version {
             self.filled = self.version;
@@ -290,6 +308,12 @@ impl Subscriber {
         let rows = self.held.keys().map(|&id| store.row(id));
         rows.filter(|row| constraint.matches(&store.subject(row))).count() as u64
     }
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum IsOwn {
+    Yes,
+    No,
 }
 
 /// What of a row has been sent and what is wanted.
@@ -313,14 +337,18 @@ impl Sent<'_> {
     fn tell(&self, store: &Store, row: &Row, builder: &mut DeltaBuilder) -> bool {
         let mut withheld = false;
         if let Some(at) = row.position() {
-            match self.news(ComponentId::POSITION, row.position_changed_at, row.position_writer) {
+            match self.news(
+                ComponentId::POSITION,
+                row.position_changed_at,
+                self.is_own(row.position_writer, NEVER),
+            ) {
                 News::Nothing => {}
                 News::Own => withheld = true,
                 News::Value => builder.position(row.entity, row.position_revision, at),
             }
         }
         for (component, slot) in store.slots(row) {
-            match self.news(component, slot.changed_at, slot.writer) {
+            match self.news(component, slot.changed_at, self.is_own(slot.writer, slot.foreign_at)) {
                 News::Nothing => {}
                 News::Own => withheld = true,
                 News::Value => builder.value(component, row.entity, slot.revision, &slot.value),
@@ -329,14 +357,20 @@ impl Sent<'_> {
         withheld
     }
 
-    fn news(&self, component: ComponentId, changed_at: PublishSeq, writer: SessionId) -> News {
+    /// Whether the session wrote the value itself, knowing what it wrote over.
+    fn is_own(&self, writer: SessionId, foreign_at: PublishSeq) -> IsOwn {
+        let is_own = self.skip_writer == Some(writer) && foreign_at <= self.since;
+        if is_own { IsOwn::Yes } else { IsOwn::No }
+    }
+
+    fn news(&self, component: ComponentId, changed_at: PublishSeq, is_own: IsOwn) -> News {
         if self.wanted.binary_search(&component).is_err() {
             return News::Nothing;
         }
         let was_sent = self.known.as_ref().is_some_and(|known| known.binary_search(&component).is_ok());
         match was_sent {
             true if changed_at <= self.since => News::Nothing,
-            true if self.skip_writer == Some(writer) => News::Own,
+            true if is_own == IsOwn::Yes => News::Own,
             _ => News::Value,
         }
     }

@@ -26,7 +26,7 @@ impl View {
     /// The interval of a rate.
     ///
     /// # Errors
-    /// `QUERY_INVALID` if the rate is negative, NaN, or above `view_rate_hz_max`.
+    /// `QUERY_INVALID` if the rate is negative, NaN, above `view_rate_hz_max`, or slower than `view_interval_s_max`.
     pub fn interval_of(rate_hz: f64, limits: &Limits) -> Result<Micros, Error> {
         if rate_hz == 0.0 {
             return Ok(0);
@@ -36,6 +36,12 @@ impl View {
             let detail = format!(
                 "rate_hz = {rate_hz}; 0 < rate_hz <= view_rate_hz_max = {max}, or 0 for every publish"
             );
+            return Err(Error::new(Reason::QueryInvalid, detail));
+        }
+        let slowest = limits.view_interval_s_max;
+        if rate_hz * (slowest as f64) < 1.0 {
+            let detail =
+                format!("rate_hz = {rate_hz} is less than once in view_interval_s_max = {slowest} s");
             return Err(Error::new(Reason::QueryInvalid, detail));
         }
         Ok((1e6 / rate_hz) as Micros)

@@ -7,7 +7,7 @@ use indexmap::IndexMap;
 use rustc_hash::FxBuildHasher;
 use spatialdb_types::{ComponentId, EntityId, PartitionId, Position, Reason, Seq, SessionId};
 
-use super::{Partition, RowId, Slot, Store};
+use super::{Partition, PublishSeq, RowId, Slot, Store};
 use crate::columns::{Batch, CreateRows, Op, PositionWrites, Removes, ValueWrites, WriteMode};
 use crate::message::{Outbox, Outcome, Rejection};
 use crate::wire;
@@ -156,8 +156,8 @@ impl Partition {
             match place {
                 Place::Here(id) => {
                     run.decided += 1;
-                    if !self.write_value(id, column, i, run) {
-                        run.reject(column.column, row, entity, column.component, Reason::ComponentNotFound);
+                    if let Err(reason) = self.write_value(id, column, i, run) {
+                        run.reject(column.column, row, entity, column.component, reason);
                     }
                 }
                 Place::Arriving => park.push(row, entity, column.value(i)),
@@ -171,24 +171,44 @@ impl Partition {
         }
     }
 
-    fn write_value(&mut self, id: RowId, column: &ValueWrites, i: usize, run: &mut Run) -> bool {
-        if let Some(slot) = self.store.write_slot(id, column.component, run.session) {
-            match &column.cleared {
-                None => slot.set(column.value(i)),
-                Some(cleared) => {
-                    run.scratch.clear();
-                    wire::replace_fields(&slot.value, cleared, column.value(i), &mut run.scratch);
-                    slot.set(&run.scratch);
-                }
+    /// # Errors
+    /// Why the row is refused; nothing has changed then.
+    fn write_value(
+        &mut self,
+        id: RowId,
+        column: &ValueWrites,
+        i: usize,
+        run: &mut Run,
+    ) -> Result<(), Reason> {
+        let component = column.component;
+        let Some(old) = self.store.value(id, component) else {
+            if column.mode == WriteMode::Update {
+                return Err(Reason::ComponentNotFound);
             }
-            return true;
-        }
-        if column.mode == WriteMode::Add {
             let slot = self.store.new_slot(column.value(i), run.session);
-            self.store.add_component(id, column.component, Some(slot));
-            return true;
+            self.store.add_component(id, component, Some(slot));
+            return Ok(());
+        };
+        let new = match &column.cleared {
+            None => column.value(i),
+            Some(cleared) => {
+                run.scratch.clear();
+                wire::replace_fields(old, cleared, column.value(i), &mut run.scratch);
+                // The payload alone was checked at the edge; what remains of the old value may make it too large.
+                if run.scratch.len() as u64 > self.limits.value_bytes_max {
+                    return Err(Reason::ValueTooLarge);
+                }
+                &run.scratch
+            }
+        };
+        if let Some(slot) = self.store.write_slot(id, component, run.session) {
+            slot.set(new);
+            if column.cleared.is_none() {
+                // Who wrote the whole value knows it, whatever was there before.
+                slot.foreign_at = PublishSeq(0);
+            }
         }
-        false
+        Ok(())
     }
 
     fn remove(&mut self, column: &Removes, run: &mut Run) {
@@ -255,6 +275,9 @@ impl Run {
         let detail = match reason {
             Reason::EntityExists => format!("entity {entity} exists already"),
             Reason::EntityNotFound => format!("entity {entity} does not exist"),
+            Reason::ValueTooLarge => {
+                format!("entity {entity}, component {component}: the fields together pass value_bytes_max")
+            }
             _ => format!("entity {entity} has no component {component}"),
         };
         let rejection = Rejection { seq: self.seq, column, row, reason, entity, component, detail };

@@ -13,7 +13,7 @@ use std::collections::VecDeque;
 use spatialdb_types::{ComponentId, EntityId, PartitionId, SessionId};
 
 use super::apply::{Run, Source};
-use super::{Partition, RowId, Slot};
+use super::{Partition, PublishSeq, RowId, Slot};
 use crate::columns::Batch;
 use crate::message::{
     Delta, LeaveReason, MovedEntity, MovedValue, Outbox, PeerBody, PeerMessage, RouteChange, ToSession,
@@ -151,6 +151,7 @@ impl Partition {
             changed_at,
             value: v.value,
             writer: v.writer,
+            foreign_at: PublishSeq(0),
         });
         let id = self.store.insert(moved.entity, set, slots);
         if let Some((at, revision, writer)) = moved.position {

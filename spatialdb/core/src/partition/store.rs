@@ -207,7 +207,8 @@ impl Store {
 
     /// A slot whose value is written now.
     pub(crate) fn new_slot(&mut self, value: &[u8], writer: SessionId) -> Slot {
-        Slot { revision: self.tick(), changed_at: self.publish, value: value.into(), writer }
+        let foreign_at = PublishSeq(0);
+        Slot { revision: self.tick(), changed_at: self.publish, value: value.into(), writer, foreign_at }
     }
 
     /// Moves an entity that has a position. Returns whether it is in another cell now.
@@ -265,6 +266,13 @@ impl Store {
         self.enter_table(id, narrower, slots);
     }
 
+    /// The value of a component, if the entity has it.
+    pub(crate) fn value(&self, id: RowId, component: ComponentId) -> Option<&[u8]> {
+        let row = self.row(id);
+        let table = self.table_of(row);
+        Some(&table.slot(table.column(component)?, row.index).value)
+    }
+
     /// The slot of a component, if the entity has it, marked as written now by `writer`.
     pub(crate) fn write_slot(
         &mut self,
@@ -278,6 +286,9 @@ impl Store {
         self.touch(id);
         let slot = self.tables.get_mut(set).slot_mut(column, index);
         slot.revision = revision;
+        if slot.writer != writer {
+            slot.foreign_at = slot.changed_at;
+        }
         slot.changed_at = self.publish;
         slot.writer = writer;
         Some(slot)

@@ -20,6 +20,9 @@ pub(crate) struct Slot {
     pub(crate) changed_at: PublishSeq,
     pub(crate) value: Box<[u8]>,
     pub(crate) writer: SessionId,
+    /// When the value was published that another session had written before `writer` did: who has not seen that does not
+    /// know the value, though it wrote part of it.
+    pub(crate) foreign_at: PublishSeq,
 }
 
 /// The entities of one set.
@@ -59,6 +62,10 @@ impl Table {
     /// Where the column of a component is.
     pub(crate) fn column(&self, component: ComponentId) -> Option<usize> {
         self.components.binary_search(&component).ok()?.checked_sub(self.first_column())
+    }
+
+    pub(crate) fn slot(&self, column: usize, index: u32) -> &Slot {
+        &self.columns[column][index as usize]
     }
 
     pub(crate) fn slot_mut(&mut self, column: usize, index: u32) -> &mut Slot {

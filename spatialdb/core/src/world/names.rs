@@ -77,7 +77,8 @@ fn check_name(what: &str, name: &str) -> Result<(), Error> {
     if (1..=64).contains(&name.len()) && name.bytes().all(allowed) {
         return Ok(());
     }
-    let detail = format!("{what} {name:?}: 1 to 64 of a-z, 0-9, '_', '-', '.' are needed");
+    let shown: String = name.chars().take(80).collect();
+    let detail = format!("{what} {shown:?}: 1 to 64 of a-z, 0-9, '_', '-', '.' are needed");
     Err(Error::new(Reason::NameInvalid, detail))
 }
 

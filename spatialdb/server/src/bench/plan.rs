@@ -112,7 +112,7 @@ impl Scenario {
         match (flag, self) {
             (Flag::Seconds, _) => 10,
             (Flag::Streams | Flag::Partitions, _) => 2,
-            (Flag::Batch, _) => 2000,
+            (Flag::Batch, _) => 4000,
             (Flag::Entities, Self::Ingest) => 100_000,
             (Flag::Entities, Self::Latency) => 10_000,
             (Flag::Entities, Self::Launch | Self::Memory) => 1_000_000,

@@ -49,7 +49,7 @@ pub(super) struct BenchArgs {
     #[arg(long, value_name = "N")]
     entities: Option<u64>,
 
-    /// How many rows a message has: ingest [default: 2000]
+    /// How many rows a message has: ingest [default: 4000]
     #[arg(long, value_name = "N")]
     batch: Option<u64>,
 

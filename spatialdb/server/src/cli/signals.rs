@@ -1,6 +1,9 @@
 //! Signals: the first one asks to stop, the second ends the process at once.
 
-use std::{io, process};
+use std::{
+    io, process,
+    time::{Duration, Instant},
+};
 
 use tokio::{
     signal::unix::{SignalKind, signal},
@@ -9,6 +12,9 @@ use tokio::{
 
 // Shells name a death by signal N with 128 + N.
 const DEATH_BY_SIGNAL: i32 = 128;
+
+// A signal that follows an equal one this closely is the same wish, sent twice.
+const ECHO: Duration = Duration::from_millis(200);
 
 const SIGNALS: [SignalKind; 3] = [SignalKind::interrupt(), SignalKind::terminate(), SignalKind::hangup()];
 
@@ -27,7 +33,12 @@ impl Signals {
         for kind in SIGNALS {
             let (mut stream, count) = (signal(kind)?, count.clone());
             tokio::spawn(async move {
+                let mut last: Option<Instant> = None;
                 while stream.recv().await.is_some() {
+                    // `timeout` and some init systems send one to the process and one to its group.
+                    if last.replace(Instant::now()).is_some_and(|last| last.elapsed() < ECHO) {
+                        continue;
+                    }
                     count.send_modify(|count| *count += 1);
                     if *count.borrow() > 1 {
                         tracing::warn!("second signal: exiting at once");

@@ -8,11 +8,11 @@ use crossbeam_channel::{Receiver, Sender, TrySendError};
 use dashmap::DashMap;
 use rustc_hash::FxBuildHasher;
 use spatialdb_core::{
-    Batch, Constraint, EntityState, Micros, PartitionMap, PeerMessage, QueryAnswer, ToPartition, World,
+    Batch, Constraint, EntityState, Micros, PartitionMap, PeerMessage, QueryAnswer, ToPartition, View, World,
 };
 use spatialdb_schema::{Component, Schema};
 use spatialdb_types::{ComponentId, EntityId, Limits, PartitionId, SessionId, SpaceId};
-use tokio::sync::{Notify, oneshot};
+use tokio::sync::{Notify, Semaphore, oneshot};
 
 use super::port::{Event, Port};
 use super::routes::Routes;
@@ -27,6 +27,7 @@ pub(super) struct Edge {
     pub(super) partitions: Vec<PartitionHandle>,
     pub(super) sessions: DashMap<SessionId, Port, FxBuildHasher>,
     pub(super) draining: AtomicBool,
+    pub(super) queries: Arc<Semaphore>,
     pub(super) clock: Clock,
     world: Mutex<World>,
     /// Unknown fields by component: they are kept, counted and warned of once.
@@ -63,6 +64,7 @@ pub(super) struct Gauges {
     pub(super) entities: AtomicU64,
     pub(super) cells: AtomicU64,
     pub(super) updates_applied: AtomicU64,
+    pub(super) moves_in_flight: AtomicU64,
     /// Too many moves are under way: the edge holds back.
     pub(super) holds_back: AtomicBool,
     /// Told when there is room in the queue again.
@@ -71,6 +73,8 @@ pub(super) struct Gauges {
 
 /// What goes to a partition past its queue of updates.
 pub(super) enum Control {
+    /// The session's views have changed: the newest set is in its slot.
+    Views(SessionId, Arc<ViewSlots>),
     Session(SessionId, ToPartition),
     Peer(PartitionId, PeerMessage),
     Query {
@@ -84,6 +88,33 @@ pub(super) enum Control {
         answer: oneshot::Sender<Whereabouts>,
     },
     Stop,
+}
+
+/// A session's views on their way to each partition. Only the newest set waits, however often they change.
+pub(super) struct ViewSlots {
+    slots: Vec<Mutex<Option<VersionedViews>>>,
+}
+
+/// A version, and the session's views in it.
+pub(super) type VersionedViews = (u64, Arc<[Arc<View>]>);
+
+impl ViewSlots {
+    pub(super) fn new(partitions: usize) -> Self {
+        Self { slots: (0..partitions).map(|_| Mutex::new(None)).collect() }
+    }
+
+    /// Leaves a set for a partition. Returns whether the partition must be told: no older one was waiting.
+    pub(super) fn put(&self, to: PartitionId, views: VersionedViews) -> bool {
+        self.slot(to).replace(views).is_none()
+    }
+
+    pub(super) fn take(&self, partition: PartitionId) -> Option<VersionedViews> {
+        self.slot(partition).take()
+    }
+
+    fn slot(&self, partition: PartitionId) -> MutexGuard<'_, Option<VersionedViews>> {
+        self.slots[usize::from(partition.0)].lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 /// What a partition knows of an entity.
@@ -102,6 +133,7 @@ impl Edge {
         world: World,
         partitions: Vec<PartitionHandle>,
     ) -> Self {
+        let queries = limits.queries_at_once_max as usize;
         Self {
             info,
             schema,
@@ -111,6 +143,7 @@ impl Edge {
             partitions,
             sessions: DashMap::with_hasher(FxBuildHasher),
             draining: AtomicBool::new(false),
+            queries: Arc::new(Semaphore::new(queries)),
             clock: Clock::new(),
             world: Mutex::new(world),
             unknown_fields: DashMap::with_hasher(FxBuildHasher),
@@ -182,7 +215,8 @@ impl PartitionHandle {
         // more places make `send` never fail.
         let places = limits.partition_queue_rows_max + limits.sessions_max;
         let (work, work_queue) = crossbeam_channel::bounded(places as usize);
-        // Bounded by what is sent here: views of bounded sessions, moves in flight, tools' calls.
+        // Bounded by what is sent here: for each session one set of views, one `Ready` a delta, one flush; moves in
+        // flight; queries at once.
         let (control, control_queue) = crossbeam_channel::unbounded();
         (Self { id, work, control, gauges: Gauges::default() }, work_queue, control_queue)
     }

@@ -47,6 +47,7 @@ pub(super) fn load(options: LaunchOptions) -> Result<Loaded, LaunchError> {
     let cell_m = config.cell_m.unwrap_or_else(|| {
         sample::cell_m(&sample, source.as_ref().map_or(0, |s| s.reader.totals().entity_count))
     });
+    let sample = if sample.is_empty() { sample::around_origin(cell_m) } else { sample };
     let map = Arc::new(PartitionMap::new(partitions as u16, cell_m, &sample));
     let mut machines: Vec<Partition> =
         map.ids().map(|id| Partition::new(id, map.clone(), config.limits.clone())).collect();
@@ -55,6 +56,7 @@ pub(super) fn load(options: LaunchOptions) -> Result<Loaded, LaunchError> {
     if let Some(source) = &source {
         let progress = Progress::new(source.reader.totals().entity_count, seed_progress);
         source.within(|reader| bulk::load(reader, &schema, &map, &mut machines, &routes, &progress))?;
+        progress.finish();
         next = EntityId(source.reader.totals().next_entity_id);
     }
     let info = describe(source.as_ref(), config.name);

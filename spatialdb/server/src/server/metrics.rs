@@ -44,6 +44,11 @@ pub(super) fn install() {
             Unit::Count,
             "Fields of accepted values that the schema does not know."
         );
+        describe_counter!(
+            "spatialdb_session_rejections_total",
+            Unit::Count,
+            "Rows and messages of sessions that were refused."
+        );
         Some(handle)
     });
 }
@@ -64,10 +69,22 @@ pub(super) fn render(edge: &Edge) -> String {
 
 fn partitions(edge: &Edge, text: &mut String) {
     type Read = fn(&super::edge::Gauges) -> u64;
-    let gauges: [(&str, &str, &str, Read); 4] = [
+    let gauges: [(&str, &str, &str, Read); 6] = [
         ("spatialdb_partition_queue_rows", "gauge", "Rows that wait for a partition.", |g| {
             g.queue_rows.load(Ordering::Relaxed)
         }),
+        (
+            "spatialdb_partition_moves_in_flight",
+            "gauge",
+            "Moves to other partitions that have not settled.",
+            |g| g.moves_in_flight.load(Ordering::Relaxed),
+        ),
+        (
+            "spatialdb_partition_holds_back",
+            "gauge",
+            "1 while too many moves keep sessions from being read.",
+            |g| u64::from(g.holds_back.load(Ordering::Relaxed)),
+        ),
         ("spatialdb_partition_entities", "gauge", "Entities in a partition.", |g| {
             g.entities.load(Ordering::Relaxed)
         }),

@@ -11,7 +11,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, select};
 use spatialdb_core::{Batch, Outbox, Partition, RouteChange, ToPartition};
@@ -25,6 +25,12 @@ use super::port::Event;
 
 /// Rows applied before the other queue and the clock are looked at again.
 const ROWS_AT_ONCE: usize = 8192;
+
+/// Messages of other machines heard before updates get their turn.
+const CONTROLS_AT_ONCE: usize = 256;
+
+/// How long a thread may take to apply what is in its queue when the world stops.
+const STOP_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// The running threads.
 pub(super) struct Threads {
@@ -71,10 +77,19 @@ pub(super) fn start(loaded: Loaded, failed: &CancellationToken) -> io::Result<(A
 }
 
 impl Threads {
-    /// Stops every thread once it has applied what is in its queue. Returns the first that had failed.
+    /// Stops every thread once it has applied what is in its queue; one that takes too long is left behind. Returns the
+    /// first that had failed.
     pub(super) fn stop(self) -> Option<u16> {
         for partition in &self.edge.partitions {
             partition.tell(Control::Stop);
+        }
+        let deadline = Instant::now() + STOP_TIMEOUT;
+        while self.handles.iter().any(|handle| !handle.is_finished()) {
+            if Instant::now() > deadline {
+                tracing::error!(timeout_s = STOP_TIMEOUT.as_secs(), "a partition did not stop in time");
+                return None;
+            }
+            std::thread::sleep(Duration::from_millis(1));
         }
         let ended: Vec<bool> = self.handles.into_iter().map(|h| h.join().unwrap_or(false)).collect();
         ended.iter().position(|ok| !ok).map(|i| i as u16)
@@ -106,14 +121,15 @@ impl Thread {
 
     /// Other machines first: liveness, moves and answers are never behind updates.
     fn drain_control(&mut self) {
-        while let Ok(control) = self.control.try_recv() {
+        for control in self.control.clone().try_iter().take(CONTROLS_AT_ONCE) {
             self.handle(control);
         }
     }
 
     fn drain_work(&mut self) {
         let mut rows = 0;
-        while rows < ROWS_AT_ONCE && self.control.is_empty() {
+        // However busy the other machines are, one batch a turn is applied.
+        while rows < ROWS_AT_ONCE && (rows == 0 || self.control.is_empty()) {
             let Ok(batch) = self.work.try_recv() else { return };
             rows += batch.row_count();
             self.apply(&batch);
@@ -134,6 +150,11 @@ impl Thread {
 
     fn handle(&mut self, control: Control) {
         match control {
+            Control::Views(session, slots) => {
+                if let Some((version, views)) = slots.take(self.machine.id()) {
+                    self.machine.set_views(session, version, &views);
+                }
+            }
             Control::Session(session, message) => match message {
                 ToPartition::SetViews(version, views) => self.machine.set_views(session, version, &views),
                 ToPartition::Ready => self.machine.ready(session),
@@ -159,7 +180,7 @@ impl Thread {
 
     /// Gives fences back to the machine once all that was queued under older routes has been applied.
     fn pass_fences(&mut self) {
-        self.fences.arm(&self.edge.routes, &self.work, self.edge.clock.now());
+        self.fences.arm(&self.edge.routes, &self.work);
         while let Some(token) = self.fences.next_passed() {
             self.machine.fence(token, &mut self.outbox);
         }
@@ -212,6 +233,7 @@ impl Thread {
         let gauges = &self.edge.partition(self.machine.id()).gauges;
         gauges.entities.store(self.machine.entity_count() as u64, Ordering::Relaxed);
         gauges.cells.store(self.machine.cell_count() as u64, Ordering::Relaxed);
+        gauges.moves_in_flight.store(self.machine.moves_in_flight() as u64, Ordering::Relaxed);
         gauges.updates_applied.store(self.machine.updates_applied(), Ordering::Relaxed);
     }
 

@@ -4,6 +4,7 @@ pub(super) mod describe;
 pub(super) mod query;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use prost::Message;
 use prost_types::Any;
@@ -11,7 +12,7 @@ use spatialdb_core::{EntityState, QueryAnswer};
 use spatialdb_proto::v1::world_service_server::WorldService;
 use spatialdb_proto::{status_of, v1};
 use spatialdb_types::{ComponentId, EntityId, Error, PartitionId, Position, Reason, Revision};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status};
 
@@ -22,6 +23,12 @@ const FOLLOW_MAX: usize = 64;
 
 /// Bytes of a page of a query's answer, about.
 const PAGE_BYTES: usize = 256 << 10;
+
+/// How long a query waits for its turn.
+const QUERY_WAIT: Duration = Duration::from_secs(5);
+
+/// How long a page may wait for its reader; then the rest is dropped, and the stream ends without a last page.
+const PAGE_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// The service.
 pub(super) struct Tools {
@@ -38,10 +45,14 @@ impl WorldService for Tools {
 
     async fn query(&self, request: Request<v1::QueryRequest>) -> Result<Response<Self::QueryStream>, Status> {
         let request = request.into_inner();
+        let permit = self.permit().await.map_err(|error| status_of(&error))?;
         let (limit, answers) = self.ask(request).await.map_err(|error| status_of(&error))?;
         let (pages, stream) = mpsc::channel(2);
         let edge = self.edge.clone();
-        tokio::spawn(async move { send_pages(&edge, answers, limit, pages).await });
+        tokio::spawn(async move {
+            send_pages(&edge, answers, limit, pages).await;
+            drop(permit);
+        });
         Ok(Response::new(ReceiverStream::new(stream)))
     }
 
@@ -78,10 +89,19 @@ impl WorldService for Tools {
 type Answers = Vec<(PartitionId, QueryAnswer)>;
 
 impl Tools {
+    /// A place among the queries at once: each may hold an answer as large as the world.
+    async fn permit(&self) -> Result<OwnedSemaphorePermit, Error> {
+        let waiting = tokio::time::timeout(QUERY_WAIT, self.edge.queries.clone().acquire_owned());
+        let max = self.edge.limits.queries_at_once_max;
+        let busy =
+            || Error::new(Reason::LimitReached, format!("queries_at_once_max = {max} are being answered"));
+        waiting.await.map_err(|_| busy())?.map_err(|_| busy())
+    }
+
     /// Asks every partition. Returns the limit on entities too.
     async fn ask(&self, request: v1::QueryRequest) -> Result<(usize, Answers), Error> {
         let edge = &self.edge;
-        let constraint = query::constraint_of(&edge.schema, &edge.limits, request.constraint)?;
+        let constraint = query::constraint_of(edge, request.constraint)?;
         let named = request.components.iter().map(|name| Ok(edge.schema.component_named(name)?.id()));
         let mut components = named.collect::<Result<Vec<ComponentId>, Error>>()?;
         components.sort_unstable();
@@ -140,7 +160,8 @@ async fn send_pages(
         page.entities.push(entity);
         if bytes >= PAGE_BYTES {
             bytes = 0;
-            if pages.send(Ok(std::mem::take(&mut page))).await.is_err() {
+            let sent = tokio::time::timeout(PAGE_TIMEOUT, pages.send(Ok(std::mem::take(&mut page)))).await;
+            if !matches!(sent, Ok(Ok(()))) {
                 return;
             }
         }

@@ -43,13 +43,17 @@ impl Progress {
             self.bar.set_position(loaded);
         }
     }
+
+    /// Says that all is loaded. A load that fails says nothing: its error is told, alone.
+    pub(super) fn finish(self) {
+        let entity_count = self.loaded.load(Ordering::Relaxed);
+        let elapsed_ms = self.started.elapsed().as_millis() as u64;
+        tracing::info!(entity_count, elapsed_ms, "snapshot loaded");
+    }
 }
 
 impl Drop for Progress {
     fn drop(&mut self) {
         self.bar.finish_and_clear();
-        let entity_count = self.loaded.load(Ordering::Relaxed);
-        let elapsed_ms = self.started.elapsed().as_millis() as u64;
-        tracing::info!(entity_count, elapsed_ms, "snapshot loaded");
     }
 }

@@ -1,7 +1,7 @@
 //! A sample of positions, to cut the world by.
 
 use spatialdb_snapshots::{Reader, SnapshotError};
-use spatialdb_types::Position;
+use spatialdb_types::{Position, SpaceId};
 
 /// Blocks to look into, spread over the file.
 const BLOCKS: usize = 24;
@@ -29,6 +29,12 @@ pub(super) fn sample(reader: &Reader) -> Result<Vec<Position>, SnapshotError> {
     Ok(sample)
 }
 
+/// For a world without positions: a square around the origin of space 0, so that every partition gets a part.
+pub(super) fn around_origin(cell_m: f64) -> Vec<Position> {
+    let at = |i: i32| (f64::from(i) + 0.5) * cell_m;
+    (-32..32).flat_map(|y| (-32..32).map(move |x| Position::new(SpaceId(0), at(x), at(y), 0.0))).collect()
+}
+
 /// A side that puts a handful of entities in a cell: the area that the sample covers, shared evenly. A power of two.
 pub(super) fn cell_m(sample: &[Position], entities: u64) -> f64 {
     let span = |on: fn(&Position) -> f64| {
@@ -49,7 +55,6 @@ pub(super) fn cell_m(sample: &[Position], entities: u64) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use spatialdb_types::SpaceId;
 
     #[test]
     fn a_cell_holds_a_handful() {

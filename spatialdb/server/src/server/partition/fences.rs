@@ -3,19 +3,15 @@
 use std::collections::VecDeque;
 
 use crossbeam_channel::Receiver;
-use spatialdb_core::{Batch, Micros};
+use spatialdb_core::Batch;
 
 use crate::server::routes::Routes;
-
-/// How long to look for a quiet moment of the gate before waiting for one.
-const PATIENCE_US: Micros = 5_000;
 
 /// The fences of one partition.
 #[derive(Debug, Default)]
 pub(super) struct Fences {
     /// Asked for; readers of older routes may still be putting batches in the queue.
     asked: Vec<u64>,
-    asked_since: Option<Micros>,
     /// Nobody is; each passes when that many batches more have been applied.
     armed: VecDeque<(usize, u64)>,
     applied: usize,
@@ -33,18 +29,13 @@ impl Fences {
     }
 
     /// Places the asked fences behind what is in the queue, if nobody is still queueing under older routes.
-    pub(super) fn arm(&mut self, routes: &Routes, queue: &Receiver<Batch>, now: Micros) {
-        if self.asked.is_empty() {
+    ///
+    /// A quiet moment of the gate is looked for, never waited for. Should there be none for long, moves pile up, the
+    /// edge holds back, and then there is one.
+    pub(super) fn arm(&mut self, routes: &Routes, queue: &Receiver<Batch>) {
+        if self.asked.is_empty() || !routes.is_clear() {
             return;
         }
-        let since = *self.asked_since.get_or_insert(now);
-        if !routes.is_clear() {
-            if now - since < PATIENCE_US {
-                return;
-            }
-            routes.clear();
-        }
-        self.asked_since = None;
         let behind = self.applied + queue.len();
         self.armed.extend(self.asked.drain(..).map(|token| (behind, token)));
     }
@@ -79,10 +70,10 @@ mod tests {
         }
         fences.ask(7);
         let reader = routes.enter();
-        fences.arm(&routes, &queue, 0);
+        fences.arm(&routes, &queue);
         assert_eq!(fences.next_passed(), None);
         drop(reader);
-        fences.arm(&routes, &queue, 1);
+        fences.arm(&routes, &queue);
         queue.recv().expect("first");
         fences.batch_applied();
         assert_eq!(fences.next_passed(), None);

@@ -108,7 +108,9 @@ pub(super) fn split(frame: v1::Frame, bytes_max: usize) -> Vec<v1::Frame> {
     let positions = std::mem::take(&mut frame.positions);
     // What ends the set goes with its last piece.
     let view_ready = std::mem::take(&mut frame.view_ready);
+    let lists = id_lists(&mut frame, bytes_max / 16);
     let mut pieces = vec![frame];
+    pieces.extend(lists);
     for column in positions {
         for piece in pieces_of_positions(&column, bytes_max / 64) {
             put(&mut pieces, bytes_max, piece.encoded_len(), |frame| frame.positions.push(piece));
@@ -131,6 +133,30 @@ pub(super) fn split(frame: v1::Frame, bytes_max: usize) -> Vec<v1::Frame> {
     for (i, piece) in pieces.iter_mut().enumerate() {
         piece.applied_seq = applied_seq;
         piece.more = i < last || last_more;
+    }
+    pieces
+}
+
+/// Takes the lists of ids out of a frame that has more than `ids_max` of them, as frames of that many at most.
+fn id_lists(frame: &mut v1::Frame, ids_max: usize) -> Vec<v1::Frame> {
+    let left = frame.left.iter().map(|left| left.entities.len());
+    let gone = frame.gone.iter().map(|gone| gone.entities.len());
+    if frame.entered.len() + left.sum::<usize>() + gone.sum::<usize>() <= ids_max {
+        return Vec::new();
+    }
+    let mut pieces = Vec::new();
+    for ids in std::mem::take(&mut frame.entered).chunks(ids_max) {
+        pieces.push(v1::Frame { entered: ids.to_vec(), ..v1::Frame::default() });
+    }
+    for v1::Left { reason, entities } in std::mem::take(&mut frame.left) {
+        let of = |ids: &[u64]| vec![v1::Left { reason, entities: ids.to_vec() }];
+        pieces
+            .extend(entities.chunks(ids_max).map(|ids| v1::Frame { left: of(ids), ..v1::Frame::default() }));
+    }
+    for v1::ComponentEntities { component, entities } in std::mem::take(&mut frame.gone) {
+        let of = |ids: &[u64]| vec![v1::ComponentEntities { component, entities: ids.to_vec() }];
+        pieces
+            .extend(entities.chunks(ids_max).map(|ids| v1::Frame { gone: of(ids), ..v1::Frame::default() }));
     }
     pieces
 }
@@ -194,5 +220,16 @@ mod tests {
         assert_eq!(pieces[pieces.len() - 1].view_ready, frame.view_ready);
         let columns: Vec<_> = pieces.into_iter().flat_map(|p| p.columns).collect();
         assert_eq!(columns, frame.columns);
+    }
+
+    #[test]
+    fn a_mass_of_ids_takes_several_frames() {
+        let entities: Vec<u64> = (1..=300_000).map(|id| (1 << 50) + id).collect();
+        let left = vec![v1::Left { reason: 1, entities: entities.clone() }];
+        let pieces = split(v1::Frame { left, entered: vec![7], ..v1::Frame::default() }, 1 << 20);
+        assert!(pieces.iter().all(|p| p.encoded_len() <= 1 << 20));
+        let told: Vec<u64> = pieces.iter().flat_map(|p| &p.left).flat_map(|l| l.entities.clone()).collect();
+        assert_eq!(told, entities);
+        assert_eq!(pieces.iter().flat_map(|p| p.entered.clone()).collect::<Vec<_>>(), [7]);
     }
 }

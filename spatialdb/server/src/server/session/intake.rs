@@ -54,7 +54,8 @@ impl Intake {
     fn write(&self, seq: Seq, mode: WriteMode, positions: &[v1::PositionColumn], columns: &[v1::Column]) {
         let mut parts = self.parts(seq);
         let rows = positions.iter().map(|c| c.entities.len()).chain(columns.iter().map(|c| c.entities.len()));
-        if let Err(error) = self.check_rows(rows.sum()) {
+        let columns_ok = self.check_columns(positions.len() + columns.len());
+        if let Err(error) = columns_ok.and_then(|()| self.check_rows(rows.sum())) {
             parts.reject_all(&error);
             return self.send(seq, parts);
         }
@@ -84,7 +85,8 @@ impl Intake {
 
     pub(super) fn remove_components(&self, seq: Seq, remove: &v1::RemoveComponents) {
         let mut parts = self.parts(seq);
-        if let Err(error) = self.check_rows(remove.columns.iter().map(|c| c.entities.len()).sum()) {
+        let rows = remove.columns.iter().map(|c| c.entities.len()).sum();
+        if let Err(error) = self.check_columns(remove.columns.len()).and_then(|()| self.check_rows(rows)) {
             parts.reject_all(&error);
             return self.send(seq, parts);
         }
@@ -147,6 +149,14 @@ impl Intake {
 
     fn route(&self, entity: EntityId) -> PartitionId {
         self.edge.routes.get(entity).unwrap_or_else(|| self.edge.map.home(entity, None))
+    }
+
+    fn check_columns(&self, columns: usize) -> Result<(), Error> {
+        let max = self.edge.limits.message_columns_max;
+        if columns as u64 <= max {
+            return Ok(());
+        }
+        Err(Error::new(Reason::MessageTooLarge, format!("{columns} columns; message_columns_max = {max}")))
     }
 
     fn check_rows(&self, rows: usize) -> Result<(), Error> {

@@ -30,7 +30,8 @@ type Out = mpsc::Sender<Result<ServerMessage, Status>>;
 pub(super) async fn run(edge: Arc<Edge>, mut stream: Streaming<ClientMessage>, out: Out) {
     let hello = match tokio::time::timeout(HELLO_TIMEOUT, stream.message()).await {
         Ok(Ok(Some(message))) => first_message(message),
-        Ok(Ok(None)) | Ok(Err(_)) => return,
+        Ok(Ok(None)) => return,
+        Ok(Err(status)) => Err(broken(&edge, &status)),
         Err(_) => Err(Error::new(Reason::MessageUnexpected, "no Hello within 10 s")),
     };
     let opened = hello.and_then(|hello| open(&edge, hello));
@@ -45,6 +46,15 @@ pub(super) async fn run(edge: Arc<Edge>, mut stream: Streaming<ClientMessage>, o
             let _ = out.send(Err(status_of(&error))).await;
         }
     }
+}
+
+/// What a message that could not be read means. If the connection is gone nobody hears it.
+fn broken(edge: &Edge, status: &Status) -> Error {
+    let max = edge.limits.message_bytes_max;
+    if status.code() == tonic::Code::OutOfRange {
+        return Error::new(Reason::MessageTooLarge, format!("a message passes message_bytes_max = {max}"));
+    }
+    Error::new(Reason::MessageMalformed, format!("not a ClientMessage: {}", status.message()))
 }
 
 fn first_message(message: ClientMessage) -> Result<v1::Hello, Error> {
@@ -70,7 +80,9 @@ fn open(edge: &Arc<Edge>, hello: v1::Hello) -> Result<(Reader, task::Task), Erro
     if hello.instance.len() > 256 {
         return Err(Error::new(Reason::NameInvalid, "instance: at most 256 bytes are taken"));
     }
-    let attached = edge.world().names.attach(&hello.worker_type, &hello.name)?;
+    // Named and reachable in one step: whoever replaces this session must find it.
+    let mut world = edge.world();
+    let attached = world.names.attach(&hello.worker_type, &hello.name)?;
     let stats = Arc::new(Stats {
         worker_type: attached.owner.worker_type.clone(),
         name: attached.owner.name.clone(),
@@ -83,6 +95,11 @@ fn open(edge: &Arc<Edge>, hello: v1::Hello) -> Result<(Reader, task::Task), Erro
         old.send(Event::Replaced);
     }
     edge.sessions.insert(attached.session, port.clone());
+    drop(world);
+    if edge.draining.load(Ordering::SeqCst) {
+        // It may have come too late to be told with the others.
+        port.send(Event::Drain);
+    }
     tracing::info!(
         session_id = attached.session.0,
         worker_type = stats.worker_type,
@@ -132,7 +149,7 @@ impl Reader {
             let message = match stream.message().await {
                 Ok(Some(message)) => message,
                 Ok(None) => return Event::Ended,
-                Err(status) => return Event::Broken(status),
+                Err(status) => return Event::Broken(status_of(&broken(&self.edge, &status))),
             };
             // Given back by the task when the message is decided.
             match self.in_flight.acquire().await {
@@ -206,13 +223,20 @@ impl Reader {
     }
 
     fn view(&self, seq: Seq, view: Option<v1::View>, event: fn(Seq, spatialdb_core::View) -> Event) {
-        match query::view_of(&self.edge.schema, &self.edge.limits, view) {
+        match query::view_of(&self.edge, view) {
             Ok(view) => self.port.send(event(seq, view)),
             Err(error) => self.intake.refuse(seq, &error),
         }
     }
 
     fn heartbeat(&self, seq: Seq, heartbeat: &v1::Heartbeat) {
+        if !(heartbeat.load.is_finite() && heartbeat.tick_ms.is_finite()) {
+            let detail = format!(
+                "heartbeat: load = {}, tick_ms = {}: finite numbers are needed",
+                heartbeat.load, heartbeat.tick_ms
+            );
+            return self.intake.refuse(seq, &Error::new(Reason::MessageMalformed, detail));
+        }
         let stats = &self.port.stats;
         stats.load.store(heartbeat.load.to_bits(), Ordering::Relaxed);
         stats.tick_ms.store(heartbeat.tick_ms.to_bits(), Ordering::Relaxed);

@@ -5,15 +5,15 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use spatialdb_core::{Micros, Outcome, Rejection, Session};
+use spatialdb_core::{Micros, Outcome, Rejection, Session, ToPartition};
 use spatialdb_proto::v1::{self, ServerMessage, server_message::Body};
-use spatialdb_types::{ComponentId, EntityId, Error, Reason, Seq, SessionId};
+use spatialdb_types::{ComponentId, EntityId, Error, PartitionId, Reason, Seq, SessionId};
 use tokio::sync::{Semaphore, mpsc};
 use tokio_util::sync::CancellationToken;
 use tonic::Status;
 
 use super::frames;
-use crate::server::edge::{Control, Edge};
+use crate::server::edge::{Control, Edge, ViewSlots};
 use crate::server::port::{Event, Stats};
 use crate::server::tools::describe;
 
@@ -34,6 +34,7 @@ pub(super) struct Task {
     queues: Queues,
     in_flight: Arc<Semaphore>,
     closed: CancellationToken,
+    views: Arc<ViewSlots>,
     /// When each of the machine's waiting deltas was published.
     published: VecDeque<Micros>,
     /// Goes before any frame.
@@ -67,6 +68,7 @@ impl Task {
         in_flight: Arc<Semaphore>,
         closed: CancellationToken,
     ) -> Self {
+        let views = Arc::new(ViewSlots::new(edge.partitions.len()));
         let session = Session::new(id, edge.partitions.len() as u16, edge.limits.clone());
         Self {
             edge,
@@ -75,6 +77,7 @@ impl Task {
             queues,
             in_flight,
             closed,
+            views,
             published: VecDeque::new(),
             answer: None,
             reader_ended: false,
@@ -176,12 +179,23 @@ impl Task {
         }
     }
 
+    /// Passes a message of the machine on.
+    fn tell(&self, to: PartitionId, message: ToPartition) {
+        let partition = self.edge.partition(to);
+        match message {
+            ToPartition::SetViews(version, views) => {
+                if self.views.put(to, (version, views)) {
+                    partition.tell(Control::Views(self.session.id(), self.views.clone()));
+                }
+            }
+            message => partition.tell(Control::Session(self.session.id(), message)),
+        }
+    }
+
     /// Passes on what the machine wants sent, and tells how it stands.
     fn after_events(&mut self) {
-        let id = self.session.id();
-        for (to, message) in self.session.drain_outbox() {
-            self.edge.partition(to).tell(Control::Session(id, message));
-        }
+        let outbox: Vec<_> = self.session.drain_outbox().collect();
+        outbox.into_iter().for_each(|(to, message)| self.tell(to, message));
         let applied = self.session.applied();
         if applied > self.released {
             self.in_flight.add_permits((applied.0 - self.released.0) as usize);
@@ -211,6 +225,12 @@ impl Task {
                 self.note_staleness();
             }
             let max = self.edge.limits.frame_bytes_max as usize;
+            let outcome = &body.outcome;
+            let refused =
+                outcome.rejections.len() as u64 + outcome.collapsed.iter().map(|(_, n)| n).sum::<u64>();
+            if refused > 0 {
+                metrics::counter!("spatialdb_session_rejections_total").increment(refused);
+            }
             self.pieces.extend(frames::split(frames::frame_of(body), max));
         }
         let mut frame = self.pieces.pop_front().unwrap_or_default();
@@ -247,9 +267,8 @@ impl Task {
     fn close(mut self) {
         let id = self.session.id();
         self.session.end();
-        for (to, message) in self.session.drain_outbox() {
-            self.edge.partition(to).tell(Control::Session(id, message));
-        }
+        let outbox: Vec<_> = self.session.drain_outbox().collect();
+        outbox.into_iter().for_each(|(to, message)| self.tell(to, message));
         self.edge.sessions.remove(&id);
         self.edge.world().names.detach(id);
         self.closed.cancel();

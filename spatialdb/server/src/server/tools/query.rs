@@ -5,29 +5,33 @@ use spatialdb_proto::v1::{self, constraint::Kind};
 use spatialdb_schema::Schema;
 use spatialdb_types::{Box3, ComponentId, EntityId, Error, Limits, Point3, Reason, SpaceId, ViewId};
 
+use crate::server::edge::Edge;
+
+/// What a constraint may name.
+struct Known<'a> {
+    schema: &'a Schema,
+    limits: &'a Limits,
+    /// By id.
+    spaces: &'a [(SpaceId, String)],
+}
+
 /// The constraint, checked.
 ///
 /// # Errors
-/// `QUERY_INVALID` or `COMPONENT_UNKNOWN` naming the part.
+/// `QUERY_INVALID`, `COMPONENT_UNKNOWN` or `SPACE_UNKNOWN` naming the part.
 pub(in crate::server) fn constraint_of(
-    schema: &Schema,
-    limits: &Limits,
+    edge: &Edge,
     wire: Option<v1::Constraint>,
 ) -> Result<Constraint, Error> {
-    let constraint = convert(schema, wire, limits.constraint_depth_max)?;
-    constraint.check(limits)?;
-    Ok(constraint)
+    Known::of(edge).constraint(wire)
 }
 
 /// The view, its constraint converted; the session machine checks the rest.
 ///
 /// # Errors
-/// `QUERY_INVALID` or `COMPONENT_UNKNOWN` naming the part.
-pub(in crate::server) fn view_of(
-    schema: &Schema,
-    limits: &Limits,
-    wire: Option<v1::View>,
-) -> Result<View, Error> {
+/// `QUERY_INVALID`, `COMPONENT_UNKNOWN` or `SPACE_UNKNOWN` naming the part.
+pub(in crate::server) fn view_of(edge: &Edge, wire: Option<v1::View>) -> Result<View, Error> {
+    let known = Known::of(edge);
     let wire = wire.ok_or_else(|| invalid("the message has no view"))?;
     if wire.view_id == 0 {
         return Err(invalid("view_id is 0; ids of views are chosen from 1 up"));
@@ -36,53 +40,83 @@ pub(in crate::server) fn view_of(
     components.sort_unstable();
     components.dedup();
     for &component in &components {
-        known(schema, component)?;
+        known.component(component)?;
     }
     Ok(View {
         id: ViewId(wire.view_id),
-        constraint: constraint_of(schema, limits, wire.constraint)?,
+        constraint: known.constraint(wire.constraint)?,
         components,
-        interval_us: View::interval_of(wire.rate_hz, limits)?,
+        interval_us: View::interval_of(wire.rate_hz, known.limits)?,
         own_updates: wire.own_updates,
         version: 0,
     })
 }
 
-/// `depth` is how many levels are left: a hostile constraint must not exhaust the stack before it is checked.
-fn convert(schema: &Schema, wire: Option<v1::Constraint>, depth: u64) -> Result<Constraint, Error> {
-    let kind =
-        wire.and_then(|c| c.kind).ok_or_else(|| invalid("a constraint is empty: one kind must be set"))?;
-    let deeper = || depth.checked_sub(1).ok_or_else(|| invalid("the constraint passes constraint_depth_max"));
-    let list = |list: v1::ConstraintList| {
-        let left = deeper()?;
-        list.constraints
-            .into_iter()
-            .map(|c| convert(schema, Some(c), left))
-            .collect::<Result<Vec<_>, Error>>()
-    };
-    Ok(match kind {
-        Kind::All(_) => Constraint::All,
-        Kind::Box(b) => Constraint::Box { space: SpaceId(b.space), bounds: bounds_of(&b) },
-        Kind::Sphere(sphere) => {
-            let center = sphere.center.ok_or_else(|| invalid("a sphere has no center"))?;
-            Constraint::Sphere {
-                space: SpaceId(sphere.space),
-                center: Point3::new(center.x, center.y, center.z.unwrap_or(0.0)),
-                radius_m: sphere.radius_m,
+impl<'a> Known<'a> {
+    fn of(edge: &'a Edge) -> Self {
+        Self { schema: &edge.schema, limits: &edge.limits, spaces: &edge.info.spaces }
+    }
+
+    fn constraint(&self, wire: Option<v1::Constraint>) -> Result<Constraint, Error> {
+        let constraint = self.convert(wire, self.limits.constraint_depth_max)?;
+        constraint.check(self.limits)?;
+        Ok(constraint)
+    }
+
+    /// `depth` is how many levels are left: a hostile constraint must not exhaust the stack before it is checked.
+    fn convert(&self, wire: Option<v1::Constraint>, depth: u64) -> Result<Constraint, Error> {
+        let kind = wire
+            .and_then(|c| c.kind)
+            .ok_or_else(|| invalid("a constraint is empty: one kind must be set"))?;
+        let deeper =
+            || depth.checked_sub(1).ok_or_else(|| invalid("the constraint passes constraint_depth_max"));
+        let list = |list: v1::ConstraintList| {
+            let left = deeper()?;
+            list.constraints
+                .into_iter()
+                .map(|c| self.convert(Some(c), left))
+                .collect::<Result<Vec<_>, Error>>()
+        };
+        Ok(match kind {
+            Kind::All(_) => Constraint::All,
+            Kind::Box(b) => Constraint::Box { space: self.space(b.space)?, bounds: bounds_of(&b) },
+            Kind::Sphere(sphere) => {
+                let center = sphere.center.ok_or_else(|| invalid("a sphere has no center"))?;
+                Constraint::Sphere {
+                    space: self.space(sphere.space)?,
+                    center: Point3::new(center.x, center.y, center.z.unwrap_or(0.0)),
+                    radius_m: sphere.radius_m,
+                }
+            }
+            Kind::EntityIds(ids) => {
+                let mut entities: Vec<EntityId> = ids.entities.into_iter().map(EntityId).collect();
+                entities.sort_unstable();
+                entities.dedup();
+                Constraint::Entities(entities.into())
+            }
+            Kind::HasComponent(id) => Constraint::Has(self.component(ComponentId(id))?),
+            Kind::HasComponentNamed(name) => Constraint::Has(self.schema.component_named(&name)?.id()),
+            Kind::And(all) => Constraint::And(list(all)?),
+            Kind::Or(any) => Constraint::Or(list(any)?),
+            Kind::Not(inner) => Constraint::Not(Box::new(self.convert(Some(*inner), deeper()?)?)),
+        })
+    }
+
+    fn component(&self, component: ComponentId) -> Result<ComponentId, Error> {
+        match self.schema.component(component) {
+            Some(_) => Ok(component),
+            None => {
+                Err(Error::new(Reason::ComponentUnknown, format!("the schema has no component {component}")))
             }
         }
-        Kind::EntityIds(ids) => {
-            let mut entities: Vec<EntityId> = ids.entities.into_iter().map(EntityId).collect();
-            entities.sort_unstable();
-            entities.dedup();
-            Constraint::Entities(entities.into())
+    }
+
+    fn space(&self, id: u32) -> Result<SpaceId, Error> {
+        match self.spaces.binary_search_by_key(&SpaceId(id), |(space, _)| *space) {
+            Ok(_) => Ok(SpaceId(id)),
+            Err(_) => Err(Error::new(Reason::SpaceUnknown, format!("the world has no space {id}"))),
         }
-        Kind::HasComponent(id) => Constraint::Has(known(schema, ComponentId(id))?),
-        Kind::HasComponentNamed(name) => Constraint::Has(schema.component_named(&name)?.id()),
-        Kind::And(all) => Constraint::And(list(all)?),
-        Kind::Or(any) => Constraint::Or(list(any)?),
-        Kind::Not(inner) => Constraint::Not(Box::new(convert(schema, Some(*inner), deeper()?)?)),
-    })
+    }
 }
 
 fn bounds_of(wire: &v1::Box) -> Box3 {
@@ -90,13 +124,6 @@ fn bounds_of(wire: &v1::Box) -> Box3 {
         point.map_or(Point3::new(open, open, open), |p| Point3::new(p.x, p.y, p.z.unwrap_or(open)))
     };
     Box3 { min: corner(wire.min.as_ref(), f64::NEG_INFINITY), max: corner(wire.max.as_ref(), f64::INFINITY) }
-}
-
-fn known(schema: &Schema, component: ComponentId) -> Result<ComponentId, Error> {
-    match schema.component(component) {
-        Some(_) => Ok(component),
-        None => Err(Error::new(Reason::ComponentUnknown, format!("the schema has no component {component}"))),
-    }
 }
 
 fn invalid(detail: &str) -> Error {
@@ -112,7 +139,9 @@ mod tests {
     }
 
     fn refused(wire: Option<v1::Constraint>) -> Error {
-        constraint_of(&Schema::built_in(), &Limits::default(), wire).expect_err("refused")
+        let (schema, limits) = (Schema::built_in(), Limits::default());
+        let spaces = [(SpaceId(0), "default".to_owned())];
+        Known { schema: &schema, limits: &limits, spaces: &spaces }.constraint(wire).expect_err("refused")
     }
 
     #[test]
@@ -120,6 +149,10 @@ mod tests {
         assert!(refused(None).detail.contains("empty"));
         assert!(refused(wire(Kind::Sphere(v1::Sphere::default()))).detail.contains("center"));
         assert_eq!(refused(wire(Kind::HasComponent(4711))).reason, Reason::ComponentUnknown);
+        assert_eq!(
+            refused(wire(Kind::Box(v1::Box { space: 9, ..v1::Box::default() }))).reason,
+            Reason::SpaceUnknown
+        );
         assert_eq!(refused(wire(Kind::HasComponentNamed("Nope".into()))).reason, Reason::ComponentUnknown);
     }
 

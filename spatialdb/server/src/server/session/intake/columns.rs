@@ -77,6 +77,13 @@ impl Intake {
             return Err(Error::new(Reason::ColumnLengthsDiffer, detail));
         }
         let component = self.component_of(wire)?;
+        let (fields, max) = (wire.fields.len(), self.edge.limits.column_fields_max);
+        if fields as u64 > max {
+            return Err(Error::new(
+                Reason::MessageTooLarge,
+                format!("{fields} fields; column_fields_max = {max}"),
+            ));
+        }
         let plan = if wire.fields.is_empty() { None } else { Some(component.plan_fields(&wire.fields)?) };
         Ok((component, plan))
     }

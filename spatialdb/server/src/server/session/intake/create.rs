@@ -42,6 +42,7 @@ impl Intake {
         }
         let columns =
             create.positions.iter().map(|c| c.x.len()).chain(create.columns.iter().map(|c| c.values.len()));
+        self.check_columns(create.positions.len() + create.columns.len())?;
         self.check_rows(count)?;
         self.check_rows(columns.sum())
     }

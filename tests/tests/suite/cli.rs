@@ -1,0 +1,270 @@
+//! The command line: what it prints, and its exit codes.
+
+use std::{fs, net::TcpListener};
+
+use serde_json::Value;
+use spatialdb_proto::v1::{self, client_message::Body};
+use spatialdb_tests::{Client, Finished, Launch, World, repository, run, run_in};
+
+/// Checks the exit code, and that stderr is one line `error: ...` with all parts in it.
+fn fails(args: &[&str], code: i32, parts: &[&str]) -> Finished {
+    let done = run(args);
+    assert_eq!(done.code, Some(code), "{args:?}: {}", done.stderr);
+    assert!(
+        done.stderr.starts_with("error: ") && done.stderr.lines().count() == 1,
+        "{args:?}: {}",
+        done.stderr
+    );
+    for part in parts {
+        assert!(done.stderr.contains(part), "{args:?}: {:?} names {part:?}", done.stderr);
+    }
+    done
+}
+
+fn json_lines(done: &Finished) -> Vec<Value> {
+    assert_eq!(done.code, Some(0), "{}", done.stderr);
+    done.stdout.lines().map(|line| serde_json::from_str(line).expect("each line is JSON")).collect()
+}
+
+#[test]
+fn a_busy_port_names_the_address_and_the_flag() {
+    let taken = TcpListener::bind("127.0.0.1:0").expect("bound");
+    let address = taken.local_addr().expect("an address").to_string();
+    let done = fails(&["launch", "--listen", &address], 1, &[&address, "--listen", "in use"]);
+    assert!(done.stdout.is_empty());
+}
+
+#[test]
+fn other_machines_are_kept_out_unless_told() {
+    for address in ["0.0.0.0:0", "[::]:0", "192.0.2.1:7400"] {
+        fails(&["launch", "--listen", address], 78, &["--listen", address, "--insecure"]);
+    }
+    let world = World::launch(Launch::probe().config("[server]\nlisten = \"0.0.0.0:1\""));
+    assert!(world.address().starts_with("127.0.0.1:"), "the flag wins over the file");
+}
+
+#[test]
+fn wrong_settings_name_key_value_and_rule() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("world.toml");
+    let path = file.to_str().expect("text");
+    let cases: &[(&str, &[&str])] = &[
+        ("[server]\npartitons = 3", &["server.partitons", "did you mean `partitions`"]),
+        ("[sever]\n", &["sever", "no such setting"]),
+        ("[limits]\nsessions_maximum = 3", &["limits.sessions_maximum", "sessions_max"]),
+        ("[limits]\nsessions_max = 0", &["limits.sessions_max = 0", "above 0"]),
+        ("[limits]\nsessions_max = -4", &["limits.sessions_max = -4"]),
+        ("[limits]\nsessions_max = 1.5", &["limits.sessions_max = 1.5", "whole number"]),
+        ("[limits]\nmessage_bytes_max = \"4 parsecs\"", &["limits.message_bytes_max", "4 parsecs"]),
+        ("[limits]\nsession_views_max = 65", &["session_views_max = 65", "64"]),
+        ("[world]\ncell_m = -1", &["world.cell_m = -1", "0.001"]),
+        ("[world]\nschema = [\"./nowhere\"]", &["nowhere"]),
+        ("[server]\nlisten = \"localhost\"", &["server.listen", "localhost"]),
+        ("[server]\npublish_interval_max = \"11s\"", &["server.publish_interval_max", "10s"]),
+        ("[[workers]]\ntype = \"Bad Type\"\ncommand = \"true\"", &["workers[0].type", "Bad Type"]),
+        ("[[workers]]\ntype = \"a\"", &["workers[0].command", "missing"]),
+        ("[world\n", &["line 1"]),
+    ];
+    for (text, parts) in cases {
+        fs::write(&file, text).expect("written");
+        let done = fails(&["launch", "--listen", "127.0.0.1:0", "--config", path], 78, parts);
+        assert!(done.stdout.is_empty(), "nothing is served");
+    }
+    fails(&["launch", "--config", "/nowhere/world.toml"], 78, &["/nowhere/world.toml"]);
+}
+
+#[test]
+fn a_schema_that_does_not_compile_names_file_and_line() {
+    let folder = tempfile::tempdir().expect("a folder");
+    fs::create_dir(folder.path().join("schema")).expect("made");
+    fs::write(folder.path().join("world.toml"), "[world]\nschema = [\"schema\"]\n").expect("written");
+    let head = "syntax = \"proto3\";\npackage a;\nimport \"spatialdb/v1/schema.proto\";\n";
+    let component = |name: &str, id: u32| {
+        format!("message {name} {{ option (spatialdb.v1.component) = {{ id: {id} }}; int32 x = 1; }}\n")
+    };
+    let cases: &[(String, &[&str])] = &[
+        (format!("{head}message A {{ int32 = 1; }}\n"), &["a.proto", "4"]),
+        (head.to_owned() + &component("A", 999), &["a.proto", "999", "1000"]),
+        (head.to_owned() + &component("A", 1000) + &component("B", 1000), &["a.proto", "1000", "A", "B"]),
+        (format!("{head}import \"none.proto\";\n"), &["a.proto", "none.proto"]),
+    ];
+    let config = folder.path().join("world.toml");
+    for (text, parts) in cases {
+        fs::write(folder.path().join("schema/a.proto"), text).expect("written");
+        let done = run(&["launch", "--listen", "127.0.0.1:0", "--config", config.to_str().expect("text")]);
+        assert_eq!(done.code, Some(78), "{}", done.stderr);
+        assert!(done.stdout.is_empty());
+        for part in *parts {
+            assert!(done.stderr.contains(part), "{:?} names {part:?}", done.stderr);
+        }
+    }
+}
+
+#[test]
+fn wrong_arguments_end_with_2_and_missing_files_with_66() {
+    for args in [
+        &["launch", "--partitions", "0"][..],
+        &["launch", "--partitions", "257"],
+        &["query", "--box", "1,2,3"],
+        &["fly"],
+        &["get", "one"],
+        &[],
+    ] {
+        let done = run(args);
+        assert_eq!(done.code, Some(2), "{args:?}");
+        assert!(!done.stderr.is_empty() && done.stdout.is_empty());
+    }
+    for command in [
+        &["launch", "none.snapshot"][..],
+        &["snapshot", "verify", "none.snapshot"],
+        &["snapshot", "inspect", "none.snapshot"],
+        &["snapshot", "diff", "none.snapshot", "none.snapshot"],
+    ] {
+        fails(command, 66, &["none.snapshot"]);
+    }
+}
+
+#[test]
+fn every_command_has_help_with_examples() {
+    let commands: [&[&str]; 11] = [
+        &[],
+        &["launch"],
+        &["query"],
+        &["get"],
+        &["workers"],
+        &["schema"],
+        &["bench"],
+        &["snapshot", "inspect"],
+        &["snapshot", "verify"],
+        &["snapshot", "convert"],
+        &["snapshot", "diff"],
+    ];
+    for command in commands {
+        let done = run(&[command, &["--help"]].concat());
+        assert_eq!(done.code, Some(0), "{command:?}");
+        assert!(done.stderr.is_empty());
+        let usage =
+            format!("Usage: spatialdb{}{}", if command.is_empty() { "" } else { " " }, command.join(" "));
+        assert!(done.stdout.contains(&usage), "{}", done.stdout);
+        assert!(done.stdout.contains("Example"), "{command:?}: {}", done.stdout);
+        assert!(done.stdout.lines().all(|line| line.chars().count() <= 125), "{command:?}");
+    }
+    assert!(run(&["--version"]).stdout.starts_with("spatialdb 0."));
+}
+
+#[tokio::test]
+async fn json_is_one_object_a_line() {
+    let world = World::launch(Launch::probe());
+    let mut client = Client::attach(&world, "probe", "one").await;
+    client.write(Body::Heartbeat(v1::Heartbeat { load: 0.5, ..v1::Heartbeat::default() })).await;
+    let ask = |args: &[&str]| json_lines(&run(&[args, &["--json", "--address", world.address()]].concat()));
+
+    let found = ask(&["query", "--box", "-1100,-1100,-700,-700"]);
+    let mut ids: Vec<_> =
+        found.iter().map(|line| line["entity"].as_str().expect("ids are strings")).collect();
+    ids.sort_unstable();
+    assert_eq!(ids, ["1", "10", "2", "9"]);
+    assert!(found.iter().all(|line| line["components"]["spatialdb.v1.Metadata"]["type"] == "post"));
+    assert_eq!(ask(&["query", "--count"]), [serde_json::json!({ "count": 64 })]);
+    assert_eq!(ask(&["query", "--limit", "0"]).len(), 64);
+    assert_eq!(ask(&["query", "--sphere", "-1050,-1050,1"]).len(), 1);
+    assert_eq!(ask(&["query", "--has", "Vitals"]), Vec::<Value>::new());
+
+    let one = &ask(&["get", "7"])[0];
+    assert_eq!(
+        (one["entity"].as_str(), one["components"]["spatialdb.v1.Metadata"]["name"].as_str()),
+        (Some("7"), Some("post 7"))
+    );
+    assert_eq!(one["components"]["spatialdb.v1.Position"]["x"], 750.0);
+    let session = &ask(&["workers"])[0];
+    assert_eq!(
+        (session["type"].as_str(), session["name"].as_str(), session["load"].as_f64()),
+        (Some("probe"), Some("one"), Some(0.5))
+    );
+    assert!(session["session_id"].is_string());
+    let schema = ask(&["schema"]);
+    assert!(schema.iter().any(|line| line["id"] == 1000 && line["name"] == "probe.Vitals"));
+}
+
+#[tokio::test]
+async fn people_get_tables_and_errors_that_name_the_thing() {
+    let world = World::launch(Launch::probe());
+    let _client = Client::attach(&world, "probe", "one").await;
+    let ask = |args: &[&str]| run(&[args, &["--address", world.address()]].concat());
+    let table = ask(&["query", "--ids", "7,8"]);
+    assert_eq!(table.stdout.lines().count(), 3, "{}", table.stdout);
+    assert!(table.stdout.contains("post 7") && table.stdout.contains("750.0"), "{}", table.stdout);
+    let some = ask(&["query", "--limit", "3"]);
+    assert_eq!((some.code, some.stderr.as_str()), (Some(0), "3 of 64 shown; --limit 0 shows all"));
+    assert_eq!(ask(&["query", "--count"]).stdout, "64");
+    assert!(ask(&["get", "7"]).stdout.contains("post 7"));
+    assert!(ask(&["workers"]).stdout.contains("one"));
+    assert!(ask(&["schema"]).stdout.contains("probe.Vitals"));
+
+    let address = ["--address", world.address()];
+    fails(&[&["get", "900"][..], &address].concat(), 1, &["ENTITY_NOT_FOUND", "900"]);
+    fails(&[&["query", "--has", "Dragon"][..], &address].concat(), 1, &["COMPONENT_UNKNOWN", "Dragon"]);
+    fails(
+        &[&["query", "--components", "Dragon"][..], &address].concat(),
+        1,
+        &["COMPONENT_UNKNOWN", "Dragon"],
+    );
+}
+
+#[test]
+fn without_a_world_a_client_says_what_to_do() {
+    let free = TcpListener::bind("127.0.0.1:0").expect("bound").local_addr().expect("an address").to_string();
+    for command in [&["query"][..], &["get", "1"], &["workers"], &["schema"]] {
+        fails(&[command, &["--address", &free]].concat(), 69, &[&free, "spatialdb launch", "--address"]);
+    }
+}
+
+#[test]
+fn snapshots_convert_both_ways_and_diff() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let at = |args: &[&str]| run_in(folder.path(), args);
+    let golden = repository().join("snapshots/golden");
+    fs::copy(golden.join("v1-small.snapshot"), folder.path().join("a.snapshot")).expect("copied");
+    let schema = golden.join("schema");
+    let schema = schema.to_str().expect("text");
+
+    let done = at(&["snapshot", "convert", "a.snapshot", "b.jsonl"]);
+    assert_eq!(done.code, Some(0), "{}", done.stderr);
+    let lines = fs::read_to_string(folder.path().join("b.jsonl")).expect("written");
+    assert!(lines.lines().all(|line| serde_json::from_str::<Value>(line).is_ok()));
+    let back = at(&["snapshot", "convert", "b.jsonl", "c.snapshot", "--schema", schema]);
+    assert_eq!(back.code, Some(0), "{}", back.stderr);
+    let same = at(&["snapshot", "diff", "a.snapshot", "c.snapshot"]);
+    assert_eq!(
+        (same.code, same.stdout.as_str()),
+        (Some(0), "0 only in the first, 0 only in the second, 0 changed, 4 equal")
+    );
+    assert_eq!(at(&["snapshot", "verify", "c.snapshot"]).code, Some(0));
+    assert_eq!(json_lines(&at(&["snapshot", "inspect", "c.snapshot", "--json"]))[0]["entities"], 4);
+    assert_eq!(json_lines(&at(&["snapshot", "verify", "c.snapshot", "--json"]))[0]["ok"], true);
+
+    fs::write(folder.path().join("d.jsonl"), lines.replace("\"Ada\"", "\"Bob\"")).expect("written");
+    assert_eq!(at(&["snapshot", "convert", "d.jsonl", "d.snapshot", "--schema", schema]).code, Some(0));
+    let other = at(&["snapshot", "diff", "a.snapshot", "d.snapshot"]);
+    assert_eq!(other.code, Some(1));
+    assert!(
+        other.stdout.contains("golden.Shop") && other.stdout.contains("\"Ada\" -> \"Bob\""),
+        "{}",
+        other.stdout
+    );
+    let json = at(&["snapshot", "diff", "a.snapshot", "d.snapshot", "--json"]);
+    let json: Vec<Value> =
+        json.stdout.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();
+    assert_eq!((json.len(), json[0]["id"].as_str(), &json[1]["changed"]), (2, Some("1"), &Value::from(1)));
+
+    fs::write(
+        folder.path().join("e.jsonl"),
+        "{\"id\":\"1\",\"components\":{\"golden.Shop\":{\"rating\":\"high\"}}}\n",
+    )
+    .expect("written");
+    let bad = at(&["snapshot", "convert", "e.jsonl", "e.snapshot", "--schema", schema]);
+    assert_eq!(bad.code, Some(65));
+    assert!(bad.stderr.contains("line 1") && bad.stderr.contains("rating"), "{}", bad.stderr);
+    assert!(!folder.path().join("e.snapshot").exists(), "no file is left");
+    assert_eq!(at(&["snapshot", "convert", "a.snapshot", "b.txt"]).code, Some(2));
+}

@@ -1,0 +1,117 @@
+//! `[[workers]]`: programs that start, restart and stop with the world.
+
+use std::fs;
+
+use spatialdb_tests::{Launch, World, eventually};
+
+/// Whether the process runs. Zombies count as gone: nobody but their parent can end them further.
+pub(crate) fn is_running(pid: u32) -> bool {
+    fs::read_to_string(format!("/proc/{pid}/stat"))
+        .is_ok_and(|stat| !stat.rsplit(") ").next().is_some_and(|rest| rest.starts_with('Z')))
+}
+
+fn worker(name: &str, script: &str, more: &str) -> String {
+    format!("[[workers]]\ntype = \"{name}\"\ncommand = [\"sh\", \"-c\", '''{script}''']\n{more}")
+}
+
+fn pid_of(world: &World, name: &str, nth: usize) -> u32 {
+    let mut seen = 0;
+    let prefix = format!("{name} | pid ");
+    let found = world.log().find("the worker says its pid", |line| {
+        let pid = line.strip_prefix(&prefix)?;
+        seen += 1;
+        (seen == nth).then(|| pid.parse().expect("a number"))
+    });
+    found.expect("the world runs")
+}
+
+async fn gone(pid: u32) {
+    eventually("the worker is gone", || async { (!is_running(pid)).then_some(()) }).await;
+}
+
+#[tokio::test]
+async fn a_worker_gets_its_environment_and_its_lines_are_prefixed() {
+    let script = "echo \"hello $SPATIALDB_ADDRESS $SPATIALDB_WORKER_TYPE $SPATIALDB_WORKER_NAME $SPATIALDB_TOKEN $EXTRA\"; echo \"to stderr\" >&2; exec sleep 60";
+    let world = World::launch(
+        Launch::probe()
+            .config(&worker("talker", script, "count = 2\nenv = { EXTRA = \"more\" }\n"))
+            .env("SPATIALDB_TOKEN", "secret"),
+    );
+    for name in ["talker-1", "talker-2"] {
+        let hello = format!("{name} | hello {} talker {name} secret more", world.address());
+        world.log().wait_for(&hello);
+        world.log().wait_for(&format!("{name} | to stderr"));
+    }
+    assert_eq!(world.stop(), Some(0));
+}
+
+#[tokio::test]
+async fn a_worker_that_is_killed_is_started_again_and_stops_with_the_world() {
+    let world = World::launch(
+        Launch::probe()
+            .config(&worker("w", "echo pid $$; exec sleep 60", ""))
+            .allow("worker failed at start")
+            .allow("will be restarted"),
+    );
+    let first = pid_of(&world, "w-1", 1);
+    kill(first);
+    let second = pid_of(&world, "w-1", 2);
+    assert_ne!(first, second);
+    assert!(is_running(second));
+    assert_eq!(world.stop(), Some(0));
+    assert!(!is_running(second), "it is stopped before the world exits");
+}
+
+fn kill(pid: u32) {
+    let pid = rustix::process::Pid::from_raw(pid as i32).expect("a pid");
+    rustix::process::kill_process(pid, rustix::process::Signal::KILL).expect("killed");
+}
+
+#[tokio::test]
+async fn one_that_fails_at_start_shows_its_last_lines_and_the_world_goes_on() {
+    let script = "echo looking for the map; echo there is no map >&2; exit 3";
+    let world = World::launch(
+        Launch::probe()
+            .config(&worker("lost", script, ""))
+            .allow("worker failed at start")
+            .allow("will be restarted")
+            .allow("stays stopped"),
+    );
+    let line = world.log().wait_for("worker failed at start: exit status: 3");
+    world.log().wait_for("stays stopped after 5 failures at start");
+    let lines = world.log().lines();
+    let at = lines.iter().position(|found| *found == line).expect("there");
+    let shown: Vec<_> = lines[at + 1..].iter().take_while(|line| line.starts_with("    ")).collect();
+    assert_eq!(shown.len(), 2, "{lines:?}");
+    let text = lines[at..at + 3].join("\n");
+    for part in ["looking for the map", "there is no map", "lost-1"] {
+        assert!(text.contains(part), "{text}");
+    }
+    world.attach("probe").await;
+}
+
+#[tokio::test]
+async fn a_program_that_is_not_there_is_named() {
+    let config = "[[workers]]\ntype = \"ghost\"\ncommand = [\"./no-such-program\"]\n";
+    let world = World::launch(
+        Launch::probe()
+            .config(config)
+            .allow("worker failed at start")
+            .allow("will be restarted")
+            .allow("stays stopped"),
+    );
+    let line = world.log().wait_for("cannot start");
+    assert!(line.contains("./no-such-program") && line.contains("ghost-1"), "{line}");
+}
+
+#[tokio::test]
+async fn workers_do_not_outlive_a_server_that_is_killed() {
+    let deaf = "trap '' TERM; sleep 60 & echo pid $!; echo pid $$; wait; sleep 60";
+    let world = World::launch(Launch::probe().config(&worker("deaf", deaf, "")));
+    let pids = [pid_of(&world, "deaf-1", 1), pid_of(&world, "deaf-1", 2)];
+    assert!(pids.iter().all(|&pid| is_running(pid)));
+    world.kill();
+    for pid in pids {
+        gone(pid).await;
+    }
+}
