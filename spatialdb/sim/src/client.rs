@@ -154,7 +154,8 @@ impl Replica {
         }
         // Of other components a part may have been written over a value that the session had not seen: that comes back.
         let is_whole = c == ComponentId::POSITION;
-        if is_whole && held.contains_key(&c) && self.no_echo_of.is_some() && self.no_echo_of == value.writer() {
+        if is_whole && held.contains_key(&c) && self.no_echo_of.is_some() && self.no_echo_of == value.writer()
+        {
             return broken(
                 "echo",
                 format!("component {c} of {entity} came back to the session that wrote it"),

@@ -5,7 +5,8 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use spatialdb_proto::v1;
 use spatialdb_tests::{
-    BLOB_FIRST, Launch, Outcome, VITALS, Vitals, World, column, entity_ids, has, new_rows, update, view,
+    BLOB_FIRST, Launch, Outcome, VITALS, Value, Vitals, World, column, entity_ids, has, new_rows, update,
+    view,
 };
 
 const ENTITIES: usize = 1000;
@@ -60,9 +61,13 @@ async fn a_client_that_writes_without_reading_stalls_only_itself() {
         slowest = slowest.max(started.elapsed());
     }
     let session_id = deaf.welcome.session_id;
-    let stalled = world
-        .session("all of it is decided", |one| one.session_id == session_id && one.applied_seq == last)
-        .await;
+    spatialdb_tests::eventually("all of it is written", || async {
+        let latest =
+            |one: &std::collections::BTreeMap<u32, Value>| one[&BLOB_FIRST].bytes.ends_with(&[ROUNDS]);
+        world.query(has(BLOB_FIRST)).await.values().all(latest).then_some(())
+    })
+    .await;
+    let stalled = world.session("it is listed", |one| one.session_id == session_id).await;
     assert!(stalled.staleness_us > 0);
     let grown = world.memory_bytes().saturating_sub(before) as usize;
     assert!(grown < sent / 4, "{grown} bytes more for {sent} that nobody read");

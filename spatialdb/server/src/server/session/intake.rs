@@ -59,6 +59,7 @@ impl Intake {
             parts.reject_all(&error);
             return self.send(seq, parts);
         }
+        parts.expect_columns(positions.len() + columns.len());
         // Until all is queued no partition may think that its old routes are out of use.
         let gate = self.edge.routes.enter();
         for (i, column) in positions.iter().enumerate() {
@@ -90,6 +91,7 @@ impl Intake {
             parts.reject_all(&error);
             return self.send(seq, parts);
         }
+        parts.expect_columns(remove.columns.len());
         let gate = self.edge.routes.enter();
         for (i, column) in remove.columns.iter().enumerate() {
             let component = ComponentId(column.component);
@@ -125,7 +127,7 @@ impl Intake {
             let row = row as u32;
             let at = At { column, row, entity, component: component.unwrap_or_default() };
             if self.is_entity(at, parts) {
-                split.push_remove(self.route(entity), (column, component), (row, entity));
+                split.push_remove(self.route(entity, parts), (column, component), (row, entity));
             }
         }
         parts.add(split, Op::Remove);
@@ -147,8 +149,10 @@ impl Intake {
         }
     }
 
-    fn route(&self, entity: EntityId) -> PartitionId {
-        self.edge.routes.get(entity).unwrap_or_else(|| self.edge.map.home(entity, None))
+    fn route(&self, entity: EntityId, parts: &mut Parts) -> PartitionId {
+        parts.route(entity, || {
+            self.edge.routes.get(entity).unwrap_or_else(|| self.edge.map.home(entity, None))
+        })
     }
 
     fn check_columns(&self, columns: usize) -> Result<(), Error> {

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use rustc_hash::FxHashMap;
 use spatialdb_core::{Batch, Op, Outcome, PositionWrites, Rejection, Removes, ValueWrites, WriteMode};
 use spatialdb_types::{ComponentId, EntityId, Error, PartitionId, Point3, Reason, Seq, SessionId, SpaceId};
 
@@ -12,6 +13,9 @@ pub(super) struct Parts {
     /// Refused before it goes anywhere.
     pub(super) refused: Outcome,
     rejections_max: u64,
+    /// Where entities go, once looked up: a route may change between two columns, and what a message says of an entity
+    /// must arrive together. `None` while one column is all there is.
+    routes: Option<FxHashMap<EntityId, PartitionId>>,
 }
 
 /// The rows of one column by partition.
@@ -31,7 +35,20 @@ pub(super) struct At {
 impl Parts {
     pub(super) fn new(session: SessionId, seq: Seq, partitions: usize, rejections_max: u64) -> Self {
         let batches = (0..partitions).map(|_| Batch::new(session, seq)).collect();
-        Self { seq, batches, refused: Outcome::default(), rejections_max }
+        Self { seq, batches, refused: Outcome::default(), rejections_max, routes: None }
+    }
+
+    /// The message has so many columns: of several, each sends an entity where the first one sent it.
+    pub(super) fn expect_columns(&mut self, columns: usize) {
+        self.routes = (columns > 1).then(FxHashMap::default);
+    }
+
+    /// Where the message's rows of an entity go.
+    pub(super) fn route(&mut self, entity: EntityId, look_up: impl FnOnce() -> PartitionId) -> PartitionId {
+        match &mut self.routes {
+            None => look_up(),
+            Some(routes) => *routes.entry(entity).or_insert_with(look_up),
+        }
     }
 
     pub(super) const fn partition_count(&self) -> usize {

@@ -31,7 +31,7 @@ impl Intake {
             let point = Point3::new(wire.x[i], wire.y[i], wire.z.get(i).copied().unwrap_or(0.0));
             let at = At { column, row: i as u32, entity, component };
             if self.is_entity(at, parts) && self.is_point(point, at, parts) {
-                split.push_position(self.route(entity), new, (i as u32, entity, point));
+                split.push_position(self.route(entity, parts), new, (i as u32, entity, point));
             }
         }
         parts.add(split, Op::Positions);
@@ -63,7 +63,11 @@ impl Intake {
             let entity = EntityId(entity);
             let at = At { column, row: i as u32, entity, component: id };
             if self.is_entity(at, parts) && self.is_value(component, plan.as_ref(), value, at, parts) {
-                split.push_value(self.route(entity), (column, mode, id, &cleared), (i as u32, entity, value));
+                split.push_value(
+                    self.route(entity, parts),
+                    (column, mode, id, &cleared),
+                    (i as u32, entity, value),
+                );
             }
         }
         parts.add(split, Op::Values);
