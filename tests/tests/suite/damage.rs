@@ -115,8 +115,11 @@ fn another_version_is_refused_with_both() {
     refused("version 7", &file, &["format version 7", "reads version 1"]);
 }
 
+/// The id of an entity, a component and its bytes.
+type Row<'a> = (u64, u32, &'a [u8]);
+
 /// A file whose checksums are right, with these entities in blocks of one.
-fn write(path: &Path, entities: &[(u64, u32, &[u8])]) {
+fn write(path: &Path, entities: &[Row]) {
     let schema = Schema::compile(&[repository().join("tests/schema")]).expect("it compiles");
     let spaces = vec![SpaceEntry { id: 0, name: "ground".to_owned() }];
     let options = WriterOptions { block_entities: 1, ..WriterOptions::default() };
@@ -134,8 +137,8 @@ fn write(path: &Path, entities: &[(u64, u32, &[u8])]) {
 fn contents_that_do_not_fit_are_refused() {
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("forged.snapshot");
-    let good: (u64, u32, &[u8]) = (1, METADATA, b"\x12\x01a");
-    let cases: [(&str, [(u64, u32, &[u8]); 2], &[&str]); 4] = [
+    let good: Row = (1, METADATA, b"\x12\x01a");
+    let cases: [(&str, [Row; 2], &[&str]); 4] = [
         ("payload", [good, (2, VITALS, b"\x0a\x01x")], &["block 1", "entity 2", "probe.Vitals", "hp"]),
         ("text", [good, (2, VITALS, b"\x12\x01\xff")], &["block 1", "entity 2", "probe.Vitals", "label"]),
         ("component", [good, (2, 4242, b"")], &["block 1", "entity 2", "4242"]),
