@@ -24,7 +24,7 @@ run: setup ## Launch the earth world with its workers; ctrl-c stops it
 test: setup ## Pass every test: Rust, Python, simulator, whole processes
 	@# Programs first: tests start workers by their path.
 	cargo build --release --locked --workspace
-	cargo test --release --locked --workspace
+	cargo test --release --locked --workspace --no-fail-fast
 
 bench: ARGS = all
 bench: build ## Measure every scenario, or e.g. make bench ARGS="ingest --json"
