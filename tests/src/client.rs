@@ -1,6 +1,6 @@
 //! A plain client of the wire: generated code and nothing else.
 
-use std::time::Duration;
+mod ask;
 
 use spatialdb_proto::{
     error_of_status,
@@ -129,61 +129,6 @@ impl Client {
         self.outgoing = None;
     }
 
-    /// Writes, and waits until all of it is decided.
-    pub async fn write(&mut self, body: Body) -> Outcome {
-        let seq = self.send(body).await;
-        self.decided(seq).await
-    }
-
-    /// Waits until the message is decided.
-    pub async fn decided(&mut self, seq: u64) -> Outcome {
-        let counts = self.collapsed.len();
-        self.until("the message is decided", |client| client.applied_seq >= seq).await;
-        let rejections = self.rejections.iter().filter(|one| one.seq == seq).cloned().collect();
-        Outcome { rejections, collapsed: self.collapsed[counts..].to_vec() }
-    }
-
-    /// Creates, and gives the ids.
-    pub async fn create(&mut self, create: v1::Create) -> Vec<u64> {
-        let seq = self.send(Body::Create(create)).await;
-        self.decided(seq).await;
-        self.until("the create is answered", |client| client.created.iter().any(|one| one.seq == seq)).await;
-        self.created.iter().rev().find(|one| one.seq == seq).expect("answered").entities.clone()
-    }
-
-    /// Reserves ids, and gives the first.
-    pub async fn reserve(&mut self, count: u32) -> u64 {
-        let seq = self.send(Body::ReserveIds(v1::ReserveIds { count })).await;
-        self.until("ids are reserved", |client| client.reserved.iter().any(|one| one.seq == seq)).await;
-        let block = self.reserved.iter().find(|one| one.seq == seq).expect("answered");
-        assert_eq!(block.count, count);
-        block.first
-    }
-
-    /// Subscribes, and waits until the view is filled. Gives the number of entities that match.
-    pub async fn subscribe(&mut self, view: v1::View) -> u64 {
-        let fills = self.ready.len();
-        let view_id = view.view_id;
-        let outcome = self.write(Body::Subscribe(v1::Subscribe { view: Some(view) })).await;
-        assert_eq!(outcome, Outcome::default());
-        self.filled(view_id, fills).await
-    }
-
-    /// Changes a view, and waits until it is filled anew. Gives the number of entities that match.
-    pub async fn change_view(&mut self, view: v1::View) -> u64 {
-        let fills = self.ready.len();
-        let view_id = view.view_id;
-        let outcome = self.write(Body::ChangeView(v1::ChangeView { view: Some(view) })).await;
-        assert_eq!(outcome, Outcome::default());
-        self.filled(view_id, fills).await
-    }
-
-    async fn filled(&mut self, view_id: u64, fills: usize) -> u64 {
-        let is_it = |client: &Self| client.ready[fills..].iter().any(|ready| ready.view_id == view_id);
-        self.until("the view is filled", is_it).await;
-        self.ready[fills..].iter().find(|ready| ready.view_id == view_id).expect("filled").entity_count
-    }
-
     /// Takes messages until the condition holds between two whole sets of changes.
     ///
     /// # Panics
@@ -196,11 +141,6 @@ impl Client {
         };
         let in_time = timeout(DEADLINE, wait).await.is_ok();
         assert!(in_time, "not in time: {what}; in view: {:?}", self.replica.ids());
-    }
-
-    /// Takes messages as long as one comes at least every `pause`.
-    pub async fn until_quiet(&mut self, pause: Duration) {
-        while timeout(pause, self.message()).await.is_ok_and(|message| message.is_some()) {}
     }
 
     /// The next message, after it was applied. `None` at the end of the stream.

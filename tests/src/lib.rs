@@ -7,6 +7,7 @@
 //! panic: this crate is only for tests.
 
 mod client;
+mod launch;
 mod log;
 mod message;
 mod probe;
@@ -18,6 +19,7 @@ mod tools;
 mod world;
 
 pub use client::{Client, Ending, Outcome};
+pub use launch::Launch;
 pub use log::Log;
 pub use message::{
     all, all_of, any_of, box_xy, column, entity_ids, has, new_rows, not, partial, position_rows, positions,
@@ -29,7 +31,7 @@ pub use python::{generate_python, python};
 pub use raw::attach_raw;
 pub use replica::{Replica, Value};
 pub use tools::http_get;
-pub use world::{Launch, World};
+pub use world::World;
 
 use std::time::{Duration, Instant};
 

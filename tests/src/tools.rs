@@ -4,6 +4,7 @@ use std::{
     collections::BTreeMap,
     io::{Read, Write},
     net::TcpStream,
+    time::{Duration, Instant},
 };
 
 use prost::Message;
@@ -11,6 +12,9 @@ use spatialdb_proto::v1;
 use tonic::Status;
 
 use crate::{Client, DEADLINE, Replica, Value, World, eventually};
+
+/// How long a session may be behind a query before the query is asked again.
+const ASK_AGAIN: Duration = Duration::from_millis(200);
 
 impl World {
     /// Which entities meet the constraint, with all their components.
@@ -80,16 +84,26 @@ impl World {
 
     /// Waits until what the session sees is what the query says.
     ///
+    /// A query asks each partition at its own instant, so it may miss an entity that is between two of them, or find
+    /// it twice: it is asked again until the world is at rest.
+    ///
     /// # Panics
     /// If that does not come about: then with the first difference.
     pub async fn agrees(&self, client: &mut Client, constraint: v1::Constraint) {
-        let wanted = self.query(constraint).await;
-        let same = |replica: &Replica| !replica.more && replica.entities == wanted;
-        let deadline = std::time::Instant::now() + DEADLINE;
-        while !same(&client.replica) {
-            let left = deadline.saturating_duration_since(std::time::Instant::now());
-            let message = tokio::time::timeout(left, client.message()).await;
-            assert!(message.is_ok(), "view and query differ: {}", difference(&client.replica, &wanted));
+        let deadline = Instant::now() + DEADLINE;
+        loop {
+            let wanted = self.query(constraint.clone()).await;
+            let same = |replica: &Replica| !replica.more && replica.entities == wanted;
+            let news = async {
+                while !same(&client.replica) {
+                    assert!(client.message().await.is_some(), "the session ended");
+                }
+            };
+            if tokio::time::timeout(ASK_AGAIN, news).await.is_ok() {
+                return;
+            }
+            let differ = difference(&client.replica, &wanted);
+            assert!(Instant::now() < deadline, "view and query differ: {differ}");
         }
     }
 }

@@ -20,7 +20,7 @@ fn error(ending: Ending) -> (Reason, String) {
     }
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn welcome_tells_all_about_the_world() {
     let world =
         World::launch(Launch::probe().config("[limits]\nsessions_max = 17\nframe_bytes_max = \"512KiB\""));
@@ -46,7 +46,7 @@ async fn welcome_tells_all_about_the_world() {
     }
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn hello_is_refused_with_what_is_wrong() {
     let world = World::launch(Launch::probe());
     let good = || Client::hello("probe", "one");
@@ -78,7 +78,7 @@ async fn hello_is_refused_with_what_is_wrong() {
     assert_eq!(world.sessions().await.len(), 1);
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn messages_out_of_turn_end_the_stream() {
     let world = World::launch(Launch::probe());
 
@@ -115,7 +115,7 @@ async fn messages_out_of_turn_end_the_stream() {
     .await;
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn bytes_that_are_no_message_end_the_stream() {
     let world = World::launch(Launch::probe());
     let hello = ClientMessage { seq: 1, body: Some(Body::Hello(Client::hello("probe", ""))) };
@@ -140,7 +140,7 @@ async fn bytes_that_are_no_message_end_the_stream() {
     world.attach("probe").await;
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn a_message_over_the_limit_ends_the_stream_and_names_the_limit() {
     let world = World::launch(Launch::probe().config("[limits]\nmessage_bytes_max = \"64KiB\""));
     let mut client = world.attach("probe").await;
@@ -151,7 +151,7 @@ async fn a_message_over_the_limit_ends_the_stream_and_names_the_limit() {
     assert!(detail.contains("message_bytes_max = 65536"), "{detail}");
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn a_newer_session_of_the_same_name_replaces_the_older() {
     let world = World::launch(Launch::probe());
     let mut old = Client::attach(&world, "probe", "one").await;
@@ -173,7 +173,7 @@ async fn a_newer_session_of_the_same_name_replaces_the_older() {
     );
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn at_a_half_close_everything_is_decided_first() {
     let world = World::launch(Launch::probe());
     let mut client = world.attach("probe").await;
@@ -192,7 +192,7 @@ async fn at_a_half_close_everything_is_decided_first() {
     assert_eq!(client.rejections.iter().map(|one| one.seq).collect::<Vec<_>>(), [last]);
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn goodbye_is_answered_and_frees_the_name() {
     let world = World::launch(Launch::probe());
     let mut client = Client::attach(&world, "probe", "one").await;
@@ -205,7 +205,7 @@ async fn goodbye_is_answered_and_frees_the_name() {
     .await;
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn a_heartbeat_shows_in_the_list_of_sessions() {
     let world = World::launch(Launch::probe());
     let mut client = Client::attach(&world, "probe", "one").await;
@@ -227,7 +227,7 @@ async fn a_heartbeat_shows_in_the_list_of_sessions() {
     assert_eq!((after.session_id, after.applied_seq), (client.welcome.session_id, 2));
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn sessions_beyond_the_limit_are_refused() {
     let world = World::launch(Launch::probe().config("[limits]\nsessions_max = 2"));
     let _one = Client::attach(&world, "probe", "one").await;
@@ -240,7 +240,7 @@ async fn sessions_beyond_the_limit_are_refused() {
     Client::attach(&world, "probe", "two").await;
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn sigterm_says_goodbye_to_open_sessions() {
     let mut world = World::launch(Launch::probe());
     let mut clients = [world.attach("probe").await, world.attach("probe").await];

@@ -152,7 +152,7 @@ fn every_command_has_help_with_examples() {
     assert!(run(&["--version"]).stdout.starts_with("spatialdb 0."));
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn json_is_one_object_a_line() {
     let world = World::launch(Launch::probe());
     let mut client = Client::attach(&world, "probe", "one").await;
@@ -186,7 +186,7 @@ async fn json_is_one_object_a_line() {
     assert!(schema.iter().any(|line| line["id"] == 1000 && line["name"] == "probe.Vitals"));
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn people_get_tables_and_errors_that_name_the_thing() {
     let world = World::launch(Launch::probe());
     let _client = Client::attach(&world, "probe", "one").await;

@@ -4,13 +4,13 @@ use std::collections::BTreeSet;
 
 use spatialdb_proto::v1;
 use spatialdb_tests::{
-    Client, Launch, METADATA, Outcome, VITALS, Vitals, World, box_xy, column, has, metadata, new_rows,
-    position_rows, positions, update, view,
+    Client, Launch, METADATA, Outcome, VITALS, Vitals, World, box_xy, column, eventually, has, metadata,
+    new_rows, position_rows, positions, update, view,
 };
 
 const ENTITIES: usize = 200;
 const ROUNDS: i32 = 300;
-const AT_ONCE: usize = 60;
+const AT_ONCE: usize = 1000;
 
 async fn make(client: &mut Client, count: usize) -> Vec<u64> {
     let at: Vec<_> = (0..count).map(|i| (-500.0, i as f64 * 10.0 - 1000.0)).collect();
@@ -33,7 +33,7 @@ fn scatter(seed: u64) -> f64 {
     ((x ^ (x >> 27)) % 2000) as f64 - 1000.0
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn entities_that_cross_again_and_again_are_in_view_exactly_as_queried() {
     let world = World::launch(Launch::probe());
     let mut writer = world.attach("probe").await;
@@ -71,15 +71,17 @@ async fn entities_that_cross_again_and_again_are_in_view_exactly_as_queried() {
     // Who always matches never left.
     assert_eq!((viewers[0].replica.entered_count, viewers[0].replica.left_count), (ENTITIES as u64, 0));
     assert!(viewers[1].replica.left_count > 0);
-    let whole = world.query(has(VITALS)).await;
-    assert_eq!(whole.len(), ENTITIES);
+    let whole = eventually("all are at rest", || async {
+        Some(world.query(has(VITALS)).await).filter(|whole| whole.len() == ENTITIES)
+    })
+    .await;
     assert!(ids[1..].iter().all(|id| {
         let vitals: Vitals = prost::Message::decode(whole[id][&VITALS].bytes.clone()).expect("vitals");
         vitals.hp == ROUNDS
     }));
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn a_world_that_starts_empty_has_borders_too() {
     let schema = spatialdb_tests::repository().join("tests/schema");
     let world = World::launch(
@@ -104,7 +106,7 @@ async fn a_world_that_starts_empty_has_borders_too() {
     assert_eq!((viewer.replica.entered_count, viewer.replica.left_count), (20, 0));
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn all_that_one_message_says_of_an_entity_shows_at_once() {
     let world = World::launch(Launch::probe());
     let mut writer = world.attach("probe").await;

@@ -11,7 +11,7 @@ fn metres(degrees: f64) -> f64 {
     6_371_008.8 * degrees.to_radians()
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn all_cities_and_airports_are_there() {
     let world = World::launch(Launch::earth());
     assert_eq!(world.count(has(CITY)).await, 138_398);
@@ -27,7 +27,7 @@ async fn all_cities_and_airports_are_there() {
 }
 
 // GeoNames: Sydney 33.86785 S 151.20732 E; Paris 48.85341 N 2.3488 E.
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn cities_are_where_the_projection_puts_them() {
     let world = World::launch(Launch::earth());
     for (id, name, latitude, longitude) in
@@ -43,7 +43,7 @@ async fn cities_are_where_the_projection_puts_them() {
     }
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn the_command_line_finds_a_city() {
     let world = World::launch(Launch::earth());
     let place = format!("{:.0},{:.0},5000", metres(151.20732), metres(-33.86785));

@@ -21,7 +21,7 @@ async fn replace(client: &mut Client, entity: u64, fields: &[u32], by: Bytes) {
     assert_eq!(outcome, Outcome::default());
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn only_listed_fields_are_replaced() {
     let (world, mut client, id) = full().await;
     let by = Vitals { hp: -5, marks: vec![9], ..Vitals::default() };
@@ -36,7 +36,7 @@ async fn only_listed_fields_are_replaced() {
     );
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn a_listed_field_that_the_payload_lacks_is_cleared() {
     let (world, mut client, id) = full().await;
     let mut expected = Vitals::full();
@@ -57,7 +57,7 @@ async fn a_listed_field_that_the_payload_lacks_is_cleared() {
     }
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn explicit_defaults_clear_as_well() {
     let (world, mut client, id) = full().await;
     // hp = 0, label = "", alive = false, written out as some encoders do.
@@ -67,7 +67,7 @@ async fn explicit_defaults_clear_as_well() {
     assert_eq!(world.component::<Vitals>(id, VITALS).await, expected);
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn one_arm_of_a_oneof_clears_the_others() {
     let (world, mut client, id) = full().await;
     let asleep = Vitals { state: Some(State::AsleepS(0)), ..Vitals::default() };
@@ -78,7 +78,7 @@ async fn one_arm_of_a_oneof_clears_the_others() {
     assert_eq!(world.component::<Vitals>(id, VITALS).await, Vitals { state: None, ..Vitals::full() });
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn fields_that_the_schema_does_not_know_are_kept() {
     let warning = "values have fields that the schema does not know";
     let (world, mut client, id) = full_in(Launch::probe().allow(warning)).await;

@@ -39,7 +39,7 @@ fn now_us() -> i64 {
     std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).expect("after 1970").as_micros() as i64
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn a_killed_flight_worker_goes_on_with_the_same_aircraft() {
     let world = World::launch(Launch::earth());
     let mut viewer = world.attach("viewer").await;
@@ -86,7 +86,7 @@ async fn a_killed_flight_worker_goes_on_with_the_same_aircraft() {
     assert_eq!(fleet(&world).await.len() as u64, WANTED, "they stay in the world");
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn the_world_starts_its_flight_worker_and_restarts_it() {
     let config = format!(
         "[[workers]]\ntype = \"flight\"\ncommand = [\"spatialdb-flight\", \"--aircraft\", \"{WANTED}\"]\n"

@@ -28,7 +28,7 @@ async fn fill(viewer: &mut Client, view: v1::View) -> usize {
     frames
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn a_large_world_comes_in_many_frames() {
     let world = World::launch(Launch::earth());
     let mut viewer = world.attach("viewer").await;
@@ -39,7 +39,7 @@ async fn a_large_world_comes_in_many_frames() {
     assert_eq!(viewer.replica.value_count, 3 * 138_398);
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn one_very_large_entity_comes_in_several_frames() {
     let world = World::launch(Launch::probe());
     let mut client = world.attach("probe").await;

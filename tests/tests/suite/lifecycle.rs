@@ -31,7 +31,7 @@ async fn exists(world: &World, entity: u64) -> bool {
     }
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn the_server_gives_ids_row_by_row() {
     let (world, mut client) = probe().await;
     let at = [(-500.0, -500.0), (500.0, 500.0), (-500.0, 500.0)];
@@ -49,7 +49,7 @@ async fn the_server_gives_ids_row_by_row() {
     assert!(more[0] > ids[2]);
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn columns_may_name_their_rows() {
     let (world, mut client) = probe().await;
     let some = v1::Column { entities: vec![2, 0], ..new_rows(TAG, [Bytes::new(), Bytes::new()]) };
@@ -62,7 +62,7 @@ async fn columns_may_name_their_rows() {
     assert_eq!(has, [vec![TAG], vec![POSITION], vec![TAG], vec![]]);
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn one_bad_row_is_refused_alone() {
     let (world, mut client) = probe().await;
     let before = world.count(all()).await;
@@ -82,7 +82,7 @@ async fn one_bad_row_is_refused_alone() {
     assert_eq!(world.component::<v1::Metadata>(ids[2], METADATA).await.name, "c");
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn bad_creates_are_refused_with_what_is_wrong() {
     let (world, mut client) = probe().await;
     let before = world.count(all()).await;
@@ -125,7 +125,7 @@ async fn bad_creates_are_refused_with_what_is_wrong() {
     assert!(world.count(all()).await <= before + 1);
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn a_request_id_makes_a_retry_harmless() {
     let world = World::launch(Launch::probe());
     let mut client = Client::attach(&world, "probe", "one").await;
@@ -152,7 +152,7 @@ async fn a_request_id_makes_a_retry_harmless() {
     assert!(again.rejections[0].detail.contains("2 rows"), "{:?}", again.rejections);
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn ids_are_chosen_from_reserved_blocks() {
     let world = World::launch(Launch::probe());
     let mut client = Client::attach(&world, "probe", "one").await;
@@ -186,7 +186,7 @@ async fn ids_are_chosen_from_reserved_blocks() {
     assert!(refused.rejections[0].detail.contains("reserve_ids_max = 1048576"));
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn what_is_deleted_is_gone_for_all() {
     let (world, mut client) = probe().await;
     let mut viewer = world.attach("viewer").await;
@@ -234,7 +234,7 @@ fn remove(component: u32, entities: &[u64]) -> Body {
     Body::RemoveComponents(v1::RemoveComponents { columns, ..v1::RemoveComponents::default() })
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn components_are_added_and_removed_in_view() {
     let (world, mut client) = probe().await;
     let (mut viewer, mut tagged) = (world.attach("viewer").await, world.attach("viewer").await);
@@ -274,7 +274,7 @@ async fn components_are_added_and_removed_in_view() {
     world.agrees(&mut viewer, entity_ids(&[1, 2])).await;
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn an_entity_gets_a_place_and_loses_it() {
     let (world, mut client) = probe().await;
     let mut viewer = world.attach("viewer").await;

@@ -1,4 +1,6 @@
 //! Whole processes on free ports: what a user would see. One binary, so that it links once.
+//!
+//! Tests run on a runtime with a thread of its own: connections must close while a test waits for a world to stop.
 
 mod attach;
 mod cli;

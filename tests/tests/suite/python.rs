@@ -15,7 +15,7 @@ const BALLOON: u32 = 1004;
 const WATCH: &str = "workers/python/examples/watch_region.py";
 const DRIFT: &str = "workers/python/examples/drift_balloons.py";
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn watch_region_prints_what_enters_and_leaves() {
     let world = World::launch(Launch::earth());
     // Paris is in it.
@@ -77,7 +77,7 @@ fn ids(balloons: &[(u64, f64)]) -> Vec<u64> {
     balloons.iter().map(|balloon| balloon.0).collect()
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn drift_balloons_makes_adopts_and_takes_down_its_own() {
     let world = World::launch(Launch::earth());
     let there = |count: usize| {
@@ -107,7 +107,7 @@ async fn drift_balloons_makes_adopts_and_takes_down_its_own() {
     eventually("they are taken down", there(0)).await;
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn without_a_world_the_examples_say_so() {
     let world = World::launch(Launch::probe());
     // The port of a world that is no more.
@@ -120,7 +120,7 @@ async fn without_a_world_the_examples_say_so() {
     }
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn fields_are_set_to_nothing_from_python() {
     let world = World::launch(Launch::probe());
     let folder = tempfile::tempdir().expect("a folder");
@@ -131,7 +131,7 @@ async fn fields_are_set_to_nothing_from_python() {
     assert_eq!(done.stdout.lines().last(), Some("14 ways to set a field to nothing"), "{}", done.stdout);
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn the_first_worker_of_the_readme_runs_as_it_stands() {
     let text = fs::read_to_string(repository().join("README.md")).expect("a README");
     let blocks: Vec<&str> =

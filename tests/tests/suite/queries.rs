@@ -20,7 +20,7 @@ fn ids(pages: &[v1::QueryPage]) -> Vec<u64> {
     ids
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn get_world_tells_what_runs() {
     let world = World::launch(Launch::probe());
     let session = world.attach("probe").await;
@@ -44,7 +44,7 @@ async fn get_world_tells_what_runs() {
     assert!(other.incarnation > told.incarnation, "it rises with each start");
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn a_query_gives_entities_with_the_components_asked_for() {
     let world = World::launch(Launch::probe());
     let pages = world.pages(request(box_xy(-1100.0, -1100.0, -700.0, -700.0))).await.expect("pages");
@@ -69,7 +69,7 @@ async fn a_query_gives_entities_with_the_components_asked_for() {
     }
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn a_query_counts_all_and_sends_up_to_its_limit() {
     let world = World::launch(Launch::probe());
     for (limit, sent) in [(0, 64), (1, 1), (10, 10), (64, 64), (1000, 64), (u64::MAX, 64)] {
@@ -87,7 +87,7 @@ async fn a_query_counts_all_and_sends_up_to_its_limit() {
     assert_eq!(world.count(has(VITALS)).await, 0);
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn bad_questions_are_refused_with_a_reason() {
     let world = World::launch(Launch::probe());
     let unknown = v1::QueryRequest { components: vec!["earth.City".to_owned()], ..request(all()) };
@@ -108,7 +108,7 @@ async fn bad_questions_are_refused_with_a_reason() {
     }
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn one_entity_is_found_or_not() {
     let world = World::launch(Launch::probe());
     let found = world.entity(64).await.expect("found");
@@ -122,7 +122,7 @@ async fn one_entity_is_found_or_not() {
     }
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn the_schema_of_a_running_world_can_be_used_by_a_stranger() {
     let world = World::launch(Launch::probe());
     let told = world.tools().await.get_schema(v1::GetSchemaRequest {}).await.expect("told").into_inner();
@@ -137,7 +137,7 @@ async fn the_schema_of_a_running_world_can_be_used_by_a_stranger() {
     assert_eq!(json["name"], "post 7");
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn sessions_are_listed_with_how_they_do() {
     let world = World::launch(Launch::probe());
     let mut writer = Client::attach(&world, "probe", "writer").await;

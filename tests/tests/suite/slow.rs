@@ -19,7 +19,7 @@ fn blob(round: u8) -> Bytes {
     value.into()
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn a_client_that_writes_without_reading_stalls_only_itself() {
     let world = World::launch(Launch::probe());
     let mut deaf = world.attach("deaf").await;

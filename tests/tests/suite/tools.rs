@@ -12,7 +12,7 @@ use tonic_reflection::pb::v1::{
     server_reflection_request::MessageRequest, server_reflection_response::MessageResponse,
 };
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn health_says_serving() {
     let world = World::launch(Launch::probe());
     let mut health = HealthClient::new(world.channel().await);
@@ -48,7 +48,7 @@ struct Named {
     name: String,
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn reflection_lists_services_and_the_components_of_the_world() {
     let world = World::launch(Launch::earth());
     let channel = world.channel().await;
@@ -84,7 +84,7 @@ fn metric(text: &str, name: &str) -> f64 {
     line.unwrap_or_else(|| panic!("{name} is missing in:\n{text}")).parse().expect("a number")
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn metrics_come_over_plain_http() {
     let world = World::launch(Launch::probe());
     let mut writer = Client::attach(&world, "probe", "writer").await;

@@ -56,7 +56,7 @@ fn constraints(ids: &[u64]) -> Vec<v1::Constraint> {
     ]
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn every_kind_of_view_is_what_its_query_says_at_rest_and_after_moves() {
     let (world, mut client, _) = probe().await;
     let ids = populate(&mut client).await;
@@ -86,7 +86,7 @@ async fn every_kind_of_view_is_what_its_query_says_at_rest_and_after_moves() {
     }
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn a_box_is_half_open_and_a_sphere_closed() {
     let (_world, mut client, mut viewer) = probe().await;
     let ids = client
@@ -102,7 +102,7 @@ async fn a_box_is_half_open_and_a_sphere_closed() {
     assert_eq!(viewer.replica.ids(), ids[..2]);
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn a_filter_sends_only_its_components_and_the_union_sends_each_once() {
     let (world, mut client, mut viewer) = probe().await;
     let ids = populate(&mut client).await;
@@ -141,7 +141,7 @@ async fn a_filter_sends_only_its_components_and_the_union_sends_each_once() {
     assert_eq!(session.entities_in_view, 0);
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn changing_a_view_sends_the_difference() {
     let (world, mut client, mut viewer) = probe().await;
     populate(&mut client).await;
@@ -165,7 +165,7 @@ async fn changing_a_view_sends_the_difference() {
     assert_eq!(viewer.replica.repeated_count, 0);
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn a_rate_conflates() {
     let (_world, mut client, mut viewer) = probe().await;
     let mut full = Client::attach(&_world, "viewer", "full").await;
@@ -187,7 +187,7 @@ async fn a_rate_conflates() {
     assert!(fast > slow, "{fast} at the full rate");
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn bad_views_are_refused_with_the_part_and_the_rule() {
     let (_world, mut client, mut viewer) = probe().await;
     drop(client.write(Body::Heartbeat(v1::Heartbeat::default())).await);
@@ -251,7 +251,7 @@ async fn bad_views_are_refused_with_the_part_and_the_rule() {
         .await;
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn views_beyond_the_limit_are_refused() {
     let world = World::launch(Launch::probe().config("[limits]\nsession_views_max = 3"));
     let mut viewer = world.attach("viewer").await;

@@ -29,7 +29,7 @@ async fn gone(pid: u32) {
     eventually("the worker is gone", || async { (!is_running(pid)).then_some(()) }).await;
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn a_worker_gets_its_environment_and_its_lines_are_prefixed() {
     let script = "echo \"hello $SPATIALDB_ADDRESS $SPATIALDB_WORKER_TYPE $SPATIALDB_WORKER_NAME $SPATIALDB_TOKEN $EXTRA\"; echo \"to stderr\" >&2; exec sleep 60";
     let world = World::launch(
@@ -45,7 +45,7 @@ async fn a_worker_gets_its_environment_and_its_lines_are_prefixed() {
     assert_eq!(world.stop(), Some(0));
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn a_worker_that_is_killed_is_started_again_and_stops_with_the_world() {
     let world = World::launch(
         Launch::probe()
@@ -67,7 +67,7 @@ fn kill(pid: u32) {
     rustix::process::kill_process(pid, rustix::process::Signal::KILL).expect("killed");
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn one_that_fails_at_start_shows_its_last_lines_and_the_world_goes_on() {
     let script = "echo looking for the map; echo there is no map >&2; exit 3";
     let world = World::launch(
@@ -90,7 +90,7 @@ async fn one_that_fails_at_start_shows_its_last_lines_and_the_world_goes_on() {
     world.attach("probe").await;
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn a_program_that_is_not_there_is_named() {
     let config = "[[workers]]\ntype = \"ghost\"\ncommand = [\"./no-such-program\"]\n";
     let world = World::launch(
@@ -104,7 +104,7 @@ async fn a_program_that_is_not_there_is_named() {
     assert!(line.contains("./no-such-program") && line.contains("ghost-1"), "{line}");
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn workers_do_not_outlive_a_server_that_is_killed() {
     let deaf = "trap '' TERM; sleep 60 & echo pid $!; echo pid $$; wait; sleep 60";
     let world = World::launch(Launch::probe().config(&worker("deaf", deaf, "")));

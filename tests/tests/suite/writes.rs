@@ -31,7 +31,7 @@ async fn make(client: &mut Client, at: &[(f64, f64)]) -> Vec<u64> {
         .await
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn positions_and_values_are_written() {
     let (world, mut client) = probe().await;
     let high = v1::PositionColumn { z: vec![5.5], ..positions(&[(ONE, -7.25, 1e9)]) };
@@ -187,7 +187,7 @@ fn bad_values() -> Vec<Bad> {
     ]
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn a_bad_row_or_column_is_refused_alone_and_says_why() {
     let (world, mut client) = probe().await;
     let ids = make(&mut client, &[(1.0, 1.0)]).await;
@@ -213,7 +213,7 @@ async fn a_bad_row_or_column_is_refused_alone_and_says_why() {
     assert_eq!(world.component::<v1::Position>(ONE, POSITION).await.x, 9.0);
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn columns_of_one_message_are_numbered_positions_first() {
     let (_world, mut client) = probe().await;
     let good = column(METADATA, [(ONE, metadata("a", "b"))]);
@@ -226,7 +226,7 @@ async fn columns_of_one_message_are_numbered_positions_first() {
     assert_eq!(found, [(0, 0, NOBODY), (3, 1, NOBODY)]);
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn rejections_beyond_the_bound_become_counts() {
     let world = World::launch(Launch::probe().config("[limits]\nrejections_per_frame_max = 10"));
     let mut client = world.attach("probe").await;
@@ -238,7 +238,7 @@ async fn rejections_beyond_the_bound_become_counts() {
     assert!((10..=40).contains(&outcome.rejections.len()), "{}", outcome.rejections.len());
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn too_many_rows_refuse_the_message() {
     let world = World::launch(Launch::probe().config("[limits]\nmessage_rows_max = 3"));
     let mut client = world.attach("probe").await;
@@ -256,7 +256,7 @@ async fn too_many_rows_refuse_the_message() {
     assert_eq!(client.write(update(vec![positions(&rows[..3])], vec![])).await, Outcome::default());
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn an_entity_twice_in_a_column_is_written_twice() {
     let (world, mut client) = probe().await;
     let mut viewer = world.attach("viewer").await;
@@ -281,7 +281,7 @@ async fn revision(world: &World, entity: u64, component: u32) -> u64 {
     found.components.iter().find(|value| value.id == component).expect("it has it").revision
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn revisions_never_start_again() {
     let (world, mut client) = probe().await;
     let ids = make(&mut client, &[(-500.0, -500.0)]).await;
@@ -316,7 +316,7 @@ async fn revisions_never_start_again() {
     }
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn own_updates_come_back_only_if_asked_for() {
     let (world, mut client) = probe().await;
     let mut other = world.attach("other").await;
@@ -351,7 +351,7 @@ async fn own_updates_come_back_only_if_asked_for() {
     client.until("its own write", |client| hp(client) == Some(78)).await;
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn order_is_kept_for_each_entity() {
     let (world, mut client) = probe().await;
     let mut viewer = world.attach("viewer").await;

@@ -45,6 +45,7 @@ pub(super) fn start(loaded: Loaded, failed: &CancellationToken) -> io::Result<(A
     for partition in &loaded.partitions {
         let (handle, work, control) = PartitionHandle::new(partition.id(), &loaded.limits);
         handle.gauges.entities.store(partition.entity_count() as u64, Ordering::Relaxed);
+        handle.gauges.cells.store(partition.cell_count() as u64, Ordering::Relaxed);
         queues.push((work, control));
         handles.push(handle);
     }
