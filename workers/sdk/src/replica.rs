@@ -111,7 +111,7 @@ impl Replica {
     /// What changed since the last call, in net: see [`Changes`].
     pub fn take_changes(&mut self) -> Changes {
         let log = std::mem::take(&mut self.log);
-        log.finish(|entity, component| self.has(entity, component))
+        log.finish(|entity| self.contains(entity), |entity, component| self.has(entity, component))
     }
 
     /// Empties the replica for a new session.

@@ -95,8 +95,12 @@ impl ChangeLog {
         self.bound();
     }
 
-    /// The net changes. `has` says what the replica holds now.
-    pub(super) fn finish(self, has: impl Fn(EntityId, ComponentId) -> bool) -> Changes {
+    /// The net changes. `holds` says which entities are in view now, `has` which components of them the replica has.
+    pub(super) fn finish(
+        self,
+        holds: impl Fn(EntityId) -> bool,
+        has: impl Fn(EntityId, ComponentId) -> bool,
+    ) -> Changes {
         if self.overflowed {
             return Changes { overflowed: true, ..Changes::default() };
         }
@@ -110,12 +114,10 @@ impl ChangeLog {
         changes.left.sort_unstable();
         changes.entered.sort_unstable();
         tidy(&mut changes.updated, &has);
-        // Of an entity that left, or came new, a lost component is no news.
-        let (left, entered) = (&changes.left, &changes.entered);
+        // Of an entity that came new, or is not in view (any longer, or between two looks), a lost component is no news.
+        let entered = &changes.entered;
         tidy(&mut changes.gone, |entity, component| {
-            !has(entity, component)
-                && left.binary_search_by_key(&entity, |(id, _)| *id).is_err()
-                && entered.binary_search(&entity).is_err()
+            holds(entity) && !has(entity, component) && entered.binary_search(&entity).is_err()
         });
         changes
     }

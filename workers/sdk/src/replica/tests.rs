@@ -144,6 +144,17 @@ fn follow(followed: &mut Seen, changes: &Changes, now: &Seen) {
     }
 }
 
+#[test]
+fn what_came_and_went_between_two_looks_was_never_there() {
+    let (mut model, mut replica) = (Model::default(), Replica::new());
+    for steps in [&[Step::Enter(2), Step::Value(2, 2, 0)][..], &[Step::Gone(2, 2)], &[Step::Leave(2)]] {
+        steps.iter().for_each(|step| model.step(step));
+        let frame = model.cut(replica.frame() + 1);
+        assert_eq!(replica.apply(&frame), Ok(()));
+    }
+    assert_eq!(replica.take_changes(), Changes::default());
+}
+
 proptest! {
     #[test]
     fn applying_frames_equals_the_model(steps in proptest::collection::vec(step(), 0..200)) {
