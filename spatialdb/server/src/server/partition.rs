@@ -168,6 +168,8 @@ impl Thread {
                 let _ = answer.send(self.machine.query(&constraint, &components, limit));
             }
             Control::Entity { entity, answer } => {
+                // Whoever is told that it moved asks there next: the move must be in that queue before.
+                self.deliver();
                 let whereabouts = match (self.machine.entity(entity), self.machine.departed_to(entity)) {
                     (Some(state), _) => Whereabouts::Here(state),
                     (None, Some(to)) => Whereabouts::MovedTo(to),
