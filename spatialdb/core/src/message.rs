@@ -9,6 +9,7 @@ use spatialdb_types::{
 };
 
 use crate::columns::{Batch, PositionRows, ValueRows};
+use crate::partition::{Query, QueryAnswer};
 
 /// From one partition to another.
 #[derive(Clone, Debug)]
@@ -19,7 +20,7 @@ pub struct PeerMessage {
     pub body: PeerBody,
 }
 
-/// The four steps of a move.
+/// The four steps of a move, and of a query what a peer must know.
 #[derive(Clone, Debug)]
 pub enum PeerBody {
     /// These entities are yours now. Writes that still reach the sender are forwarded in order.
@@ -30,6 +31,8 @@ pub enum PeerBody {
     Moved(Vec<EntityId>),
     /// No more writes for these entities will be forwarded: apply your own from now on.
     Settled(Vec<EntityId>),
+    /// The sender has answered this query for what it holds now; what it sent you before is yours to answer for.
+    Cut(u64, Arc<Query>),
 }
 
 /// An entity on its way between partitions, with all it has.
@@ -43,6 +46,14 @@ pub struct MovedEntity {
     pub values: Vec<MovedValue>,
     /// The sessions that hold it in view: the receiver owes each exactly one answer.
     pub holders: Vec<SessionId>,
+}
+
+impl MovedEntity {
+    /// The components that it has, by rising id.
+    pub(crate) fn components(&self) -> Vec<ComponentId> {
+        let position = self.position.map(|_| ComponentId::POSITION);
+        position.into_iter().chain(self.values.iter().map(|v| v.component)).collect()
+    }
 }
 
 /// A component of an entity on its way between partitions.
@@ -171,6 +182,8 @@ pub struct Outbox {
     pub sessions: Vec<(SessionId, ToSession)>,
     /// To the edge, in order.
     pub routes: Vec<RouteChange>,
+    /// To the edge: answers to queries, by cut.
+    pub answers: Vec<(u64, QueryAnswer)>,
 }
 
 impl Delta {

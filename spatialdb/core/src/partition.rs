@@ -4,6 +4,7 @@
 //! Not responsible for: threads, pacing, the wire, or which session may write what (that comes with layers).
 
 mod apply;
+mod cut;
 mod grid;
 mod moves;
 mod publish;
@@ -19,7 +20,7 @@ use rustc_hash::{FxBuildHasher, FxHashMap};
 use spatialdb_types::{EntityId, Incarnation, Limits, PartitionId, SessionId};
 
 pub(crate) use self::grid::CellRange;
-pub use self::query::{EntityState, QueryAnswer};
+pub use self::query::{EntityState, Query, QueryAnswer};
 pub(crate) use self::store::{PublishSeq, Row, RowId, Store};
 pub(crate) use self::table::SetId;
 use self::table::Slot;
@@ -37,6 +38,7 @@ pub struct Partition {
     limits: Limits,
     store: Store,
     moves: moves::Moves,
+    cuts: cut::Cuts,
     subscribers: IndexMap<SessionId, Subscriber, FxBuildHasher>,
     outcomes: IndexMap<SessionId, Outcome, FxBuildHasher>,
     /// After a restart, until the session is greeted: leaves that it was not told of.
@@ -59,6 +61,7 @@ impl Partition {
             limits,
             store,
             moves: moves::Moves::default(),
+            cuts: cut::Cuts::default(),
             subscribers: IndexMap::default(),
             outcomes: IndexMap::default(),
             owed: IndexMap::default(),
@@ -160,6 +163,7 @@ impl Partition {
         for (session, subscriber) in self.subscribers.drain(..) {
             self.owed.entry(session).or_default().extend(subscriber.into_owed(&self.store));
         }
+        self.cuts.forget_answer();
         self.incarnation.0 += 1;
     }
 

@@ -3,9 +3,10 @@
 //! Responsible for: bringing a world up from a snapshot, serving it, and stopping in order.
 //! Not responsible for: what a write does (`spatialdb-core`), settings and signals (`cli`, `config`).
 //!
-//! Data flows one way each: connection -> `session::reader` -> partition queue -> `partition` thread ->
-//! `session::task` -> connection. [`Edge`] is what they all share.
+//! Data flows one way each: connection -> `session::reader` -> `partition`, at once if it is idle or by its queue and
+//! thread -> `session::task` -> connection. [`Edge`] is what they all share.
 
+mod cuts;
 mod edge;
 mod http;
 mod load;
@@ -133,7 +134,10 @@ pub async fn launch(
     let _ = ready.send(address);
     tokio::select! {
         () = shutdown.cancelled() => tracing::info!("draining"),
-        () = failed.cancelled() => tracing::error!("a partition has failed: stopping"),
+        () = failed.cancelled() => {
+            tracing::error!("a partition has failed: stopping");
+            edge.cuts.close();
+        }
     }
     drain(&edge, stop).await;
     let served = tokio::time::timeout(DRAIN_TIMEOUT, server).await;

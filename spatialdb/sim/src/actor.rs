@@ -203,6 +203,11 @@ impl Sim {
 
     /// Notes a new entity.
     pub(crate) fn learn(&mut self, new: &crate::edge::NewEntity, writers: Writers) {
+        if let Writers::One(session) | Writers::Twin(session) = writers
+            && let Some(actor) = self.actors.iter_mut().find(|actor| actor.id == session)
+        {
+            actor.replica.sole.insert(new.entity);
+        }
         if matches!(writers, Writers::Twin(_)) {
             self.twins.insert(new.entity);
         }

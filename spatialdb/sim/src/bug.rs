@@ -88,6 +88,10 @@ bugs! {
     PartialAsWhole = "partial-as-whole", one_in 4;
     /// Two frames of a session change places.
     SwapFrames = "swap-frames", one_in 8;
+    /// A partition is not told that a peer has answered a query.
+    DropCut = "drop-cut", one_in 4;
+    /// It is told so before the moves that it is to answer for.
+    CutEarly = "cut-early", one_in 1;
 }
 
 impl Bug {

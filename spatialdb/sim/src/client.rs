@@ -46,6 +46,8 @@ pub(crate) struct Asks {
 pub(crate) struct Replica {
     /// The session, where its own updates must not come back: one partition, no restart, and no view asks for them.
     pub(crate) no_echo_of: Option<SessionId>,
+    /// Entities that nobody but the session ever wrote.
+    pub(crate) sole: BTreeSet<EntityId>,
     /// Entities in view, and what is shown of them.
     pub(crate) held: BTreeMap<EntityId, BTreeMap<ComponentId, (Revision, Value)>>,
     /// The last revision and value ever shown; never forgotten.
@@ -152,9 +154,10 @@ impl Replica {
                 return broken("revision", detail);
             }
         }
-        // Of other components a part may have been written over a value that the session had not seen: that comes back.
-        let is_whole = c == ComponentId::POSITION;
-        if is_whole && held.contains_key(&c) && self.no_echo_of.is_some() && self.no_echo_of == value.writer()
+        // Of what others write too, a part may have been written over a value that the session had not seen: that comes
+        // back.
+        let is_known = c == ComponentId::POSITION || self.sole.contains(&entity);
+        if is_known && held.contains_key(&c) && self.no_echo_of.is_some() && self.no_echo_of == value.writer()
         {
             return broken(
                 "echo",

@@ -13,6 +13,7 @@ use spatialdb_types::{EntityId, PartitionId, Revision, SessionId};
 
 use crate::actor::Actor;
 use crate::bug::{Bug, Bugs};
+use crate::cut::Cuts;
 use crate::edge::Edge;
 use crate::model::Model;
 use crate::rng::Rng;
@@ -45,6 +46,8 @@ pub(crate) struct Sim {
     pub(crate) stamps: u32,
     /// A partition that hardly anything comes from, for now.
     pub(crate) slow: Option<usize>,
+    /// Queries over all partitions.
+    pub(crate) cuts: Cuts,
     /// Whether to say what happens.
     pub(crate) trace: bool,
     edge_queues: Vec<VecDeque<EdgeItem>>,
@@ -111,6 +114,7 @@ impl Sim {
             twins: BTreeSet::new(),
             stamps: 0,
             slow: None,
+            cuts: Cuts::default(),
             trace,
             edge_queues: (0..count).map(|_| VecDeque::new()).collect(),
             peer_queues: (0..count).map(|_| (0..count).map(|_| VecDeque::new()).collect()).collect(),
@@ -126,6 +130,11 @@ impl Sim {
         if self.trace {
             eprintln!("{:>9} us  {}", self.now, what());
         }
+    }
+
+    /// What is on its way between partitions.
+    pub(crate) fn peer_messages(&self) -> impl Iterator<Item = &PeerMessage> {
+        self.peer_queues.iter().flatten().flatten()
     }
 
     /// The pairs with something on its way, by kind.
@@ -208,6 +217,7 @@ impl Sim {
         self.say(|| format!("partition {p} restarts"));
         let mut outbox = Outbox::default();
         self.partitions[p].restart();
+        self.cuts.give_up();
         for actor in self.actors.iter().filter(|actor| actor.live) {
             self.partitions[p].greet(actor.id, &mut outbox);
         }
@@ -239,12 +249,16 @@ impl Sim {
         }
     }
 
-    fn collect(&mut self, p: usize, outbox: Outbox) {
+    /// Carries what a partition put in its outbox.
+    pub(crate) fn collect(&mut self, p: usize, outbox: Outbox) {
         for (to, message) in outbox.peers {
             self.send_peer(p, usize::from(to.0), message);
         }
         for (session, message) in outbox.sessions {
             self.send_down(session, p, message);
+        }
+        for (cut, answer) in outbox.answers {
+            self.cuts.answer(cut, answer);
         }
         for change in outbox.routes {
             match change {
@@ -288,9 +302,15 @@ impl Sim {
             PeerBody::Moved(_) if bugs.hits(Bug::DropMoved) => return,
             PeerBody::Forward(_) if bugs.hits(Bug::DropForward) => return,
             PeerBody::Forward(_) if bugs.hits(Bug::DuplicateForward) => queue.push_back(message.clone()),
+            PeerBody::Cut(..) if bugs.hits(Bug::DropCut) => return,
             _ => {}
         }
-        if matches!(message.body, PeerBody::Settled(_)) && bugs.hits(Bug::SettledEarly) {
+        let early = match message.body {
+            PeerBody::Settled(_) => bugs.hits(Bug::SettledEarly),
+            PeerBody::Cut(..) => bugs.hits(Bug::CutEarly),
+            _ => false,
+        };
+        if early {
             queue.push_front(message);
         } else {
             queue.push_back(message);

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use spatialdb_core::interest::Subject;
-use spatialdb_core::{Constraint, EntityState, View};
+use spatialdb_core::{Constraint, EntityState, Query, View};
 use spatialdb_types::{ComponentId, EntityId, PartitionId, Position, Revision, SessionId, ViewId};
 
 use crate::actor::Actor;
@@ -63,6 +63,7 @@ impl Sim {
     /// The first thing that differs.
     pub(crate) fn judge(&mut self) -> Verdict {
         let truth = self.truth()?;
+        self.judge_answered()?;
         self.judge_moves(&truth)?;
         self.judge_existence(&truth)?;
         for (&entity, known) in &self.model.entities {
@@ -101,7 +102,7 @@ impl Sim {
     fn truth(&self) -> Result<Truth, Failure> {
         let mut truth = Truth::new();
         for partition in &self.partitions {
-            let answer = partition.query(&Constraint::All, &[], usize::MAX);
+            let answer = partition.query(&everything());
             if answer.match_count != answer.entities.len() as u64
                 || partition.entity_count() != answer.entities.len()
             {
@@ -183,7 +184,7 @@ impl Sim {
                 let here = truth.iter().filter(|(_, fact)| fact.partition == id);
                 let wanted: BTreeSet<EntityId> =
                     here.filter(|(e, fact)| fact.meets(**e, &constraint)).map(|(&e, _)| e).collect();
-                let answer = partition.query(&constraint, &[], usize::MAX);
+                let answer = partition.query(&Query { constraint: constraint.clone(), ..everything() });
                 let found: BTreeSet<EntityId> = answer.entities.iter().map(|s| s.entity).collect();
                 if found != wanted || answer.entities.len() != wanted.len() {
                     let detail = format!("partition {id}, {constraint:?}: found {found:?}, not {wanted:?}");
@@ -252,6 +253,11 @@ impl Fact {
     fn meets(&self, entity: EntityId, constraint: &Constraint) -> bool {
         constraint.matches(&Subject { entity, position: self.position, components: &self.ids })
     }
+}
+
+/// The query for all there is.
+pub(crate) const fn everything() -> Query {
+    Query { constraint: Constraint::All, components: Vec::new(), limit: usize::MAX }
 }
 
 fn judge_state(entity: EntityId, known: &Known, truth: &Truth) -> Verdict {
@@ -327,7 +333,7 @@ fn judge_entity(
             return fail("oracle", format!("component {component} of {entity} is not shown"));
         };
         let own = value.writer() == Some(session) && !views.iter().any(|v| v.own_updates);
-        if own && shown_revision <= revision {
+        if own && shown_revision < revision {
             continue;
         }
         if shown_revision != revision || shown_value != value {

@@ -126,6 +126,7 @@ impl Sim {
             w.restart,
             w.view,
             w.session,
+            w.query,
         ];
         let live = self.live_actors();
         let partition = self.rng.index(self.partitions.len());
@@ -155,6 +156,7 @@ impl Sim {
             (9, Some(a)) => self.change_views(a),
             (10, Some(a)) if self.rng.percent(50) => self.detach(a),
             (10, _) if (live.len() as u64) < self.plan.sessions => self.attach(),
+            (11, _) => self.ask()?,
             _ => {}
         }
         Ok(())
@@ -178,7 +180,7 @@ impl Sim {
 
     /// One round of everything. Returns whether anything happened.
     fn settle(&mut self) -> Result<bool, Failure> {
-        let mut any = false;
+        let mut any = self.finish_asking()?;
         loop {
             let lengths = self.busy().each_ref().map(|links| links.len() as u64);
             let Some(kind) = self.rng.weighted(&lengths) else { break };
@@ -199,6 +201,7 @@ impl Sim {
                 any = true;
             }
         }
+        self.finish_asking()?;
         Ok(any)
     }
 

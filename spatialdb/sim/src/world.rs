@@ -59,6 +59,8 @@ pub(crate) struct Weights {
     pub(crate) view: u64,
     /// A client comes or goes.
     pub(crate) session: u64,
+    /// A partition is asked a query over all partitions.
+    pub(crate) query: u64,
 }
 
 impl Plan {
@@ -218,5 +220,6 @@ fn weights(rng: &mut Rng) -> Weights {
         restart: if rng.percent(50) { 0 } else { 1 },
         view: rng.between(0, 4),
         session: rng.between(0, 2),
+        query: rng.between(0, 8),
     }
 }

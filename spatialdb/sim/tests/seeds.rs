@@ -39,6 +39,8 @@ const CAUGHT_WITHIN: &[(Bug, u64)] = &[
     (Bug::LoseBatch, 20),
     (Bug::PartialAsWhole, 40),
     (Bug::SwapFrames, 40),
+    (Bug::DropCut, 40),
+    (Bug::CutEarly, 100),
 ];
 
 fn threads() -> usize {

@@ -1,6 +1,8 @@
 //! Entities that cross the borders of partitions while they are looked at.
 
 use std::collections::BTreeSet;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
 
 use spatialdb_proto::v1;
 use spatialdb_tests::{
@@ -149,6 +151,68 @@ async fn all_that_one_message_says_of_an_entity_shows_at_once() {
     assert_eq!(writer.decided(seq).await, Outcome::default());
     assert!(frames > 10, "{frames} frames");
     assert_eq!((viewer.replica.entered_count, viewer.replica.left_count), (AT_ONCE as u64, 0));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn a_query_has_everything_once_while_everything_moves() {
+    let world = World::launch(Launch::probe());
+    let mut writer = world.attach("probe").await;
+    let ids = make(&mut writer, AT_ONCE).await;
+    let done = AtomicBool::new(false);
+    let write = async {
+        for round in 1..=ROUNDS {
+            let seed = |id: u64| id * 1000 + round as u64;
+            let rows: Vec<_> =
+                ids.iter().map(|&id| (id, scatter(seed(id) * 2), scatter(seed(id) * 2 + 1))).collect();
+            let seq = writer.send(update(vec![positions(&rows)], vec![])).await;
+            if round % 5 == 0 {
+                writer.decided(seq).await;
+            }
+        }
+        done.store(true, Ordering::Relaxed);
+    };
+    let ask = async {
+        let mut asked = 0;
+        while !done.load(Ordering::Relaxed) {
+            let request = v1::QueryRequest { constraint: Some(has(VITALS)), ..v1::QueryRequest::default() };
+            let pages = world.pages(request).await.expect("pages");
+            let mut told: Vec<u64> = pages.iter().flat_map(|page| &page.entities).map(|e| e.entity).collect();
+            told.sort_unstable();
+            assert_eq!(told, ids, "query {asked}");
+            assert_eq!(pages.last().map(|page| page.match_count), Some(AT_ONCE as u64));
+            assert_eq!(world.count(has(VITALS)).await, AT_ONCE as u64);
+            asked += 1;
+        }
+        asked
+    };
+    let ((), asked) = tokio::join!(write, ask);
+    assert!(asked > 5, "{asked} queries");
+}
+
+/// With room for hardly anything the edge holds writers back again and again, and lets each of them go.
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn writers_that_are_held_back_are_let_go() {
+    let limits = "[limits]\npartition_queue_rows_max = 300\npartition_moves_in_flight_max = 20\n\
+                  partition_writes_parked_max = 20";
+    let world = World::launch(Launch::probe().config(limits));
+    let write = async |n: u64| {
+        let mut writer = world.attach("probe").await;
+        let ids = make(&mut writer, ENTITIES).await;
+        let mut last = 0;
+        for round in 1..=ROUNDS as u64 {
+            let seed = |id: u64| id * 1000 + round * 4 + n;
+            let rows: Vec<_> =
+                ids.iter().map(|&id| (id, scatter(seed(id) * 2), scatter(seed(id) * 2 + 1))).collect();
+            last = writer.send(update(vec![positions(&rows)], vec![])).await;
+        }
+        assert_eq!(writer.decided(last).await, Outcome::default());
+        assert!(writer.rejections.is_empty(), "{:?}", writer.rejections.first());
+    };
+    let started = Instant::now();
+    tokio::join!(write(0), write(1), write(2), write(3));
+    // A writer that is not woken would wait for a second or for good; the work takes about a second.
+    assert!(started.elapsed() < Duration::from_secs(30), "{:?}", started.elapsed());
+    assert_eq!(world.count(has(VITALS)).await, 4 * ENTITIES as u64);
 }
 
 /// The number that the last message about the entity said, after checking that all of it is of one message.

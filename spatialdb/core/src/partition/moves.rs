@@ -43,7 +43,11 @@ impl Partition {
     pub fn peer(&mut self, from: PartitionId, message: PeerMessage, outbox: &mut Outbox) {
         self.store.raise_clock(message.clock);
         match message.body {
-            PeerBody::Move(entities) => self.receive(from, entities, outbox),
+            PeerBody::Move(entities) => {
+                self.cuts.note_arrivals(from, &entities);
+                self.receive(from, entities, outbox);
+            }
+            PeerBody::Cut(cut, query) => self.hear_cut(from, cut, &query, outbox),
             PeerBody::Forward(batch) => self.apply_from(&batch, Source::Peer, outbox),
             PeerBody::Moved(entities) => {
                 let token = self.moves.next_fence;
@@ -141,10 +145,7 @@ impl Partition {
     }
 
     fn receive_one(&mut self, moved: MovedEntity, outbox: &mut Outbox) {
-        let position = moved.position.map(|_| ComponentId::POSITION);
-        let components: Vec<ComponentId> =
-            position.into_iter().chain(moved.values.iter().map(|v| v.component)).collect();
-        let set = self.store.tables.intern(&components);
+        let set = self.store.tables.intern(&moved.components());
         let changed_at = self.store.publish();
         let slots = moved.values.into_iter().map(|v| Slot {
             revision: v.revision,
@@ -194,7 +195,7 @@ impl Partition {
         self.send_home(overhang, outbox);
     }
 
-    fn send(&mut self, to: PartitionId, body: PeerBody, outbox: &mut Outbox) {
+    pub(super) fn send(&mut self, to: PartitionId, body: PeerBody, outbox: &mut Outbox) {
         outbox.peers.push((to, PeerMessage { clock: self.store.clock(), body }));
     }
 }

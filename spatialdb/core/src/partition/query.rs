@@ -1,6 +1,7 @@
 //! Asking a partition once, without a view.
 
-use spatialdb_types::{ComponentId, EntityId, Position, Revision};
+use rustc_hash::FxHashSet;
+use spatialdb_types::{ComponentId, EntityId, PartitionId, Position, Revision};
 
 use super::{Partition, Row, RowId};
 use crate::interest::{Candidates, Constraint};
@@ -16,6 +17,17 @@ pub struct EntityState {
     pub values: Vec<(ComponentId, Revision, Box<[u8]>)>,
 }
 
+/// What is asked once.
+#[derive(Clone, Debug)]
+pub struct Query {
+    /// Which entities.
+    pub constraint: Constraint,
+    /// What is told of each, by rising id; empty: everything.
+    pub components: Vec<ComponentId>,
+    /// How many entities are told of at most.
+    pub limit: usize,
+}
+
 /// The answer to a query.
 #[derive(Clone, Debug, Default)]
 pub struct QueryAnswer {
@@ -25,22 +37,28 @@ pub struct QueryAnswer {
     pub match_count: u64,
 }
 
+impl QueryAnswer {
+    /// Counts a match, and tells of it if there is room.
+    pub(super) fn add(&mut self, query: &Query, state: impl FnOnce() -> EntityState) {
+        self.match_count += 1;
+        if self.entities.len() < query.limit {
+            self.entities.push(state());
+        }
+    }
+}
+
 impl Partition {
-    /// All that matches now: the state of at most `limit` entities, and the count of all.
-    /// `components` (sorted) filters what is told of each; empty means everything.
-    pub fn query(&self, constraint: &Constraint, components: &[ComponentId], limit: usize) -> QueryAnswer {
+    /// All that matches here and now.
+    pub fn query(&self, query: &Query) -> QueryAnswer {
         let mut answer = QueryAnswer::default();
-        let mut seen = rustc_hash::FxHashSet::default();
-        let candidates = constraint.candidates();
+        let mut seen = FxHashSet::default();
+        let candidates = query.constraint.candidates();
         let overlapping = candidates.len() > 1;
         for source in &candidates {
             self.for_each_candidate(source, &mut |id, row| {
-                if !constraint.matches(&self.store.subject(row)) || (overlapping && !seen.insert(id)) {
-                    return;
-                }
-                answer.match_count += 1;
-                if answer.entities.len() < limit {
-                    answer.entities.push(self.state(row, components));
+                let matches = query.constraint.matches(&self.store.subject(row));
+                if matches && (!overlapping || seen.insert(id)) {
+                    answer.add(query, || self.state(row, &query.components));
                 }
             });
         }
@@ -54,20 +72,19 @@ impl Partition {
     }
 
     /// Where the entity went, if it just left this partition.
-    pub fn departed_to(&self, entity: EntityId) -> Option<spatialdb_types::PartitionId> {
+    pub fn departed_to(&self, entity: EntityId) -> Option<PartitionId> {
         self.departed.get(&entity).copied()
     }
 
     fn state(&self, row: &Row, filter: &[ComponentId]) -> EntityState {
-        let wanted = |c: ComponentId| filter.is_empty() || filter.binary_search(&c).is_ok();
-        let position = row.position().filter(|_| wanted(ComponentId::POSITION));
+        let position = row.position().filter(|_| wants(filter, ComponentId::POSITION));
         EntityState {
             entity: row.entity,
             position: position.map(|p| (p, row.position_revision)),
             values: self
                 .store
                 .slots(row)
-                .filter(|&(c, _)| wanted(c))
+                .filter(|&(c, _)| wants(filter, c))
                 .map(|(c, slot)| (c, slot.revision, slot.value.clone()))
                 .collect(),
         }
@@ -102,4 +119,9 @@ impl Partition {
             }
         }
     }
+}
+
+/// Whether a component is told of. The filter is sorted; empty means everything.
+pub(super) fn wants(filter: &[ComponentId], component: ComponentId) -> bool {
+    filter.is_empty() || filter.binary_search(&component).is_ok()
 }

@@ -4,16 +4,15 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
-use crossbeam_channel::{Receiver, Sender, TrySendError};
 use dashmap::DashMap;
 use rustc_hash::FxBuildHasher;
-use spatialdb_core::{
-    Batch, Constraint, EntityState, Micros, PartitionMap, PeerMessage, QueryAnswer, ToPartition, View, World,
-};
+use spatialdb_core::{Micros, PartitionMap, World};
 use spatialdb_schema::{Component, Schema};
-use spatialdb_types::{ComponentId, EntityId, Limits, PartitionId, SessionId, SpaceId};
-use tokio::sync::{Notify, Semaphore, oneshot};
+use spatialdb_types::{ComponentId, Limits, PartitionId, SessionId, SpaceId};
+use tokio::sync::Semaphore;
 
+use super::cuts::Cuts;
+use super::partition::PartitionHandle;
 use super::port::{Event, Port};
 use super::routes::Routes;
 
@@ -28,6 +27,7 @@ pub(super) struct Edge {
     pub(super) sessions: DashMap<SessionId, Port, FxBuildHasher>,
     pub(super) draining: AtomicBool,
     pub(super) queries: Arc<Semaphore>,
+    pub(super) cuts: Cuts,
     pub(super) clock: Clock,
     world: Mutex<World>,
     /// Unknown fields by component: they are kept, counted and warned of once.
@@ -47,81 +47,6 @@ pub(super) struct WorldInfo {
 pub(super) struct Clock {
     start: Instant,
     start_unix_us: i64,
-}
-
-/// The way to a partition's thread.
-pub(super) struct PartitionHandle {
-    pub(super) id: PartitionId,
-    work: Sender<Batch>,
-    control: Sender<Control>,
-    pub(super) gauges: Gauges,
-}
-
-/// What a partition's thread tells about itself.
-#[derive(Default)]
-pub(super) struct Gauges {
-    pub(super) queue_rows: AtomicU64,
-    pub(super) entities: AtomicU64,
-    pub(super) cells: AtomicU64,
-    pub(super) updates_applied: AtomicU64,
-    pub(super) moves_in_flight: AtomicU64,
-    /// Too many moves are under way: the edge holds back.
-    pub(super) holds_back: AtomicBool,
-    /// Told when there is room in the queue again.
-    pub(super) room: Notify,
-}
-
-/// What goes to a partition past its queue of updates.
-pub(super) enum Control {
-    /// The session's views have changed: the newest set is in its slot.
-    Views(SessionId, Arc<ViewSlots>),
-    Session(SessionId, ToPartition),
-    Peer(PartitionId, PeerMessage),
-    Query {
-        constraint: Constraint,
-        components: Vec<ComponentId>,
-        limit: usize,
-        answer: oneshot::Sender<QueryAnswer>,
-    },
-    Entity {
-        entity: EntityId,
-        answer: oneshot::Sender<Whereabouts>,
-    },
-    Stop,
-}
-
-/// A session's views on their way to each partition. Only the newest set waits, however often they change.
-pub(super) struct ViewSlots {
-    slots: Vec<Mutex<Option<VersionedViews>>>,
-}
-
-/// A version, and the session's views in it.
-pub(super) type VersionedViews = (u64, Arc<[Arc<View>]>);
-
-impl ViewSlots {
-    pub(super) fn new(partitions: usize) -> Self {
-        Self { slots: (0..partitions).map(|_| Mutex::new(None)).collect() }
-    }
-
-    /// Leaves a set for a partition. Returns whether the partition must be told: no older one was waiting.
-    pub(super) fn put(&self, to: PartitionId, views: VersionedViews) -> bool {
-        self.slot(to).replace(views).is_none()
-    }
-
-    pub(super) fn take(&self, partition: PartitionId) -> Option<VersionedViews> {
-        self.slot(partition).take()
-    }
-
-    fn slot(&self, partition: PartitionId) -> MutexGuard<'_, Option<VersionedViews>> {
-        self.slots[usize::from(partition.0)].lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// What a partition knows of an entity.
-pub(super) enum Whereabouts {
-    Here(EntityState),
-    MovedTo(PartitionId),
-    Unknown,
 }
 
 impl Edge {
@@ -144,6 +69,7 @@ impl Edge {
             sessions: DashMap::with_hasher(FxBuildHasher),
             draining: AtomicBool::new(false),
             queries: Arc::new(Semaphore::new(queries)),
+            cuts: Cuts::default(),
             clock: Clock::new(),
             world: Mutex::new(world),
             unknown_fields: DashMap::with_hasher(FxBuildHasher),
@@ -205,43 +131,6 @@ impl Edge {
                 room.await;
             }
         }
-    }
-}
-
-impl PartitionHandle {
-    /// A handle, and the queues for its thread.
-    pub(super) fn new(id: PartitionId, limits: &Limits) -> (Self, Receiver<Batch>, Receiver<Control>) {
-        // The bound on rows is kept by `wait_for_room`; past it each session may still put one message, so that many
-        // more places make `send` never fail.
-        let places = limits.partition_queue_rows_max + limits.sessions_max;
-        let (work, work_queue) = crossbeam_channel::bounded(places as usize);
-        // Bounded by what is sent here: for each session one set of views, one `Ready` a delta, one flush; moves in
-        // flight; queries at once.
-        let (control, control_queue) = crossbeam_channel::unbounded();
-        (Self { id, work, control, gauges: Gauges::default() }, work_queue, control_queue)
-    }
-
-    /// Queues a batch. Only while inside the gate of the routes, and after `wait_for_room`.
-    pub(super) fn send(&self, batch: Batch) {
-        let rows = batch.row_count() as u64;
-        self.gauges.queue_rows.fetch_add(rows, Ordering::Relaxed);
-        match self.work.try_send(batch) {
-            // The thread is gone only when the world stops.
-            Ok(()) | Err(TrySendError::Disconnected(_)) => {}
-            Err(TrySendError::Full(_)) => {
-                panic!("the queue of partition {} has a place for every session", self.id)
-            }
-        }
-    }
-
-    pub(super) fn tell(&self, control: Control) {
-        // The thread is gone only when the world stops.
-        let _ = self.control.send(control);
-    }
-
-    fn has_room(&self, limits: &Limits) -> bool {
-        self.gauges.queue_rows.load(Ordering::Relaxed) < limits.partition_queue_rows_max
-            && !self.gauges.holds_back.load(Ordering::Relaxed)
     }
 }
 

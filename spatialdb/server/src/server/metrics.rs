@@ -68,7 +68,7 @@ pub(super) fn render(edge: &Edge) -> String {
 }
 
 fn partitions(edge: &Edge, text: &mut String) {
-    type Read = fn(&super::edge::Gauges) -> u64;
+    type Read = fn(&super::partition::Gauges) -> u64;
     let gauges: [(&str, &str, &str, Read); 6] = [
         ("spatialdb_partition_queue_rows", "gauge", "Rows that wait for a partition.", |g| {
             g.queue_rows.load(Ordering::Relaxed)

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use prost::Message;
 use prost_types::Any;
-use spatialdb_core::{EntityState, QueryAnswer};
+use spatialdb_core::{EntityState, Query};
 use spatialdb_proto::v1::world_service_server::WorldService;
 use spatialdb_proto::{status_of, v1};
 use spatialdb_types::{ComponentId, EntityId, Error, PartitionId, Position, Reason, Revision};
@@ -16,7 +16,9 @@ use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status};
 
-use super::edge::{Control, Edge, Whereabouts};
+use super::cuts::Answers;
+use super::edge::Edge;
+use super::partition::{Control, Whereabouts};
 
 /// How often an entity is followed that moves while it is asked for.
 const FOLLOW_MAX: usize = 64;
@@ -24,7 +26,7 @@ const FOLLOW_MAX: usize = 64;
 /// Bytes of a page of a query's answer, about.
 const PAGE_BYTES: usize = 256 << 10;
 
-/// How long a query waits for its turn.
+/// How long a query waits for a place.
 const QUERY_WAIT: Duration = Duration::from_secs(5);
 
 /// How long a page may wait for its reader; then the rest is dropped, and the stream ends without a last page.
@@ -86,8 +88,6 @@ impl WorldService for Tools {
     }
 }
 
-type Answers = Vec<(PartitionId, QueryAnswer)>;
-
 impl Tools {
     /// A place among the queries at once: each may hold an answer as large as the world.
     async fn permit(&self) -> Result<OwnedSemaphorePermit, Error> {
@@ -110,18 +110,7 @@ impl Tools {
             (false, 0) => usize::MAX,
             (false, limit) => usize::try_from(limit).unwrap_or(usize::MAX),
         };
-        let mut waiting = Vec::new();
-        for partition in &edge.partitions {
-            let (answer, answered) = oneshot::channel();
-            let (constraint, components) = (constraint.clone(), components.clone());
-            partition.tell(Control::Query { constraint, components, limit, answer });
-            waiting.push((partition.id, answered));
-        }
-        let mut answers = Vec::new();
-        for (id, answered) in waiting {
-            let stopping = |_| Error::new(Reason::Draining, "the server is stopping");
-            answers.push((id, answered.await.map_err(stopping)?));
-        }
+        let answers = edge.cuts.ask(edge, Query { constraint, components, limit }).await?;
         Ok((limit, answers))
     }
 
@@ -129,7 +118,7 @@ impl Tools {
         let mut at = self.edge.routes.get(entity).unwrap_or_else(|| self.edge.map.home(entity, None));
         for _ in 0..FOLLOW_MAX {
             let (answer, answered) = oneshot::channel();
-            self.edge.partition(at).tell(Control::Entity { entity, answer });
+            self.edge.partition(at).tell(&self.edge, Control::Entity { entity, answer });
             match answered.await.ok()? {
                 Whereabouts::Here(state) => return Some((at, state)),
                 Whereabouts::MovedTo(to) => at = to,

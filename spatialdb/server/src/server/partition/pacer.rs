@@ -27,6 +27,11 @@ impl Pacer {
         (self.ended + self.cost.min(self.interval_max)).max(now)
     }
 
+    /// What the last publish took.
+    pub(super) const fn cost(&self) -> Micros {
+        self.cost
+    }
+
     /// A publish ran from `start` to `end`.
     pub(super) const fn published(&mut self, start: Micros, end: Micros) {
         self.ended = end;

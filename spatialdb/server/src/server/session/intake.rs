@@ -145,7 +145,7 @@ impl Intake {
         self.port.stats.updates_received.fetch_add(u64::from(rows), Ordering::Relaxed);
         self.port.send(Event::Received { seq, rows, refused });
         for (to, batch) in batches {
-            self.edge.partition(to).send(batch);
+            self.edge.partition(to).send(&self.edge, batch);
         }
     }
 

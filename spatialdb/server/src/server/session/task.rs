@@ -13,7 +13,8 @@ use tokio_util::sync::CancellationToken;
 use tonic::Status;
 
 use super::frames;
-use crate::server::edge::{Control, Edge, ViewSlots};
+use crate::server::edge::Edge;
+use crate::server::partition::{Control, ViewSlots};
 use crate::server::port::{Event, Stats};
 use crate::server::tools::describe;
 
@@ -185,10 +186,10 @@ impl Task {
         match message {
             ToPartition::SetViews(version, views) => {
                 if self.views.put(to, (version, views)) {
-                    partition.tell(Control::Views(self.session.id(), self.views.clone()));
+                    partition.tell(&self.edge, Control::Views(self.session.id(), self.views.clone()));
                 }
             }
-            message => partition.tell(Control::Session(self.session.id(), message)),
+            message => partition.tell(&self.edge, Control::Session(self.session.id(), message)),
         }
     }
 

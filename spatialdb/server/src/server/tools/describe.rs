@@ -82,7 +82,7 @@ fn session(edge: &Edge, id: SessionId, stats: &Stats) -> v1::SessionInfo {
 }
 
 fn partitions(edge: &Edge) -> Vec<v1::PartitionInfo> {
-    let describe = |p: &crate::server::edge::PartitionHandle| v1::PartitionInfo {
+    let describe = |p: &crate::server::partition::PartitionHandle| v1::PartitionInfo {
         id: u32::from(p.id.0),
         entity_count: p.gauges.entities.load(Ordering::Relaxed),
         cell_count: p.gauges.cells.load(Ordering::Relaxed),

@@ -1,0 +1,95 @@
+//! A query over all partitions at one consistent cut: every entity is in it exactly once, those on their way too.
+//!
+//! There is no moment that all partitions share. But each of them answers for what it holds when it first hears of the
+//! query, from the edge or from a peer, and tells every peer so, behind all that it moved to it before. What arrives
+//! from a peer that has not told yet was on its way at the cut: the receiver answers for it.
+//!
+//! Cuts are numbered, and the edge begins one when the last is answered or given up.
+
+use std::sync::Arc;
+
+use spatialdb_types::{ComponentId, PartitionId};
+
+use super::Partition;
+use super::query::{EntityState, Query, QueryAnswer, wants};
+use crate::interest::Subject;
+use crate::message::{MovedEntity, Outbox, PeerBody};
+
+/// The cuts of one partition.
+#[derive(Debug, Default)]
+pub(super) struct Cuts {
+    /// The newest that was begun: an older one that is heard of again is over.
+    begun: u64,
+    open: Option<OpenCut>,
+}
+
+/// Answered but for what is on its way.
+#[derive(Debug)]
+struct OpenCut {
+    query: Arc<Query>,
+    answer: QueryAnswer,
+    /// The peers that have not told of the cut.
+    awaited: Vec<PartitionId>,
+}
+
+impl Cuts {
+    /// After a restart: the answer that was not given is lost, and the edge gives the cut up.
+    pub(super) fn forget_answer(&mut self) {
+        self.open = None;
+    }
+
+    /// Counts what was on its way at the cut.
+    pub(super) fn note_arrivals(&mut self, from: PartitionId, entities: &[MovedEntity]) {
+        let Some(open) = self.open.as_mut().filter(|open| open.awaited.contains(&from)) else { return };
+        for moved in entities {
+            let components = moved.components();
+            let position = moved.position.map(|(at, ..)| at);
+            let subject = Subject { entity: moved.entity, position, components: &components };
+            if open.query.constraint.matches(&subject) {
+                open.answer.add(&open.query, || state(moved, &open.query.components));
+            }
+        }
+    }
+}
+
+impl Partition {
+    /// Takes part in a query over all partitions. The answer comes in [`Outbox::answers`]. `cut` is above 0 and rises
+    /// from query to query.
+    pub fn cut(&mut self, cut: u64, query: &Arc<Query>, outbox: &mut Outbox) {
+        if cut <= self.cuts.begun {
+            return;
+        }
+        let awaited: Vec<PartitionId> = self.map.ids().filter(|&id| id != self.id).collect();
+        for &peer in &awaited {
+            self.send(peer, PeerBody::Cut(cut, query.clone()), outbox);
+        }
+        let answer = self.query(query);
+        self.cuts = Cuts { begun: cut, open: Some(OpenCut { query: query.clone(), answer, awaited }) };
+        self.answer_cut(outbox);
+    }
+
+    /// A peer has answered for what it holds.
+    pub(super) fn hear_cut(&mut self, from: PartitionId, cut: u64, query: &Arc<Query>, outbox: &mut Outbox) {
+        self.cut(cut, query, outbox);
+        if let Some(open) = self.cuts.open.as_mut().filter(|_| cut == self.cuts.begun) {
+            open.awaited.retain(|&peer| peer != from);
+            self.answer_cut(outbox);
+        }
+    }
+
+    fn answer_cut(&mut self, outbox: &mut Outbox) {
+        if let Some(open) = self.cuts.open.take_if(|open| open.awaited.is_empty()) {
+            outbox.answers.push((self.cuts.begun, open.answer));
+        }
+    }
+}
+
+fn state(moved: &MovedEntity, filter: &[ComponentId]) -> EntityState {
+    let position = moved.position.filter(|_| wants(filter, ComponentId::POSITION));
+    let values = moved.values.iter().filter(|value| wants(filter, value.component));
+    EntityState {
+        entity: moved.entity,
+        position: position.map(|(at, revision, _)| (at, revision)),
+        values: values.map(|v| (v.component, v.revision, v.value.clone())).collect(),
+    }
+}

@@ -1,0 +1,58 @@
+//! What goes to a partition past its queue of updates.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use spatialdb_core::{EntityState, PeerMessage, Query, ToPartition, View};
+use spatialdb_types::{EntityId, PartitionId, SessionId};
+use tokio::sync::oneshot;
+
+/// A message to a partition that is not an update.
+pub(in crate::server) enum Control {
+    /// The session's views have changed: the newest set is in its slot.
+    Views(SessionId, Arc<ViewSlots>),
+    Session(SessionId, ToPartition),
+    Peer(PartitionId, PeerMessage),
+    /// A query over all partitions, and its number.
+    Cut(u64, Arc<Query>),
+    Entity {
+        entity: EntityId,
+        answer: oneshot::Sender<Whereabouts>,
+    },
+    /// Sleep no longer than there is reason to.
+    Wake,
+    Stop,
+}
+
+/// A session's views on their way to each partition. Only the newest set waits, however often they change.
+pub(in crate::server) struct ViewSlots {
+    slots: Vec<Mutex<Option<VersionedViews>>>,
+}
+
+/// A version, and the session's views in it.
+pub(in crate::server) type VersionedViews = (u64, Arc<[Arc<View>]>);
+
+impl ViewSlots {
+    pub(in crate::server) fn new(partitions: usize) -> Self {
+        Self { slots: (0..partitions).map(|_| Mutex::new(None)).collect() }
+    }
+
+    /// Leaves a set for a partition. Returns whether the partition must be told: no older one was waiting.
+    pub(in crate::server) fn put(&self, to: PartitionId, views: VersionedViews) -> bool {
+        self.slot(to).replace(views).is_none()
+    }
+
+    pub(in crate::server) fn take(&self, partition: PartitionId) -> Option<VersionedViews> {
+        self.slot(partition).take()
+    }
+
+    fn slot(&self, partition: PartitionId) -> MutexGuard<'_, Option<VersionedViews>> {
+        self.slots[usize::from(partition.0)].lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What a partition knows of an entity.
+pub(in crate::server) enum Whereabouts {
+    Here(EntityState),
+    MovedTo(PartitionId),
+    Unknown,
+}

@@ -1,0 +1,246 @@
+//! Drives a partition's machine: drains its queues, applies, publishes, carries its outbox to the addressees.
+//!
+//! Responsible for: the order of queues, pacing of publishes, when the thread must wake.
+//! Not responsible for: what a message does (the machine in `spatialdb-core`), or on which thread this runs.
+
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use spatialdb_core::{Batch, Micros, Outbox, Partition, RouteChange, ToPartition};
+use spatialdb_types::SessionId;
+
+use super::control::{Control, Whereabouts};
+use super::fences::Fences;
+use super::handle::{Gauges, Queues};
+use super::pacer::Pacer;
+use crate::server::edge::Edge;
+use crate::server::port::Event;
+
+/// Rows applied before the other queue and the clock are looked at again.
+const ROWS_AT_ONCE: usize = 8192;
+
+/// Messages of other machines heard before updates get their turn.
+const CONTROLS_AT_ONCE: usize = 256;
+
+/// A publish that takes longer is left to the thread.
+const PUBLISH_AT_HAND_US: Micros = 300;
+
+/// How often the clock is looked at while a fence is open.
+const FENCE_POLL_US: Micros = 50;
+
+/// How long the thread sleeps if nothing is due.
+const SLEEP_MAX_US: Micros = 1_000_000;
+
+/// A machine with all that is needed to run it. Whoever holds it is the partition.
+pub(in crate::server) struct Driver {
+    machine: Partition,
+    queues: Queues,
+    outbox: Outbox,
+    pacer: Pacer,
+    fences: Fences,
+    /// The thread looks again at this time, if nothing wakes it before.
+    wakes_at: Micros,
+    stopped: bool,
+}
+
+impl Driver {
+    pub(super) fn new(machine: Partition, queues: Queues, publish_interval_max_us: u64) -> Self {
+        Self {
+            machine,
+            queues,
+            outbox: Outbox::default(),
+            pacer: Pacer::new(publish_interval_max_us),
+            fences: Fences::default(),
+            wakes_at: 0,
+            stopped: false,
+        }
+    }
+
+    /// Whether nothing waits, and a publish would be quick.
+    pub(super) fn is_idle(&self) -> bool {
+        !self.stopped && self.has_drained() && self.pacer.cost() <= PUBLISH_AT_HAND_US
+    }
+
+    /// Whether the world has stopped and all that was queued has been applied.
+    pub(super) fn is_done(&self) -> bool {
+        self.stopped && self.queues.work.is_empty()
+    }
+
+    /// A turn of the thread: some of all that waits. Returns how long it may sleep.
+    pub(super) fn turn(&mut self, edge: &Edge) -> Duration {
+        self.drain_control(edge);
+        self.drain_work(edge);
+        self.settle(edge);
+        let now = edge.clock.now();
+        self.wakes_at = if self.has_drained() && !self.stopped { self.next(now) } else { now };
+        Duration::from_micros(self.wakes_at.saturating_sub(now))
+    }
+
+    /// What follows something done at hand. Returns whether the thread sleeps for too long now.
+    pub(super) fn step(&mut self, edge: &Edge) -> bool {
+        self.settle(edge);
+        let next = self.next(edge.clock.now());
+        if next >= self.wakes_at {
+            return false;
+        }
+        self.wakes_at = next;
+        true
+    }
+
+    pub(super) fn apply(&mut self, batch: &Batch) {
+        self.machine.apply(batch, &mut self.outbox);
+    }
+
+    pub(super) fn ready(&mut self, session: SessionId) {
+        self.machine.ready(session);
+    }
+
+    fn has_drained(&self) -> bool {
+        self.queues.work.is_empty() && self.queues.control.is_empty()
+    }
+
+    fn gauges<'a>(&self, edge: &'a Edge) -> &'a Gauges {
+        &edge.partition(self.machine.id()).gauges
+    }
+
+    /// Other machines first: liveness, moves and answers are never behind updates.
+    fn drain_control(&mut self, edge: &Edge) {
+        for _ in 0..CONTROLS_AT_ONCE {
+            let Ok(control) = self.queues.control.try_recv() else { return };
+            self.handle(edge, control);
+        }
+    }
+
+    fn drain_work(&mut self, edge: &Edge) {
+        let gauges = self.gauges(edge);
+        let half = edge.limits.partition_queue_rows_max / 2;
+        let mut rows = 0;
+        // However busy the other machines are, one batch a turn is applied.
+        while rows < ROWS_AT_ONCE && (rows == 0 || self.queues.control.is_empty()) {
+            let Ok(batch) = self.queues.work.try_recv() else { return };
+            rows += batch.row_count();
+            let taken = batch.row_count() as u64;
+            let before = gauges.queue_rows.fetch_sub(taken, Ordering::Relaxed);
+            if before >= half && before - taken < half {
+                gauges.room.notify_waiters();
+            }
+            self.apply(&batch);
+            self.fences.batch_applied();
+        }
+    }
+
+    fn handle(&mut self, edge: &Edge, control: Control) {
+        match control {
+            Control::Views(session, slots) => {
+                if let Some((version, views)) = slots.take(self.machine.id()) {
+                    self.machine.set_views(session, version, &views);
+                }
+            }
+            Control::Session(session, message) => match message {
+                ToPartition::SetViews(version, views) => self.machine.set_views(session, version, &views),
+                ToPartition::Ready => self.ready(session),
+                ToPartition::Flush(token) => self.machine.flush(session, token, &mut self.outbox),
+                ToPartition::End => self.machine.end_session(session),
+            },
+            Control::Peer(from, message) => self.machine.peer(from, message, &mut self.outbox),
+            Control::Cut(cut, query) => self.machine.cut(cut, &query, &mut self.outbox),
+            Control::Entity { entity, answer } => {
+                // Whoever is told that it moved asks there next: the move must be in that queue before.
+                self.deliver(edge);
+                let whereabouts = match (self.machine.entity(entity), self.machine.departed_to(entity)) {
+                    (Some(state), _) => Whereabouts::Here(state),
+                    (None, Some(to)) => Whereabouts::MovedTo(to),
+                    (None, None) => Whereabouts::Unknown,
+                };
+                // Whoever asked may have gone: then the answer is dropped.
+                let _ = answer.send(whereabouts);
+            }
+            Control::Wake => {}
+            Control::Stop => self.stopped = true,
+        }
+    }
+
+    /// Passes on what was done.
+    fn settle(&mut self, edge: &Edge) {
+        self.pass_fences(edge);
+        self.deliver(edge);
+        self.maybe_publish(edge);
+    }
+
+    /// Gives fences back to the machine once all that was queued under older routes has been applied.
+    fn pass_fences(&mut self, edge: &Edge) {
+        self.fences.arm(&edge.routes, &self.queues.work);
+        while let Some(token) = self.fences.next_passed() {
+            self.machine.fence(token, &mut self.outbox);
+        }
+        let gauges = self.gauges(edge);
+        let holds_back = !self.machine.accepts_work();
+        if gauges.holds_back.swap(holds_back, Ordering::Relaxed) && !holds_back {
+            gauges.room.notify_waiters();
+        }
+    }
+
+    /// Carries the outbox to its addressees.
+    fn deliver(&mut self, edge: &Edge) {
+        let from = self.machine.id();
+        for change in self.outbox.routes.drain(..) {
+            match change {
+                RouteChange::Set(entities, to) => {
+                    entities.into_iter().for_each(|entity| edge.routes.set(entity, to));
+                }
+                RouteChange::Clear(entities) => {
+                    entities.into_iter().for_each(|entity| edge.routes.clear_route(entity));
+                }
+                RouteChange::Fence(token) => self.fences.ask(token),
+            }
+        }
+        for (to, message) in self.outbox.peers.drain(..) {
+            edge.partition(to).leave(Control::Peer(from, message));
+        }
+        for (cut, answer) in self.outbox.answers.drain(..) {
+            edge.cuts.answer(cut, from, answer);
+        }
+        if self.outbox.sessions.is_empty() {
+            return;
+        }
+        let at = edge.clock.now();
+        for (session, message) in self.outbox.sessions.drain(..) {
+            if let Some(port) = edge.sessions.get(&session) {
+                port.send(Event::Partition { from, at, message });
+            }
+        }
+    }
+
+    fn maybe_publish(&mut self, edge: &Edge) {
+        let now = edge.clock.now();
+        if !self.pacer.may_publish(now, self.has_drained()) || !self.wants_publish(now) {
+            return;
+        }
+        self.machine.publish(now, &mut self.outbox);
+        self.deliver(edge);
+        let end = edge.clock.now();
+        self.pacer.published(now, end);
+        metrics::histogram!("spatialdb_partition_publish_seconds").record((end - now) as f64 / 1e6);
+        let gauges = self.gauges(edge);
+        gauges.entities.store(self.machine.entity_count() as u64, Ordering::Relaxed);
+        gauges.cells.store(self.machine.cell_count() as u64, Ordering::Relaxed);
+        gauges.moves_in_flight.store(self.machine.moves_in_flight() as u64, Ordering::Relaxed);
+        gauges.updates_applied.store(self.machine.updates_applied(), Ordering::Relaxed);
+    }
+
+    fn wants_publish(&self, now: Micros) -> bool {
+        self.machine.has_unpublished() || self.machine.next_due().is_some_and(|due| due <= now)
+    }
+
+    /// When there is something to do even if nothing else comes.
+    fn next(&self, now: Micros) -> Micros {
+        if self.fences.are_open() {
+            now + FENCE_POLL_US
+        } else if self.machine.has_unpublished() {
+            self.pacer.next(now)
+        } else {
+            let due = self.machine.next_due().map(|due| due.max(self.pacer.next(now)));
+            due.unwrap_or(Micros::MAX).min(now + SLEEP_MAX_US)
+        }
+    }
+}
