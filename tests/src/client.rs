@@ -1,23 +1,18 @@
 //! A plain client of the wire: generated code and nothing else.
 
 mod ask;
+mod link;
 
 use spatialdb_proto::{
     error_of_status,
-    v1::{
-        self, ClientMessage, ServerMessage, client_message::Body, server_message,
-        worker_service_client::WorkerServiceClient,
-    },
+    v1::{self, ClientMessage, ServerMessage, client_message::Body, server_message},
 };
 use spatialdb_types::Reason;
 use tokio::{sync::mpsc, time::timeout};
-use tokio_stream::wrappers::ReceiverStream;
 use tonic::Streaming;
 
+use self::link::Link;
 use crate::{DEADLINE, Replica, World};
-
-// Messages handed to the transport and not yet sent.
-const OUTGOING: usize = 16;
 
 /// How a session ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -64,12 +59,13 @@ pub struct Client {
 impl Client {
     /// Opens a stream and says nothing.
     pub async fn open(world: &World) -> Self {
-        let (outgoing, stream) = mpsc::channel(OUTGOING);
-        let mut service = WorkerServiceClient::new(world.channel().await).max_decoding_message_size(64 << 20);
-        let incoming = service.attach(ReceiverStream::new(stream)).await.expect("a stream").into_inner();
+        Self::new(link::attach(world.channel().await).await)
+    }
+
+    fn new(link: Link) -> Self {
         Self {
-            outgoing: Some(outgoing),
-            incoming,
+            outgoing: Some(link.outgoing),
+            incoming: link.incoming,
             seq: 0,
             applied_seq: 0,
             welcome: v1::Welcome::default(),
@@ -85,8 +81,15 @@ impl Client {
 
     /// Attaches: hello, welcome, reset.
     pub async fn attach(world: &World, worker_type: &str, name: &str) -> Self {
-        let mut client = Self::open(world).await;
-        client.send(Body::Hello(Self::hello(worker_type, name))).await;
+        let hello = Self::hello(worker_type, name);
+        let mut client = if link::is_by_calls() {
+            let client = Self::new(link::open(world.channel().await, hello).await);
+            Self { seq: 1, ..client }
+        } else {
+            let mut client = Self::open(world).await;
+            client.send(Body::Hello(hello)).await;
+            client
+        };
         let Some(server_message::Body::Welcome(welcome)) = client.message().await else {
             panic!("the first answer is Welcome")
         };

@@ -22,10 +22,12 @@ pub use client::{Client, Ending, Outcome};
 pub use launch::Launch;
 pub use log::Log;
 pub use message::{
-    all, all_of, any_of, box_xy, column, entity_ids, has, new_rows, not, partial, position_rows, positions,
-    sphere, update, view,
+    all, all_made, all_of, any_of, box_xy, column, entity_ids, has, new_rows, not, partial, position_rows,
+    positions, sphere, update, view,
 };
-pub use probe::{BLOB_FIRST, METADATA, POSITION, State, TAG, VITALS, Vitals, metadata, probe_snapshot};
+pub use probe::{
+    BLOB_FIRST, METADATA, POSITION, State, TAG, VITALS, Vitals, WORKER_SESSION, metadata, probe_snapshot,
+};
 pub use process::{Finished, Process, binary, repository, run, run_in, spatialdb};
 pub use python::{generate_python, python};
 pub use raw::attach_raw;

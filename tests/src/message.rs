@@ -53,6 +53,11 @@ pub fn all() -> v1::Constraint {
     constraint(Kind::All(v1::All {}))
 }
 
+/// Everything but the entities that stand for sessions.
+pub fn all_made() -> v1::Constraint {
+    not(has(crate::WORKER_SESSION))
+}
+
 /// Inside a box of space 0, of any height.
 pub fn box_xy(x1: f64, y1: f64, x2: f64, y2: f64) -> v1::Constraint {
     let corner = |x, y| Some(v1::Point { x, y, z: None });

@@ -12,6 +12,8 @@ use crate::{repository, run};
 pub const POSITION: u32 = 1;
 /// `spatialdb.v1.Metadata`.
 pub const METADATA: u32 = 2;
+/// `spatialdb.v1.WorkerSession`.
+pub const WORKER_SESSION: u32 = 6;
 /// `probe.Vitals`.
 pub const VITALS: u32 = 1000;
 /// `probe.Tag`.

@@ -9,7 +9,7 @@ mod names;
 
 pub use ids::{CreateAnswer, Ids, Owner};
 pub use map::PartitionMap;
-pub use names::{Attached, Names};
+pub use names::{Attached, Names, check_name};
 
 use std::sync::Arc;
 

@@ -29,20 +29,37 @@ pub fn incompatibilities(old: &Schema, new: &Schema) -> Vec<String> {
     comparison.found
 }
 
-/// Refuses a schema whose built-in components are others than ours: the engine itself reads and writes those.
+/// What `new` has beyond `old`: full names of components, and of their fields as `component.field`.
+pub fn additions(old: &Schema, new: &Schema) -> Vec<String> {
+    let mut added = Vec::new();
+    for component in new.components() {
+        match old.component(component.id()) {
+            None => added.push(component.name().to_owned()),
+            Some(before) => {
+                let fields = component.descriptor.fields();
+                let fresh = fields.filter(|field| before.descriptor.get_field(field.number()).is_none());
+                added.extend(fresh.map(|field| format!("{}.{}", component.name(), field.name())));
+            }
+        }
+    }
+    added
+}
+
+/// Refuses a schema whose built-in components are others than ours: the engine itself reads and writes those. It may
+/// lack some, as that of an older version does.
 pub(crate) fn refuse_other_built_ins(ours: &Schema, theirs: &Schema) -> Result<(), SchemaError> {
-    let mut comparison = Comparison { found: incompatibilities(ours, theirs), ..Comparison::default() };
-    for component in ours.components() {
-        let Some(other) = theirs.component(component.id()) else { continue };
+    let mut comparison = Comparison::default();
+    for other in theirs.components().iter().filter(|component| component.id().is_built_in()) {
+        let (id, name) = (other.id(), other.name());
+        let Some(component) = ours.component(id) else {
+            comparison.found.push(format!("component {id} {name}: not known to this version"));
+            continue;
+        };
         // Values go both ways.
-        comparison.component(component.id(), &other.descriptor, &component.descriptor);
-        if other.name() != component.name() {
-            comparison.found.push(format!(
-                "component {}: {} is now {}",
-                other.id(),
-                component.name(),
-                other.name()
-            ));
+        comparison.component(id, &component.descriptor, &other.descriptor);
+        comparison.component(id, &other.descriptor, &component.descriptor);
+        if component.name() != name {
+            comparison.found.push(format!("component {id}: {} is now {name}", component.name()));
         }
     }
     match comparison.found.into_iter().next() {

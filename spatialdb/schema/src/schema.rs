@@ -63,12 +63,18 @@ impl Schema {
     /// The set is damaged, breaks a rule for components, or its built-in components are not those of this version.
     pub fn from_descriptor_set(bytes: &[u8]) -> Result<Self, SchemaError> {
         let mut files = canonical::files_of_set(bytes)?;
-        for (name, file) in canonical::files_of_set(Self::built_in().descriptor_set())? {
-            files.entry(name).or_insert(file);
+        let built_in = canonical::files_of_set(Self::built_in().descriptor_set())?;
+        for (name, file) in &built_in {
+            files.entry(name.clone()).or_insert_with(|| file.clone());
         }
-        let schema = Self::from_files(&files)?;
-        compat::refuse_other_built_ins(&Self::built_in(), &schema)?;
-        Ok(schema)
+        let carried = Self::from_files(&files)?;
+        compat::refuse_other_built_ins(&Self::built_in(), &carried)?;
+        if built_in.iter().all(|(name, file)| files[name] == *file) {
+            return Ok(carried);
+        }
+        // It was made by another version, whose built-in files ours can stand for.
+        files.extend(built_in);
+        Self::from_files(&files)
     }
 
     /// The serialised `FileDescriptorSet`: every file with all imports, in a fixed order, without comments.

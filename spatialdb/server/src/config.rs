@@ -5,6 +5,7 @@
 //! Not responsible for: flags (`cli`), whether a schema compiles or a worker's program exists.
 
 use std::{
+    collections::BTreeMap,
     fs,
     net::SocketAddr,
     path::{Path, PathBuf},
@@ -53,8 +54,14 @@ pub struct WorldConfig {
     pub limits: Limits,
     /// The address to serve on; port 0 takes a free one.
     pub listen: SocketAddr,
+    /// Names, beside `localhost` and addresses, by which clients may call the server.
+    pub hosts: Vec<String>,
+    /// Origins whose pages may call the server, beside its own: `https://example.org`.
+    pub origins: Vec<String>,
     /// How many partitions; `None` is [`WorldConfig::partitions_or_default`].
     pub partitions: Option<usize>,
+    /// The settings that each worker type is told, by name.
+    pub flags: BTreeMap<String, BTreeMap<String, String>>,
     /// Programs that start and stop with the world.
     pub workers: Vec<WorkerConfig>,
 }
@@ -68,7 +75,10 @@ impl Default for WorldConfig {
             publish_interval_max: Duration::from_millis(20),
             limits: Limits::default(),
             listen: LISTEN_DEFAULT,
+            hosts: Vec::new(),
+            origins: Vec::new(),
             partitions: None,
+            flags: BTreeMap::new(),
             workers: Vec::new(),
         }
     }
@@ -126,6 +136,7 @@ impl WorldConfig {
         config.read_world(root.section("world")?, folder)?;
         config.read_server(root.section("server")?)?;
         config.read_limits(root.section("limits")?)?;
+        config.flags = root.section("flags")?.text_maps()?;
         config.workers = worker::read_all(root.sections("workers")?, folder)?;
         root.finish()?;
         Ok(config)
@@ -152,6 +163,8 @@ impl WorldConfig {
         if let Some(listen) = section.parsed("listen", units::parse_address)? {
             self.listen = listen;
         }
+        self.hosts = section.texts("hosts")?.unwrap_or_default();
+        self.origins = section.texts("origins")?.unwrap_or_default();
         if let Some(partitions) = section.count("partitions", 1..=PARTITIONS_MAX)? {
             self.partitions = Some(partitions);
         }

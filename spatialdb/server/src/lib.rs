@@ -7,6 +7,8 @@
 mod bench;
 pub mod cli;
 pub mod config;
+mod progress;
+mod random;
 pub mod server;
 pub mod supervisor;
 pub mod telemetry;

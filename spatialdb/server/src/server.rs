@@ -8,11 +8,13 @@
 
 mod cuts;
 mod edge;
+pub(crate) mod flags;
 mod http;
 mod load;
 mod metrics;
 mod partition;
 mod port;
+mod roster;
 mod routes;
 mod session;
 mod tools;
@@ -31,6 +33,7 @@ use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
 use self::edge::Edge;
+use self::http::Hosts;
 use crate::config::WorldConfig;
 
 /// How long sessions get to end politely before their connections are cut.
@@ -111,6 +114,7 @@ pub async fn launch(
     ready: oneshot::Sender<SocketAddr>,
 ) -> Result<(), LaunchError> {
     check_limits(&options)?;
+    let hosts = Hosts { hosts: options.config.hosts.clone(), origins: options.config.origins.clone() };
     // Bind first: a busy port is told at once, not after a long load. Nothing is accepted before the world is whole.
     let address = options.listen;
     let listener =
@@ -128,8 +132,9 @@ pub async fn launch(
         %address,
         "world is up"
     );
+    let roster = tokio::spawn(roster::keep(edge.clone()));
     let stop = CancellationToken::new();
-    let server = tokio::spawn(http::serve(edge.clone(), listener, stop.clone()));
+    let server = tokio::spawn(http::serve(edge.clone(), hosts, listener, stop.clone()));
     // The receiver may be gone; then nobody waits for the address.
     let _ = ready.send(address);
     tokio::select! {
@@ -141,6 +146,7 @@ pub async fn launch(
     }
     drain(&edge, stop).await;
     let served = tokio::time::timeout(DRAIN_TIMEOUT, server).await;
+    roster.abort();
     let failures = threads.stop();
     if let Some(partition) = failures {
         return Err(LaunchError::Partition(partition));

@@ -102,12 +102,18 @@ reasons! {
     ComponentNotFound = "COMPONENT_NOT_FOUND", NotFound;
     /// The session has no view of that id.
     ViewNotFound = "VIEW_NOT_FOUND", NotFound;
+    /// No session has that key, or it is over.
+    SessionNotFound = "SESSION_NOT_FOUND", NotFound;
     /// The session has a view of that id already.
     ViewExists = "VIEW_EXISTS", AlreadyExists;
     /// An entity of that id exists already.
     EntityExists = "ENTITY_EXISTS", AlreadyExists;
     /// A chosen id is not in a block that this worker reserved.
     IdNotReserved = "ID_NOT_RESERVED", Forbidden;
+    /// `Host` or `Origin` is not one of this server's.
+    HostRefused = "HOST_REFUSED", Forbidden;
+    /// Only the server writes this component, or deletes this entity.
+    ComponentReserved = "COMPONENT_RESERVED", Forbidden;
     /// The same request_id came with another number of rows.
     RequestIdReused = "REQUEST_ID_REUSED", Conflict;
     /// A named limit is reached.

@@ -53,10 +53,6 @@ id!(
     Seq(u64)
 );
 id!(
-    /// Rises at every hand-over of a lease.
-    Epoch(u64)
-);
-id!(
     /// Rises with each start of a world, and of a partition.
     Incarnation(u64)
 );
@@ -77,4 +73,11 @@ impl ComponentId {
     pub const FIRST_CUSTOM: Self = Self(1000);
     /// The last id: the range of protobuf field numbers.
     pub const LAST: Self = Self((1 << 29) - 1);
+    /// `spatialdb.v1.WorkerSession`: only the server writes it.
+    pub const WORKER_SESSION: Self = Self(6);
+
+    /// Whether it belongs to spatialdb and not to a world's own schema.
+    pub const fn is_built_in(self) -> bool {
+        self.0 < Self::FIRST_CUSTOM.0
+    }
 }

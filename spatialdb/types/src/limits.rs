@@ -80,6 +80,10 @@ limits! {
     request_id_bytes_max = 64;
     /// One-off queries whose answers are being sent; more wait a while and are then refused.
     queries_at_once_max = 8;
+    /// Flags of one worker type.
+    worker_flags_max = 256;
+    /// Name and value of one flag.
+    worker_flag_bytes_max = 4096;
     /// Component types of a schema.
     schema_components_max = 4096;
     /// Distance of a position from the origin of its space, on each axis.

@@ -5,7 +5,7 @@ use prost::Message;
 use spatialdb_proto::error_of_status;
 use spatialdb_proto::v1::{self, ClientMessage, client_message::Body, server_message};
 use spatialdb_tests::{
-    Client, Ending, Launch, VITALS, Vitals, World, all, attach_raw, new_rows, update, view,
+    Client, Ending, Launch, VITALS, Vitals, World, all_made, attach_raw, new_rows, update, view,
 };
 use spatialdb_types::{Limits, Reason};
 
@@ -141,17 +141,6 @@ async fn bytes_that_are_no_message_end_the_stream() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
-async fn a_message_over_the_limit_ends_the_stream_and_names_the_limit() {
-    let world = World::launch(Launch::probe().config("[limits]\nmessage_bytes_max = \"64KiB\""));
-    let mut client = world.attach("probe").await;
-    let large = new_rows(VITALS, [vec![0; 70 << 10].into()]);
-    client.send(Body::Create(v1::Create { count: 1, columns: vec![large], ..v1::Create::default() })).await;
-    let (reason, detail) = error(client.ending().await);
-    assert_eq!(reason, Reason::MessageTooLarge);
-    assert!(detail.contains("message_bytes_max = 65536"), "{detail}");
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn a_newer_session_of_the_same_name_replaces_the_older() {
     let world = World::launch(Launch::probe());
     let mut old = Client::attach(&world, "probe", "one").await;
@@ -196,7 +185,7 @@ async fn at_a_half_close_everything_is_decided_first() {
 async fn goodbye_is_answered_and_frees_the_name() {
     let world = World::launch(Launch::probe());
     let mut client = Client::attach(&world, "probe", "one").await;
-    client.subscribe(view(1, all())).await;
+    client.subscribe(view(1, all_made())).await;
     client.send(Body::Goodbye(v1::Goodbye::default())).await;
     assert_eq!(client.ending().await, Ending::Goodbye(String::new(), String::new()));
     spatialdb_tests::eventually("the session is gone", || async {
@@ -244,7 +233,7 @@ async fn sessions_beyond_the_limit_are_refused() {
 async fn sigterm_says_goodbye_to_open_sessions() {
     let mut world = World::launch(Launch::probe());
     let mut clients = [world.attach("probe").await, world.attach("probe").await];
-    clients[0].subscribe(view(1, all())).await;
+    clients[0].subscribe(view(1, all_made())).await;
     world.terminate();
     for client in &mut clients {
         let Ending::Goodbye(reason, detail) = client.ending().await else { panic!("a goodbye") };

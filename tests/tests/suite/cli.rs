@@ -1,10 +1,10 @@
 //! The command line: what it prints, and its exit codes.
 
-use std::{fs, net::TcpListener};
+use std::{fs, net::TcpListener, process::Command};
 
 use serde_json::Value;
 use spatialdb_proto::v1::{self, client_message::Body};
-use spatialdb_tests::{Client, Finished, Launch, World, repository, run, run_in};
+use spatialdb_tests::{Client, Finished, Launch, Process, World, binary, repository, run, run_in};
 
 /// Checks the exit code, and that stderr is one line `error: ...` with all parts in it.
 fn fails(args: &[&str], code: i32, parts: &[&str]) -> Finished {
@@ -23,6 +23,10 @@ fn fails(args: &[&str], code: i32, parts: &[&str]) -> Finished {
 
 fn json_lines(done: &Finished) -> Vec<Value> {
     assert_eq!(done.code, Some(0), "{}", done.stderr);
+    json_lines_of(done)
+}
+
+fn json_lines_of(done: &Finished) -> Vec<Value> {
     done.stdout.lines().map(|line| serde_json::from_str(line).expect("each line is JSON")).collect()
 }
 
@@ -165,8 +169,8 @@ async fn json_is_one_object_a_line() {
     ids.sort_unstable();
     assert_eq!(ids, ["1", "10", "2", "9"]);
     assert!(found.iter().all(|line| line["components"]["spatialdb.v1.Metadata"]["type"] == "post"));
-    assert_eq!(ask(&["query", "--count"]), [serde_json::json!({ "count": 64 })]);
-    assert_eq!(ask(&["query", "--limit", "0"]).len(), 64);
+    assert_eq!(ask(&["query", "--has", "Metadata", "--count"]), [serde_json::json!({ "count": 64 })]);
+    assert_eq!(ask(&["query", "--has", "Metadata", "--limit", "0"]).len(), 64);
     assert_eq!(ask(&["query", "--sphere", "-1050,-1050,1"]).len(), 1);
     assert_eq!(ask(&["query", "--has", "Vitals"]), Vec::<Value>::new());
 
@@ -194,9 +198,9 @@ async fn people_get_tables_and_errors_that_name_the_thing() {
     let table = ask(&["query", "--ids", "7,8"]);
     assert_eq!(table.stdout.lines().count(), 3, "{}", table.stdout);
     assert!(table.stdout.contains("post 7") && table.stdout.contains("750.0"), "{}", table.stdout);
-    let some = ask(&["query", "--limit", "3"]);
+    let some = ask(&["query", "--has", "Metadata", "--limit", "3"]);
     assert_eq!((some.code, some.stderr.as_str()), (Some(0), "3 of 64 shown; --limit 0 shows all"));
-    assert_eq!(ask(&["query", "--count"]).stdout, "64");
+    assert_eq!(ask(&["query", "--has", "Metadata", "--count"]).stdout, "64");
     assert!(ask(&["get", "7"]).stdout.contains("post 7"));
     assert!(ask(&["workers"]).stdout.contains("one"));
     assert!(ask(&["schema"]).stdout.contains("probe.Vitals"));
@@ -234,7 +238,14 @@ fn snapshots_convert_both_ways_and_diff() {
     assert!(lines.lines().all(|line| serde_json::from_str::<Value>(line).is_ok()));
     let back = at(&["snapshot", "convert", "b.jsonl", "c.snapshot", "--schema", schema]);
     assert_eq!(back.code, Some(0), "{}", back.stderr);
-    let same = at(&["snapshot", "diff", "a.snapshot", "c.snapshot"]);
+    // An old file may carry fewer built-in components: all else is the same.
+    let values = json_lines_of(&at(&["snapshot", "diff", "a.snapshot", "c.snapshot", "--json"]));
+    assert_eq!((&values[0]["changed"], &values[0]["equal"]), (&0.into(), &4.into()));
+    for (from, to) in [("c.snapshot", "d.jsonl"), ("d.jsonl", "d.snapshot")] {
+        let schema: &[&str] = if from == "d.jsonl" { &["--schema", schema] } else { &[] };
+        assert_eq!(at(&[&["snapshot", "convert", from, to], schema].concat()).code, Some(0));
+    }
+    let same = at(&["snapshot", "diff", "c.snapshot", "d.snapshot"]);
     assert_eq!(
         (same.code, same.stdout.as_str()),
         (Some(0), "0 only in the first, 0 only in the second, 0 changed, 4 equal")
@@ -267,4 +278,26 @@ fn snapshots_convert_both_ways_and_diff() {
     assert!(bad.stderr.contains("line 1") && bad.stderr.contains("rating"), "{}", bad.stderr);
     assert!(!folder.path().join("e.snapshot").exists(), "no file is left");
     assert_eq!(at(&["snapshot", "convert", "a.snapshot", "b.txt"]).code, Some(2));
+}
+
+/// Work of some seconds, once with a terminal and once without.
+#[test]
+fn a_bar_appears_for_a_person_who_waits() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = |name: &str| folder.path().join(name).display().to_string();
+    let (lines, out) = (path("earth.jsonl"), path("earth.snapshot"));
+    assert_eq!(run(&["snapshot", "convert", "snapshots/earth.snapshot", &lines]).code, Some(0));
+    let convert =
+        ["snapshot", "convert", &lines, &out, "--schema", "snapshots/earth/schema", "--level", "19"];
+    let piped = run(&convert);
+    assert_eq!((piped.code, piped.stderr.as_str()), (Some(0), ""));
+
+    // `script` gives it a terminal, and prints what would be seen there.
+    let program = format!("{} {}", binary("spatialdb").display(), convert.join(" "));
+    let mut script = Command::new("script");
+    script.args(["--quiet", "--return", "--command", &program, "/dev/null"]).current_dir(repository());
+    let seen = Process::start(script.env("TERM", "xterm")).finish();
+    assert_eq!(seen.code, Some(0), "{seen:?}");
+    assert!(seen.stdout.contains("writing") && seen.stdout.contains("% "), "{seen:?}");
+    assert!(seen.stdout.contains("145582 entities"), "{seen:?}");
 }

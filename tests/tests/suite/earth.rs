@@ -1,7 +1,7 @@
 //! The earth world, as it is committed.
 
 use spatialdb_proto::v1;
-use spatialdb_tests::{Launch, METADATA, POSITION, World, all, all_of, has, run, sphere};
+use spatialdb_tests::{Launch, METADATA, POSITION, World, all_made, all_of, has, run, sphere};
 
 const CITY: u32 = 1001;
 const AIRPORT: u32 = 1002;
@@ -16,7 +16,7 @@ async fn all_cities_and_airports_are_there() {
     let world = World::launch(Launch::earth());
     assert_eq!(world.count(has(CITY)).await, 138_398);
     assert_eq!(world.count(has(AIRPORT)).await, 7_184);
-    assert_eq!(world.count(all()).await, 138_398 + 7_184);
+    assert_eq!(world.count(all_made()).await, 138_398 + 7_184);
     assert_eq!(world.count(all_of(vec![has(POSITION), has(METADATA)])).await, 138_398 + 7_184);
     let told = world.tools().await.get_world(v1::GetWorldRequest {}).await.expect("told").into_inner();
     assert_eq!((told.name.as_str(), told.entity_count), ("earth", 145_582));

@@ -3,7 +3,10 @@
 use bytes::Bytes;
 use prost::Message;
 use spatialdb_proto::v1::{self, client_message::Body, server_message};
-use spatialdb_tests::{BLOB_FIRST, Client, Launch, World, column, entity_ids, has, new_rows, view};
+use spatialdb_tests::{
+    BLOB_FIRST, Client, Ending, Launch, VITALS, World, column, entity_ids, has, new_rows, view,
+};
+use spatialdb_types::Reason;
 
 #[derive(Clone, PartialEq, Message)]
 struct Blob {
@@ -71,4 +74,15 @@ async fn one_very_large_entity_comes_in_several_frames() {
     let outcome = client.write(spatialdb_tests::update(vec![], vec![largest])).await;
     assert!(outcome.rejections.is_empty(), "{outcome:?}");
     world.agrees(&mut viewer, entity_ids(&ids)).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn a_message_over_the_limit_ends_the_stream_and_names_the_limit() {
+    let world = World::launch(Launch::probe().config("[limits]\nmessage_bytes_max = \"64KiB\""));
+    let mut client = world.attach("probe").await;
+    let large = new_rows(VITALS, [vec![0; 70 << 10].into()]);
+    client.send(Body::Create(v1::Create { count: 1, columns: vec![large], ..v1::Create::default() })).await;
+    let Ending::Error(reason, detail) = client.ending().await else { panic!("an error") };
+    assert_eq!(reason, Reason::MessageTooLarge);
+    assert!(detail.contains("message_bytes_max = 65536"), "{detail}");
 }

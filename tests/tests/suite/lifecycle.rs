@@ -4,8 +4,8 @@ use bytes::Bytes;
 use spatialdb_proto::error_of_status;
 use spatialdb_proto::v1::{self, client_message::Body};
 use spatialdb_tests::{
-    Client, Launch, METADATA, Outcome, POSITION, TAG, VITALS, Vitals, World, all, box_xy, column, entity_ids,
-    has, metadata, new_rows, position_rows, positions, update, view,
+    Client, Launch, METADATA, Outcome, POSITION, TAG, VITALS, Vitals, World, all_made, box_xy, column,
+    entity_ids, has, metadata, new_rows, position_rows, positions, update, view,
 };
 use spatialdb_types::Reason;
 
@@ -65,7 +65,7 @@ async fn columns_may_name_their_rows() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn one_bad_row_is_refused_alone() {
     let (world, mut client) = probe().await;
-    let before = world.count(all()).await;
+    let before = world.count(all_made()).await;
     let bad = v1::Column { entities: vec![1], ..new_rows(METADATA, [Bytes::from_static(b"\x0a\x09")]) };
     let names =
         v1::Column { entities: vec![0, 2], ..new_rows(METADATA, [metadata("", "a"), metadata("", "c")]) };
@@ -78,14 +78,14 @@ async fn one_bad_row_is_refused_alone() {
         (rejection.reason.as_str(), rejection.column, rejection.component),
         ("PAYLOAD_INVALID", 1, METADATA)
     );
-    assert_eq!(world.count(all()).await, before + 2);
+    assert_eq!(world.count(all_made()).await, before + 2);
     assert_eq!(world.component::<v1::Metadata>(ids[2], METADATA).await.name, "c");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn bad_creates_are_refused_with_what_is_wrong() {
     let (world, mut client) = probe().await;
-    let before = world.count(all()).await;
+    let before = world.count(all_made()).await;
     let nan = v1::Create { positions: vec![position_rows(&[(f64::NAN, 0.0)])], ..vitals(&[1]) };
     let space = v1::PositionColumn { space: 5, ..position_rows(&[(0.0, 0.0)]) };
     let past = v1::Column { entities: vec![1], ..new_rows(TAG, [Bytes::new()]) };
@@ -122,7 +122,7 @@ async fn bad_creates_are_refused_with_what_is_wrong() {
             assert!(ids.iter().all(|&id| id == 0), "{ids:?}");
         }
     }
-    assert!(world.count(all()).await <= before + 1);
+    assert!(world.count(all_made()).await <= before + 1);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
@@ -131,7 +131,7 @@ async fn a_request_id_makes_a_retry_harmless() {
     let mut client = Client::attach(&world, "probe", "one").await;
     let request = |id: &str, hp: &[i32]| v1::Create { request_id: id.to_owned(), ..vitals(hp) };
     let ids = client.create(request("a", &[1, 2])).await;
-    let before = world.count(all()).await;
+    let before = world.count(all_made()).await;
     assert_eq!(client.create(request("a", &[1, 2])).await, ids);
     // Even when other values come, or the entities are gone: it is the same request.
     client.write(Body::Delete(v1::Delete { entities: vec![ids[1]], ..Default::default() })).await;
@@ -145,7 +145,7 @@ async fn a_request_id_makes_a_retry_harmless() {
     // Another worker's request is another request.
     let mut other = Client::attach(&world, "probe", "two").await;
     assert!(other.create(request("a", &[1, 2])).await[0] > ids[1]);
-    assert_eq!(world.count(all()).await, before - 1 + 2);
+    assert_eq!(world.count(all_made()).await, before - 1 + 2);
 
     assert_eq!(again.create(request("a", &[1])).await, [0]);
     assert_eq!(again.rejections.last().map(|one| one.reason.as_str()), Some("REQUEST_ID_REUSED"));
@@ -162,11 +162,11 @@ async fn ids_are_chosen_from_reserved_blocks() {
     assert!(theirs >= first + 10);
     let chosen = |ids: &[u64]| v1::Create { entities: ids.to_vec(), ..vitals(&vec![1; ids.len()]) };
     assert_eq!(client.create(chosen(&[first + 3, first])).await, [first + 3, first]);
-    let before = world.count(all()).await;
+    let before = world.count(all_made()).await;
     // A retry, also after a new attach, changes nothing.
     let mut client = Client::attach(&world, "probe", "one").await;
     assert_eq!(client.create(chosen(&[first, first + 3])).await, [first, first + 3]);
-    assert_eq!(world.count(all()).await, before);
+    assert_eq!(world.count(all_made()).await, before);
     assert!(client.rejections.is_empty());
 
     // Ids of others, of the snapshot, and of nobody.
@@ -190,7 +190,7 @@ async fn ids_are_chosen_from_reserved_blocks() {
 async fn what_is_deleted_is_gone_for_all() {
     let (world, mut client) = probe().await;
     let mut viewer = world.attach("viewer").await;
-    viewer.subscribe(view(1, all())).await;
+    viewer.subscribe(view(1, all_made())).await;
     let outcome =
         client.write(Body::Delete(v1::Delete { entities: vec![1, 64, 900, 0], ..Default::default() })).await;
     let mut refused: Vec<_> = outcome.rejections.iter().map(|one| (one.row, one.reason.as_str())).collect();
@@ -221,7 +221,7 @@ async fn what_is_deleted_is_gone_for_all() {
             ("ENTITY_NOT_FOUND", 1)
         );
     }
-    world.agrees(&mut viewer, all()).await;
+    world.agrees(&mut viewer, all_made()).await;
     assert_eq!(viewer.replica.entities.len(), 62);
 }
 

@@ -3,6 +3,7 @@
 //! Tests run on a runtime with a thread of its own: connections must close while a test waits for a world to stop.
 
 mod attach;
+mod browser;
 mod cli;
 mod crossing;
 mod damage;
@@ -13,6 +14,8 @@ mod large;
 mod lifecycle;
 mod python;
 mod queries;
+mod roster;
+mod schema;
 mod slow;
 mod tools;
 mod views;

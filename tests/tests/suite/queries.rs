@@ -3,8 +3,8 @@
 use spatialdb_proto::{error_of_status, v1};
 use spatialdb_schema::Schema;
 use spatialdb_tests::{
-    Client, Launch, METADATA, POSITION, VITALS, World, all, box_xy, entity_ids, has, metadata, not, sphere,
-    update, view,
+    Client, Launch, METADATA, POSITION, VITALS, World, all_made, box_xy, entity_ids, has, metadata, not,
+    sphere, update, view,
 };
 use spatialdb_types::{ComponentId, Limits, Reason};
 use tonic::Code;
@@ -23,8 +23,8 @@ fn ids(pages: &[v1::QueryPage]) -> Vec<u64> {
 #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn get_world_tells_what_runs() {
     let world = World::launch(Launch::probe());
-    let session = world.attach("probe").await;
     let told = world.tools().await.get_world(v1::GetWorldRequest {}).await.expect("told").into_inner();
+    let session = world.attach("probe").await;
     assert_eq!((told.name.as_str(), told.entity_count, told.durability.as_str()), ("probe", 64, "memory"));
     assert_eq!((&told.world_id, told.incarnation), (&session.welcome.world_id, session.welcome.incarnation));
     assert_eq!(told.schema_digest, session.welcome.schema_digest);
@@ -73,24 +73,26 @@ async fn a_query_gives_entities_with_the_components_asked_for() {
 async fn a_query_counts_all_and_sends_up_to_its_limit() {
     let world = World::launch(Launch::probe());
     for (limit, sent) in [(0, 64), (1, 1), (10, 10), (64, 64), (1000, 64), (u64::MAX, 64)] {
-        let pages = world.pages(v1::QueryRequest { limit, ..request(all()) }).await.expect("pages");
+        let pages = world.pages(v1::QueryRequest { limit, ..request(all_made()) }).await.expect("pages");
         assert_eq!(
             (ids(&pages).len(), pages.last().map(|page| page.match_count)),
             (sent, Some(64)),
             "limit {limit}"
         );
     }
-    let pages =
-        world.pages(v1::QueryRequest { count_only: true, limit: 5, ..request(all()) }).await.expect("pages");
+    let pages = world
+        .pages(v1::QueryRequest { count_only: true, limit: 5, ..request(all_made()) })
+        .await
+        .expect("pages");
     assert_eq!((pages.len(), ids(&pages).len(), pages[0].match_count), (1, 0, 64));
-    assert_eq!(world.count(not(all())).await, 0);
+    assert_eq!(world.count(not(all_made())).await, 0);
     assert_eq!(world.count(has(VITALS)).await, 0);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn bad_questions_are_refused_with_a_reason() {
     let world = World::launch(Launch::probe());
-    let unknown = v1::QueryRequest { components: vec!["earth.City".to_owned()], ..request(all()) };
+    let unknown = v1::QueryRequest { components: vec!["earth.City".to_owned()], ..request(all_made()) };
     let cases = [
         (v1::QueryRequest::default(), Reason::QueryInvalid, "empty"),
         (request(v1::Constraint::default()), Reason::QueryInvalid, "empty"),
@@ -142,11 +144,11 @@ async fn sessions_are_listed_with_how_they_do() {
     let world = World::launch(Launch::probe());
     let mut writer = Client::attach(&world, "probe", "writer").await;
     let mut viewer = Client::attach(&world, "probe", "viewer").await;
-    viewer.subscribe(view(1, all())).await;
+    viewer.subscribe(view(1, all_made())).await;
     viewer.subscribe(view(2, has(METADATA))).await;
     let rows = (1..=10).map(|id| (id, metadata("", "new")));
     writer.write(update(vec![], vec![spatialdb_tests::column(METADATA, rows)])).await;
-    world.agrees(&mut viewer, all()).await;
+    world.agrees(&mut viewer, all_made()).await;
     let sessions = world.sessions().await;
     assert_eq!(sessions.iter().map(|one| one.name.as_str()).collect::<Vec<_>>(), ["writer", "viewer"]);
     let [writer, viewer] = &sessions[..] else { panic!("two") };

@@ -5,8 +5,8 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use spatialdb_proto::v1::{self, client_message::Body, constraint::Kind};
 use spatialdb_tests::{
-    Client, Launch, METADATA, Outcome, POSITION, TAG, VITALS, Vitals, World, all, all_of, any_of, box_xy,
-    column, entity_ids, has, metadata, new_rows, not, position_rows, positions, sphere, update, view,
+    Client, Launch, METADATA, Outcome, POSITION, TAG, VITALS, Vitals, World, all_made, all_of, any_of,
+    box_xy, column, entity_ids, has, metadata, new_rows, not, position_rows, positions, sphere, update, view,
 };
 
 async fn probe() -> (World, Client, Client) {
@@ -36,7 +36,7 @@ fn constraints(ids: &[u64]) -> Vec<v1::Constraint> {
     let kind = |kind| v1::Constraint { kind: Some(kind) };
     let west = || box_xy(f64::NEG_INFINITY, -2000.0, 50.0, 2000.0);
     vec![
-        all(),
+        all_made(),
         west(),
         box_xy(-50.0, -200.0, 50.0, -200.0),
         kind(Kind::Box(v1::Box { space: 0, min: None, max: None })),
@@ -195,23 +195,23 @@ async fn bad_views_are_refused_with_the_part_and_the_rule() {
     let subscribe = |view| Body::Subscribe(v1::Subscribe { view });
     let change = |view| Body::ChangeView(v1::ChangeView { view: Some(view) });
     let kind = |kind| v1::Constraint { kind: Some(kind) };
-    let mut deep = all();
+    let mut deep = all_made();
     for _ in 0..16 {
         deep = not(deep);
     }
     let ids: Vec<u64> = (1..=65_537).collect();
-    let rate = |rate_hz| subscribe(Some(v1::View { rate_hz, ..view(9, all()) }));
+    let rate = |rate_hz| subscribe(Some(v1::View { rate_hz, ..view(9, all_made()) }));
     let of = |constraint| subscribe(Some(view(9, constraint)));
     let cases = [
         (subscribe(None), "QUERY_INVALID", "no view"),
-        (subscribe(Some(view(0, all()))), "QUERY_INVALID", "view_id is 0"),
+        (subscribe(Some(view(0, all_made()))), "QUERY_INVALID", "view_id is 0"),
         (
             subscribe(Some(v1::View { view_id: 9, ..v1::View::default() })),
             "QUERY_INVALID",
             "constraint is empty",
         ),
-        (subscribe(Some(view(1, all()))), "VIEW_EXISTS", "view 1"),
-        (change(view(9, all())), "VIEW_NOT_FOUND", "9"),
+        (subscribe(Some(view(1, all_made()))), "VIEW_EXISTS", "view 1"),
+        (change(view(9, all_made())), "VIEW_NOT_FOUND", "9"),
         (Body::EndView(v1::EndView { view_id: 9 }), "VIEW_NOT_FOUND", "9"),
         (Body::EndView(v1::EndView { view_id: 0 }), "VIEW_NOT_FOUND", "0"),
         (rate(-1.0), "QUERY_INVALID", "rate_hz = -1"),
@@ -228,12 +228,16 @@ async fn bad_views_are_refused_with_the_part_and_the_rule() {
             "center",
         ),
         (of(deep), "QUERY_INVALID", "constraint_depth_max"),
-        (of(any_of(vec![all(); 1024])), "QUERY_INVALID", "constraint_nodes_max"),
+        (of(any_of(vec![all_made(); 1024])), "QUERY_INVALID", "constraint_nodes_max"),
         (of(entity_ids(&ids)), "QUERY_INVALID", "constraint_entities_max = 65536"),
         (of(kind(Kind::Box(v1::Box { space: 3, min: None, max: None }))), "SPACE_UNKNOWN", "3"),
         (of(has(4242)), "COMPONENT_UNKNOWN", "4242"),
         (of(kind(Kind::HasComponentNamed("probe.Nothing".to_owned()))), "COMPONENT_UNKNOWN", "probe.Nothing"),
-        (subscribe(Some(v1::View { components: vec![4242], ..view(9, all()) })), "COMPONENT_UNKNOWN", "4242"),
+        (
+            subscribe(Some(v1::View { components: vec![4242], ..view(9, all_made()) })),
+            "COMPONENT_UNKNOWN",
+            "4242",
+        ),
     ];
     for (body, reason, part) in cases {
         let outcome = viewer.write(body).await;
@@ -258,9 +262,9 @@ async fn views_beyond_the_limit_are_refused() {
     for id in 1..=3 {
         viewer.subscribe(view(id, entity_ids(&[id]))).await;
     }
-    let outcome = viewer.write(Body::Subscribe(v1::Subscribe { view: Some(view(4, all())) })).await;
+    let outcome = viewer.write(Body::Subscribe(v1::Subscribe { view: Some(view(4, all_made())) })).await;
     assert_eq!(outcome.rejections[0].reason, "LIMIT_REACHED");
     assert!(outcome.rejections[0].detail.contains("session_views_max = 3"));
     viewer.write(Body::EndView(v1::EndView { view_id: 2 })).await;
-    assert_eq!(viewer.subscribe(view(4, all())).await, 64);
+    assert_eq!(viewer.subscribe(view(4, all_made())).await, 64);
 }

@@ -3,8 +3,8 @@
 use bytes::Bytes;
 use spatialdb_proto::{v1, v1::client_message::Body, wire_code};
 use spatialdb_tests::{
-    BLOB_FIRST, Client, Launch, METADATA, Outcome, POSITION, TAG, VITALS, Vitals, World, all, box_xy, column,
-    has, metadata, new_rows, partial, position_rows, positions, update, view,
+    BLOB_FIRST, Client, Launch, METADATA, Outcome, POSITION, TAG, VITALS, Vitals, World, all_made, box_xy,
+    column, has, metadata, new_rows, partial, position_rows, positions, update, view,
 };
 use spatialdb_types::Reason;
 
@@ -118,9 +118,9 @@ fn bad_positions() -> Vec<Bad> {
     ]
 }
 
-fn bad_values() -> Vec<Bad> {
-    let value = |bytes: &'static [u8]| column(VITALS, [(1000, Bytes::from_static(bytes))]);
-    let large = column(BLOB_FIRST, [(1000, Bytes::from(vec![0; (256 << 10) + 1]))]);
+fn bad_values(id: u64) -> Vec<Bad> {
+    let value = |bytes: &'static [u8]| column(VITALS, [(id, Bytes::from_static(bytes))]);
+    let large = column(BLOB_FIRST, [(id, Bytes::from(vec![0; (256 << 10) + 1]))]);
     let long = v1::Column { values: vec![Bytes::new(), Bytes::new()], ..value(b"") };
     let full = Vitals::full().bytes();
     vec![
@@ -141,47 +141,47 @@ fn bad_values() -> Vec<Bad> {
             large,
             Reason::ValueTooLarge,
             0,
-            1000,
+            id,
             &["262145", "value_bytes_max = 262144", "probe.Blob0"],
         ),
         // hp as a text; a text that is no UTF-8; one that ends early; a group; field 0; inside of legs[1].
-        bad_value(value(b"\x0a\x01x"), Reason::PayloadInvalid, 0, 1000, &[VITALS_NAME, "hp"]),
+        bad_value(value(b"\x0a\x01x"), Reason::PayloadInvalid, 0, id, &[VITALS_NAME, "hp"]),
         bad_value(
             value(b"\x12\x02\xff\xfe"),
             Reason::PayloadInvalid,
             0,
-            1000,
+            id,
             &[VITALS_NAME, "label", "UTF-8"],
         ),
-        bad_value(value(b"\x12\x09abc"), Reason::PayloadInvalid, 0, 1000, &[VITALS_NAME, "label"]),
-        bad_value(value(b"\x0b\x0c"), Reason::PayloadInvalid, 0, 1000, &[VITALS_NAME]),
-        bad_value(value(b"\x00\x00"), Reason::PayloadInvalid, 0, 1000, &[VITALS_NAME]),
+        bad_value(value(b"\x12\x09abc"), Reason::PayloadInvalid, 0, id, &[VITALS_NAME, "label"]),
+        bad_value(value(b"\x0b\x0c"), Reason::PayloadInvalid, 0, id, &[VITALS_NAME]),
+        bad_value(value(b"\x00\x00"), Reason::PayloadInvalid, 0, id, &[VITALS_NAME]),
         bad_value(
             value(b"\x42\x00\x42\x02\x08\x01"),
             Reason::PayloadInvalid,
             0,
-            1000,
+            id,
             &[VITALS_NAME, "legs[1].name"],
         ),
         bad_value(
-            partial(VITALS, &[99], [(1000, Bytes::new())]),
+            partial(VITALS, &[99], [(id, Bytes::new())]),
             Reason::FieldUnknown,
             0,
             0,
             &[VITALS_NAME, "99"],
         ),
         bad_value(
-            partial(VITALS, &[2], [(1000, Vitals::hp(3).bytes())]),
+            partial(VITALS, &[2], [(id, Vitals::hp(3).bytes())]),
             Reason::FieldNotListed,
             0,
-            1000,
+            id,
             &[VITALS_NAME, "hp"],
         ),
         bad_value(
-            partial(VITALS, &[1], [(1000, Bytes::from_static(b"\x98\x06\x01"))]),
+            partial(VITALS, &[1], [(id, Bytes::from_static(b"\x98\x06\x01"))]),
             Reason::FieldUnknown,
             0,
-            1000,
+            id,
             &[VITALS_NAME, "99"],
         ),
     ]
@@ -191,14 +191,14 @@ fn bad_values() -> Vec<Bad> {
 async fn a_bad_row_or_column_is_refused_alone_and_says_why() {
     let (world, mut client) = probe().await;
     let ids = make(&mut client, &[(1.0, 1.0)]).await;
-    assert_eq!(ids, [1000]);
+    let id = ids[0];
     client
         .write(Body::AddComponents(v1::AddComponents {
-            columns: vec![column(BLOB_FIRST, [(1000, Bytes::new())])],
+            columns: vec![column(BLOB_FIRST, [(id, Bytes::new())])],
             ..Default::default()
         }))
         .await;
-    for bad in bad_positions().into_iter().chain(bad_values()) {
+    for bad in bad_positions().into_iter().chain(bad_values(id)) {
         let outcome = client.write(bad.body.clone()).await;
         let [found] = &outcome.rejections[..] else { panic!("{:?}: one, not {outcome:?}", bad.body) };
         assert_eq!(found.reason, bad.reason.name(), "{found:?}");
@@ -208,7 +208,7 @@ async fn a_bad_row_or_column_is_refused_alone_and_says_why() {
             assert!(found.detail.contains(part), "{:?} names {part}", found.detail);
         }
     }
-    assert_eq!(world.component::<Vitals>(1000, VITALS).await, Vitals::full());
+    assert_eq!(world.component::<Vitals>(id, VITALS).await, Vitals::full());
     // The good row beside the bad one was written: the last of the cases moved entity 1.
     assert_eq!(world.component::<v1::Position>(ONE, POSITION).await.x, 9.0);
 }
@@ -373,5 +373,5 @@ async fn order_is_kept_for_each_entity() {
     }
     assert!(seen >= 1);
     world.agrees(&mut viewer, has(VITALS)).await;
-    assert_eq!(world.count(all()).await, 66);
+    assert_eq!(world.count(all_made()).await, 66);
 }

@@ -163,7 +163,8 @@ impl Pilot {
                     "reconnected"
                 );
             }
-            Event::IdsReserved { .. } => {}
+            // Of no concern to this worker.
+            _ => {}
         }
     }
 

@@ -15,6 +15,7 @@ pub struct Ticket(pub u64);
 
 /// What happened. Answers and rejections come before the changes of the frames they arrived with.
 #[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
 pub enum Event {
     /// The replica changed. Frames that belong together come as one event.
     Frame(FrameEvent),
@@ -51,6 +52,13 @@ pub enum Event {
         first: EntityId,
         /// How many ids.
         count: u32,
+    },
+    /// The settings of this worker type are these now; [`Worker::welcomed`](crate::Worker::welcomed) has them too.
+    FlagsChanged(BTreeMap<String, String>),
+    /// The schema has more components or fields now.
+    SchemaChanged {
+        /// SHA-256 of the schema, hexadecimal.
+        schema_digest: String,
     },
     /// The replica is empty now. Its views fill it again, each ended by [`Event::ViewReady`].
     Reset,
@@ -142,10 +150,15 @@ impl From<v1::Welcome> for Welcomed {
             session_id: welcome.session_id,
             name: welcome.name,
             schema_digest: welcome.schema_digest,
-            components: welcome.components.into_iter().map(|c| (c.name, ComponentId(c.id))).collect(),
+            components: components_of(welcome.components),
             spaces: welcome.spaces.into_iter().map(|s| (s.name, SpaceId(s.id))).collect(),
             limits: welcome.limits.into_iter().collect(),
             flags: welcome.flags.into_iter().collect(),
         }
     }
+}
+
+/// Component ids by full name.
+pub(crate) fn components_of(wire: Vec<v1::ComponentInfo>) -> BTreeMap<String, ComponentId> {
+    wire.into_iter().map(|component| (component.name, ComponentId(component.id))).collect()
 }

@@ -16,6 +16,7 @@ use spatialdb_types::{ComponentId, EntityId, Reason, ViewId};
 
 use crate::{
     Event, FrameEvent, Rejected, Replica, Ticket, Welcomed, WorkerError,
+    event::components_of,
     inbox::{Inbox, Next},
     v1::{self, client_message::Body, server_message},
 };
@@ -185,6 +186,15 @@ impl Session {
             Some(server_message::Body::Created(created)) => self.accept_created(&created),
             Some(server_message::Body::IdsReserved(reserved)) => self.accept_reserved(&reserved),
             Some(server_message::Body::Goodbye(goodbye)) => return self.accept_goodbye(goodbye),
+            Some(server_message::Body::FlagsChanged(changed)) => {
+                self.welcomed.flags = changed.flags.into_iter().collect();
+                self.inbox.push(Event::FlagsChanged(self.welcomed.flags.clone()));
+            }
+            Some(server_message::Body::SchemaChanged(changed)) => {
+                self.welcomed.components = components_of(changed.components);
+                self.welcomed.schema_digest.clone_from(&changed.schema_digest);
+                self.inbox.push(Event::SchemaChanged { schema_digest: changed.schema_digest });
+            }
             Some(server_message::Body::Welcome(_)) => {
                 return Err(WorkerError::Protocol { detail: "a second Welcome in one session".to_owned() });
             }

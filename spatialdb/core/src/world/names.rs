@@ -72,7 +72,11 @@ impl Names {
     }
 }
 
-fn check_name(what: &str, name: &str) -> Result<(), Error> {
+/// A worker type, or the name of a worker.
+///
+/// # Errors
+/// `NAME_INVALID` with the rule.
+pub fn check_name(what: &str, name: &str) -> Result<(), Error> {
     let allowed = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b"_-.".contains(&b);
     if (1..=64).contains(&name.len()) && name.bytes().all(allowed) {
         return Ok(());

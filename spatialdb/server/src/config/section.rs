@@ -86,6 +86,12 @@ impl Section {
             .ok_or_else(|| self.wrong(key, &value, "must be a table of strings: { NAME = \"value\" }"))
     }
 
+    /// Tables of strings: every key of this table names one.
+    pub(super) fn text_maps(mut self) -> Result<BTreeMap<String, BTreeMap<String, String>>, ConfigError> {
+        let keys: Vec<String> = self.rest.keys().cloned().collect();
+        keys.into_iter().map(|key| self.text_map(&key).map(|map| (key, map))).collect()
+    }
+
     /// A number, whole or not.
     pub(super) fn number(&mut self, key: &str) -> Result<Option<f64>, ConfigError> {
         match self.take(key) {

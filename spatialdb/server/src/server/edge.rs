@@ -4,22 +4,26 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
+use arc_swap::{ArcSwap, Guard};
 use dashmap::DashMap;
 use rustc_hash::FxBuildHasher;
 use spatialdb_core::{Micros, PartitionMap, World};
-use spatialdb_schema::{Component, Schema};
-use spatialdb_types::{ComponentId, Limits, PartitionId, SessionId, SpaceId};
+use spatialdb_schema::{Component, Schema, additions, incompatibilities};
+use spatialdb_types::{ComponentId, Error, Limits, PartitionId, Reason, SessionId, SpaceId};
 use tokio::sync::Semaphore;
 
 use super::cuts::Cuts;
+use super::flags::Flags;
 use super::partition::PartitionHandle;
 use super::port::{Event, Port};
+use super::roster::Roster;
 use super::routes::Routes;
 
 /// One running world as its connections see it.
 pub(super) struct Edge {
     pub(super) info: WorldInfo,
-    pub(super) schema: Schema,
+    schema: ArcSwap<Schema>,
+    pub(super) flags: Flags,
     pub(super) limits: Limits,
     pub(super) map: Arc<PartitionMap>,
     pub(super) routes: Routes,
@@ -28,6 +32,7 @@ pub(super) struct Edge {
     pub(super) draining: AtomicBool,
     pub(super) queries: Arc<Semaphore>,
     pub(super) cuts: Cuts,
+    pub(super) roster: Roster,
     pub(super) clock: Clock,
     world: Mutex<World>,
     /// Unknown fields by component: they are kept, counted and warned of once.
@@ -43,6 +48,13 @@ pub(super) struct WorldInfo {
     pub(super) spaces: Vec<(SpaceId, String)>,
 }
 
+/// Whether something is only tried.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum DryRun {
+    Yes,
+    No,
+}
+
 /// World time and Unix time.
 pub(super) struct Clock {
     start: Instant,
@@ -53,6 +65,7 @@ impl Edge {
     pub(super) fn new(
         info: WorldInfo,
         schema: Schema,
+        flags: Flags,
         limits: Limits,
         routes: Routes,
         world: World,
@@ -61,7 +74,8 @@ impl Edge {
         let queries = limits.queries_at_once_max as usize;
         Self {
             info,
-            schema,
+            schema: ArcSwap::from_pointee(schema),
+            flags,
             limits,
             map: world.map().clone(),
             routes,
@@ -70,10 +84,45 @@ impl Edge {
             draining: AtomicBool::new(false),
             queries: Arc::new(Semaphore::new(queries)),
             cuts: Cuts::default(),
+            roster: Roster::default(),
             clock: Clock::new(),
             world: Mutex::new(world),
             unknown_fields: DashMap::with_hasher(FxBuildHasher),
         }
+    }
+
+    /// The schema as it is now.
+    pub(super) fn schema(&self) -> Guard<Arc<Schema>> {
+        self.schema.load()
+    }
+
+    /// Replaces the schema by one that adds to it, and tells every session. Returns what is added.
+    ///
+    /// # Errors
+    /// `SCHEMA_INVALID` with what data would no longer fit, field by field; `LIMIT_REACHED`.
+    pub(super) fn apply_schema(&self, new: Schema, dry_run: DryRun) -> Result<Vec<String>, Error> {
+        // Sessions come and go with this lock held: each is told, or is welcomed with the new schema.
+        let _world = self.world();
+        let old = self.schema.load_full();
+        let list = incompatibilities(&old, &new);
+        if !list.is_empty() {
+            return Err(Error::new(Reason::SchemaInvalid, list.join("; ")));
+        }
+        let (count, max) = (new.components().len() as u64, self.limits.schema_components_max);
+        if count > max {
+            let detail = format!("the schema has {count} components; schema_components_max = {max}");
+            return Err(Error::new(Reason::LimitReached, detail));
+        }
+        let added = additions(&old, &new);
+        if dry_run == DryRun::No && new.digest() != old.digest() {
+            let new = Arc::new(new);
+            // First told, then in force: no frame can have what its session does not know.
+            for port in &self.sessions {
+                port.send(Event::SchemaChanged(new.clone()));
+            }
+            self.schema.store(new);
+        }
+        Ok(added)
     }
 
     /// A value had fields that the schema does not know, as happens while workers are being upgraded.

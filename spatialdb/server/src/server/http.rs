@@ -1,18 +1,28 @@
 //! One port: gRPC services, health, reflection, and plain `/metrics`.
 
+mod host;
+mod reflection;
+
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::Router;
+use axum::extract::{Request, State};
+use axum::http::{StatusCode, header};
+use axum::middleware::{self, Next};
+use axum::response::{IntoResponse, Response};
 use axum::routing::get;
+use spatialdb_proto::status_of;
 use spatialdb_proto::v1::worker_service_server::WorkerServiceServer;
 use spatialdb_proto::v1::world_service_server::WorldServiceServer;
+use spatialdb_types::Error as SpatialdbError;
 use tokio::net::TcpListener;
 use tokio_stream::wrappers::TcpListenerStream;
 use tokio_util::sync::CancellationToken;
 use tonic::service::Routes;
 use tonic::transport::{Error, Server};
+use tonic_web::GrpcWebLayer;
 
+pub(super) use self::host::Hosts;
 use super::edge::Edge;
 use super::metrics;
 use super::session::Workers;
@@ -33,6 +43,7 @@ const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(20);
 /// Serves until `stop` is cancelled.
 pub(super) async fn serve(
     edge: Arc<Edge>,
+    hosts: Hosts,
     listener: TcpListener,
     stop: CancellationToken,
 ) -> Result<(), Error> {
@@ -40,31 +51,19 @@ pub(super) async fn serve(
     health_reporter.set_serving::<WorkerServiceServer<Workers>>().await;
     health_reporter.set_serving::<WorldServiceServer<Tools>>().await;
     let message_bytes_max = edge.limits.message_bytes_max as usize;
-    let workers = WorkerServiceServer::new(Workers { edge: edge.clone() })
+    let workers = WorkerServiceServer::new(Workers::new(edge.clone()))
         .max_decoding_message_size(message_bytes_max)
         .max_encoding_message_size(usize::MAX);
     let world = WorldServiceServer::new(Tools { edge: edge.clone() })
         .max_decoding_message_size(message_bytes_max)
         .max_encoding_message_size(usize::MAX);
-    let metrics = Router::new().route(
-        "/metrics",
-        get({
-            let edge = edge.clone();
-            move || async move { metrics::render(&edge) }
-        }),
-    );
-    let mut routes = Routes::from(metrics).add_service(workers).add_service(world).add_service(health);
-    // The world's own schema too, so that a stranger's tool prints fields. It carries our services' files.
-    let reflection = || {
-        tonic_reflection::server::Builder::configure()
-            .register_encoded_file_descriptor_set(spatialdb_proto::FILE_DESCRIPTOR_SET)
-            .register_encoded_file_descriptor_set(edge.schema.descriptor_set())
-            .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
-    };
-    match (reflection().build_v1(), reflection().build_v1alpha()) {
-        (Ok(v1), Ok(v1alpha)) => routes = routes.add_service(v1).add_service(v1alpha),
-        (Err(error), _) | (_, Err(error)) => tracing::warn!(%error, "reflection is not served"),
-    }
+    // What a browser's gRPC-Web may call; anything else over HTTP/1.1 would be refused by that layer.
+    let services = Routes::new(workers).add_service(world).add_service(health).into_axum_router();
+    let router = services
+        .merge(reflection::routes(edge.clone()))
+        .layer(GrpcWebLayer::new())
+        .route("/metrics", get(move || async move { metrics::render(&edge) }))
+        .layer(middleware::from_fn_with_state(Arc::new(hosts), doors));
     let incoming = TcpListenerStream::new(listener);
     Server::builder()
         .accept_http1(true)
@@ -73,9 +72,27 @@ pub(super) async fn serve(
         .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
         .http2_keepalive_interval(Some(KEEPALIVE_INTERVAL))
         .http2_keepalive_timeout(Some(KEEPALIVE_TIMEOUT))
-        .add_routes(routes)
+        .add_routes(Routes::from(router))
         .serve_with_incoming_shutdown(tokio_stream::StreamExt::map(incoming, no_delay), stop.cancelled())
         .await
+}
+
+/// Lets a request in, or says why not.
+async fn doors(State(hosts): State<Arc<Hosts>>, request: Request, next: Next) -> Response {
+    match hosts.check(request.uri(), request.headers()) {
+        Ok(()) => next.run(request).await,
+        Err(error) => refused(&request, &error),
+    }
+}
+
+/// In the words of who asks: a gRPC status, or plain text.
+fn refused(request: &Request, error: &SpatialdbError) -> Response {
+    tracing::debug!(%error, path = request.uri().path(), "request refused");
+    let kind = request.headers().get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok());
+    if kind.is_some_and(|kind| kind.starts_with("application/grpc")) {
+        return status_of(error).into_http();
+    }
+    (StatusCode::FORBIDDEN, format!("{error}\n")).into_response()
 }
 
 /// Answers must not wait for the acknowledgement of earlier ones.

@@ -4,9 +4,9 @@
 //! Not responsible for: the file format (`spatialdb-snapshots`).
 
 mod bulk;
-mod progress;
 mod sample;
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,15 +16,18 @@ use spatialdb_schema::{Schema, incompatibilities};
 use spatialdb_snapshots::{Reader, SnapshotError};
 use spatialdb_types::{EntityId, Limits, SpaceId};
 
-use self::progress::Progress;
 use super::edge::WorldInfo;
+use super::flags::TypeFlags;
 use super::routes::Routes;
 use super::{LaunchError, LaunchOptions};
+use crate::progress::Progress;
+use crate::random;
 
 /// A world that is ready to run.
 pub(super) struct Loaded {
     pub(super) info: WorldInfo,
     pub(super) schema: Schema,
+    pub(super) flags: BTreeMap<String, TypeFlags>,
     pub(super) limits: Limits,
     pub(super) routes: Routes,
     pub(super) world: World,
@@ -54,9 +57,11 @@ pub(super) fn load(options: LaunchOptions) -> Result<Loaded, LaunchError> {
     let routes = Routes::new();
     let mut next = EntityId(1);
     if let Some(source) = &source {
-        let progress = Progress::new(source.reader.totals().entity_count, seed_progress);
+        let progress = Progress::new("loading", source.reader.totals().entity_count, seed_progress);
         source.within(|reader| bulk::load(reader, &schema, &map, &mut machines, &routes, &progress))?;
-        progress.finish();
+        let (entity_count, elapsed) = progress.so_far();
+        drop(progress);
+        tracing::info!(entity_count, elapsed_ms = elapsed.as_millis() as u64, "snapshot loaded");
         next = EntityId(source.reader.totals().next_entity_id);
     }
     let info = describe(source.as_ref(), config.name);
@@ -65,6 +70,7 @@ pub(super) fn load(options: LaunchOptions) -> Result<Loaded, LaunchError> {
     Ok(Loaded {
         info,
         schema,
+        flags: config.flags,
         limits: config.limits,
         routes,
         world,
@@ -129,12 +135,5 @@ fn describe(source: Option<&Source>, name: Option<String>) -> WorldInfo {
     spaces.sort();
     let name = name.or_else(|| header.map(|h| h.world.clone())).unwrap_or_else(|| "world".to_owned());
     let started = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
-    WorldInfo { id: random_id(), name, incarnation: started.as_millis() as u64, spaces }
-}
-
-/// 128 random bits: `RandomState` takes its keys from the operating system.
-fn random_id() -> String {
-    use std::hash::{BuildHasher, RandomState};
-    let word = || RandomState::new().hash_one(0);
-    format!("{:016x}{:016x}", word(), word())
+    WorldInfo { id: random::key(), name, incarnation: started.as_millis() as u64, spaces }
 }

@@ -23,6 +23,7 @@ pub(super) use self::control::{Control, ViewSlots, Whereabouts};
 use self::handle::Queues;
 pub(super) use self::handle::{Gauges, PartitionHandle};
 use super::edge::Edge;
+use super::flags::Flags;
 use super::load::Loaded;
 
 /// How long a thread may take to apply what is in its queue when the world stops.
@@ -36,13 +37,13 @@ pub(super) struct Threads {
 
 /// Starts a thread for each partition. `failed` is cancelled if one of them meets a bug.
 pub(super) fn start(loaded: Loaded, failed: &CancellationToken) -> io::Result<(Arc<Edge>, Threads)> {
-    let Loaded { info, schema, limits, routes, world, partitions, publish_interval_max } = loaded;
+    let Loaded { info, schema, flags, limits, routes, world, partitions, publish_interval_max } = loaded;
     let interval_max_us = publish_interval_max.as_micros() as u64;
     let (partitions, queues): (Vec<_>, Vec<_>) = partitions
         .into_iter()
         .map(|machine| PartitionHandle::new(machine, &limits, interval_max_us, failed.clone()))
         .unzip();
-    let edge = Arc::new(Edge::new(info, schema, limits, routes, world, partitions));
+    let edge = Arc::new(Edge::new(info, schema, Flags::new(flags), limits, routes, world, partitions));
     let mut handles = Vec::new();
     for (id, queues) in edge.map.ids().zip(queues) {
         let (edge, failed) = (edge.clone(), failed.clone());

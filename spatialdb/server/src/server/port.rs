@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 
 use spatialdb_core::{Micros, Outcome, ToSession, View};
+use spatialdb_schema::Schema;
 use spatialdb_types::{PartitionId, Seq, ViewId};
 use tokio::sync::mpsc;
 
@@ -26,6 +27,9 @@ pub(super) enum Event {
         at: Micros,
         message: ToSession,
     },
+    /// The flags of its worker type are others now.
+    FlagsChanged,
+    SchemaChanged(Arc<Schema>),
     /// The worker said goodbye, or its stream ended.
     Ended,
     /// The worker broke the protocol.

@@ -5,39 +5,69 @@
 
 mod frames;
 mod intake;
+mod open;
 mod parts;
 mod reader;
 mod task;
 
 use std::sync::Arc;
 
-use spatialdb_proto::v1::{ClientMessage, ServerMessage};
+use spatialdb_proto::status_of;
+use spatialdb_proto::v1::{
+    ClientMessage, FramesRequest, OpenRequest, OpenResponse, SendRequest, SendResponse, ServerMessage,
+};
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming};
 
+use self::open::OpenSessions;
 use super::edge::Edge;
 use spatialdb_proto::v1::worker_service_server::WorkerService;
 
 /// Messages that wait for the connection: the one being taken, and the next.
 const OUT_QUEUE: usize = 2;
 
+type Stream = ReceiverStream<Result<ServerMessage, Status>>;
+
 /// `spatialdb.v1.WorkerService`.
 pub(super) struct Workers {
-    pub(super) edge: Arc<Edge>,
+    edge: Arc<Edge>,
+    open: OpenSessions,
+}
+
+impl Workers {
+    pub(super) fn new(edge: Arc<Edge>) -> Self {
+        Self { edge, open: OpenSessions::default() }
+    }
 }
 
 #[tonic::async_trait]
 impl WorkerService for Workers {
-    type AttachStream = ReceiverStream<Result<ServerMessage, Status>>;
+    type AttachStream = Stream;
+    type FramesStream = Stream;
 
-    async fn attach(
-        &self,
-        request: Request<Streaming<ClientMessage>>,
-    ) -> Result<Response<Self::AttachStream>, Status> {
+    async fn attach(&self, request: Request<Streaming<ClientMessage>>) -> Result<Response<Stream>, Status> {
         let (out, stream) = mpsc::channel(OUT_QUEUE);
         // The answer must not wait for Hello: some clients send nothing before they have seen it.
         tokio::spawn(reader::run(self.edge.clone(), request.into_inner(), out));
         Ok(Response::new(ReceiverStream::new(stream)))
+    }
+
+    async fn open(&self, request: Request<OpenRequest>) -> Result<Response<OpenResponse>, Status> {
+        let hello = request.into_inner().hello.unwrap_or_default();
+        let opened = self.open.open(&self.edge, hello);
+        let session_key = opened.map_err(|error| reader::refused(&error))?;
+        Ok(Response::new(OpenResponse { session_key }))
+    }
+
+    async fn frames(&self, request: Request<FramesRequest>) -> Result<Response<Stream>, Status> {
+        let frames = self.open.frames(request.into_inner().session_key);
+        frames.map(Response::new).map_err(|error| status_of(&error))
+    }
+
+    async fn send(&self, request: Request<SendRequest>) -> Result<Response<SendResponse>, Status> {
+        let SendRequest { session_key, messages } = request.into_inner();
+        self.open.send(&session_key, messages).await?;
+        Ok(Response::new(SendResponse {}))
     }
 }

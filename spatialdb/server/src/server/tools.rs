@@ -1,5 +1,6 @@
 //! `spatialdb.v1.WorldService`: looking at a world from outside.
 
+mod admin;
 pub(super) mod describe;
 pub(super) mod query;
 
@@ -73,11 +74,31 @@ impl WorldService for Tools {
     }
 
     async fn get_schema(&self, _: Request<v1::GetSchemaRequest>) -> Result<Response<v1::Schema>, Status> {
+        let schema = self.edge.schema();
         Ok(Response::new(v1::Schema {
-            digest: self.edge.schema.digest().to_owned(),
-            components: describe::components(&self.edge),
-            descriptor_set: self.edge.schema.descriptor_set().to_vec().into(),
+            digest: schema.digest().to_owned(),
+            components: describe::components(&schema),
+            descriptor_set: schema.descriptor_set().to_vec().into(),
         }))
+    }
+
+    async fn apply_schema(
+        &self,
+        request: Request<v1::ApplySchemaRequest>,
+    ) -> Result<Response<v1::ApplySchemaResponse>, Status> {
+        let v1::ApplySchemaRequest { descriptor_set, dry_run } = request.into_inner();
+        let applied = admin::apply_schema(&self.edge, &descriptor_set, dry_run);
+        applied.map(Response::new).map_err(|error| status_of(&error))
+    }
+
+    async fn get_flags(&self, request: Request<v1::GetFlagsRequest>) -> Result<Response<v1::Flags>, Status> {
+        let flags = self.edge.flags.of(&request.into_inner().worker_type);
+        Ok(Response::new(v1::Flags { flags }))
+    }
+
+    async fn set_flags(&self, request: Request<v1::SetFlagsRequest>) -> Result<Response<v1::Flags>, Status> {
+        let set = admin::set_flags(&self.edge, request.into_inner());
+        set.map(Response::new).map_err(|error| status_of(&error))
     }
 
     async fn list_sessions(
@@ -102,7 +123,7 @@ impl Tools {
     async fn ask(&self, request: v1::QueryRequest) -> Result<(usize, Answers), Error> {
         let edge = &self.edge;
         let constraint = query::constraint_of(edge, request.constraint)?;
-        let named = request.components.iter().map(|name| Ok(edge.schema.component_named(name)?.id()));
+        let named = request.components.iter().map(|name| Ok(edge.schema().component_named(name)?.id()));
         let mut components = named.collect::<Result<Vec<ComponentId>, Error>>()?;
         components.sort_unstable();
         let limit = match (request.count_only, request.limit) {
@@ -164,7 +185,7 @@ fn entity_of(edge: &Edge, partition: PartitionId, state: EntityState) -> v1::Ent
     let position = state.position.map(|(at, revision)| position_value(at, revision));
     let values = state.values.into_iter().map(|(component, revision, value)| {
         // Only components of the schema get into the store.
-        let name = edge.schema.component(component).map_or_else(String::new, |c| c.name().to_owned());
+        let name = edge.schema().component(component).map_or_else(String::new, |c| c.name().to_owned());
         component_value(component, &name, revision, value.into_vec())
     });
     let components = position.into_iter().chain(values).collect();

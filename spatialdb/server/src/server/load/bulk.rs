@@ -10,7 +10,7 @@ use spatialdb_snapshots::verify::{check_values, verify};
 use spatialdb_snapshots::{Block, Part, Reader, SnapshotError};
 use spatialdb_types::{EntityId, PartitionId};
 
-use super::Progress;
+use crate::progress::Progress;
 use crate::server::routes::Routes;
 
 /// Blocks that wait for one partition: more would only take memory.

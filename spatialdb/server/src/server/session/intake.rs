@@ -12,6 +12,7 @@ use std::sync::atomic::Ordering;
 use spatialdb_core::world::Owner;
 use spatialdb_core::{Op, Outcome, WriteMode};
 use spatialdb_proto::v1;
+use spatialdb_schema::Component;
 use spatialdb_types::{ComponentId, EntityId, Error, PartitionId, Point3, Reason, Seq, SessionId};
 
 use super::parts::{At, Parts, Split};
@@ -95,8 +96,8 @@ impl Intake {
         let gate = self.edge.routes.enter();
         for (i, column) in remove.columns.iter().enumerate() {
             let component = ComponentId(column.component);
-            if self.edge.schema.component(component).is_none() {
-                parts.reject(whole_column(i as u32, component), Reason::ComponentUnknown, unknown(component));
+            if let Err(error) = self.known(component) {
+                parts.reject(whole_column(i as u32, component), error.reason, error.detail);
                 continue;
             }
             self.removes(i as u32, Some(component), &column.entities, &mut parts);
@@ -126,11 +127,27 @@ impl Intake {
             let entity = EntityId(id);
             let row = row as u32;
             let at = At { column, row, entity, component: component.unwrap_or_default() };
+            if component.is_none() && self.edge.roster.has(entity) {
+                let detail = format!("entity {entity} stands for a session");
+                parts.reject(at, Reason::ComponentReserved, detail);
+                continue;
+            }
             if self.is_entity(at, parts) {
                 split.push_remove(self.route(entity, parts), (column, component), (row, entity));
             }
         }
         parts.add(split, Op::Remove);
+    }
+
+    /// A component of the schema that workers may write.
+    fn known(&self, id: ComponentId) -> Result<Component, Error> {
+        if id == ComponentId::WORKER_SESSION {
+            let detail = "spatialdb.v1.WorkerSession is written by the server only";
+            return Err(Error::new(Reason::ComponentReserved, detail));
+        }
+        let component = self.edge.schema().component(id).cloned();
+        component
+            .ok_or_else(|| Error::new(Reason::ComponentUnknown, format!("the schema has no component {id}")))
     }
 
     fn parts(&self, seq: Seq) -> Parts {
@@ -197,8 +214,4 @@ impl Intake {
 
 fn whole_column(column: u32, component: ComponentId) -> At {
     At { column, row: 0, entity: EntityId(0), component }
-}
-
-fn unknown(component: ComponentId) -> String {
-    format!("the schema has no component {component}")
 }

@@ -42,10 +42,15 @@ pub(super) async fn run(edge: Arc<Edge>, mut stream: Streaming<ClientMessage>, o
         }
         // The client may be gone already.
         Err(error) => {
-            tracing::info!(%error, "attach refused");
-            let _ = out.send(Err(status_of(&error))).await;
+            let _ = out.send(Err(refused(&error))).await;
         }
     }
+}
+
+/// Hello is refused.
+pub(super) fn refused(error: &Error) -> Status {
+    tracing::info!(%error, "attach refused");
+    status_of(error)
 }
 
 /// What a message that could not be read means. If the connection is gone nobody hears it.
@@ -68,7 +73,7 @@ fn first_message(message: ClientMessage) -> Result<v1::Hello, Error> {
 }
 
 /// Registers the session with the world.
-fn open(edge: &Arc<Edge>, hello: v1::Hello) -> Result<(Reader, task::Task), Error> {
+pub(super) fn open(edge: &Arc<Edge>, hello: v1::Hello) -> Result<(Reader, task::Task), Error> {
     if edge.draining.load(Ordering::SeqCst) {
         return Err(Error::new(Reason::Draining, "the server is stopping"));
     }
@@ -96,6 +101,7 @@ fn open(edge: &Arc<Edge>, hello: v1::Hello) -> Result<(Reader, task::Task), Erro
     }
     edge.sessions.insert(attached.session, port.clone());
     drop(world);
+    edge.roster.note_change();
     if edge.draining.load(Ordering::SeqCst) {
         // It may have come too late to be told with the others.
         port.send(Event::Drain);
@@ -122,7 +128,7 @@ fn open(edge: &Arc<Edge>, hello: v1::Hello) -> Result<(Reader, task::Task), Erro
 }
 
 /// Reads the messages of one session.
-struct Reader {
+pub(super) struct Reader {
     edge: Arc<Edge>,
     intake: Intake,
     port: Port,
@@ -134,8 +140,7 @@ struct Reader {
 
 impl Reader {
     async fn run(mut self, mut stream: Streaming<ClientMessage>) {
-        // Hello is decided.
-        self.port.send(Event::Received { seq: Seq(1), rows: 0, refused: Outcome::default() });
+        self.welcome();
         let closed = self.closed.clone();
         tokio::select! {
             () = closed.cancelled() => {}
@@ -151,11 +156,6 @@ impl Reader {
                 Ok(None) => return Event::Ended,
                 Err(status) => return Event::Broken(status_of(&broken(&self.edge, &status))),
             };
-            // Given back by the task when the message is decided.
-            match self.in_flight.acquire().await {
-                Ok(permit) => permit.forget(),
-                Err(_) => return Event::Ended,
-            }
             match self.take(message).await {
                 Ok(None) => {}
                 Ok(Some(end)) => return end,
@@ -164,9 +164,44 @@ impl Reader {
         }
     }
 
+    /// Hello is decided.
+    pub(super) fn welcome(&self) {
+        self.port.send(Event::Received { seq: Seq(1), rows: 0, refused: Outcome::default() });
+    }
+
+    /// Takes messages in that did not come by a stream.
+    ///
+    /// # Errors
+    /// What breaks the protocol: the session ends.
+    pub(super) async fn receive(&mut self, messages: Vec<ClientMessage>) -> Result<(), Status> {
+        let closed = self.closed.clone();
+        let over = || status_of(&Error::new(Reason::SessionNotFound, "the session is over"));
+        for message in messages {
+            let taken = tokio::select! {
+                () = closed.cancelled() => return Err(over()),
+                taken = self.take(message) => taken,
+            };
+            match taken {
+                Ok(None) => {}
+                Ok(Some(end)) => self.port.send(end),
+                Err(error) => {
+                    let status = status_of(&error);
+                    self.port.send(Event::Broken(status.clone()));
+                    return Err(status);
+                }
+            }
+        }
+        Ok(())
+    }
+
     /// # Errors
     /// Only what breaks the protocol: the session ends.
     async fn take(&mut self, message: ClientMessage) -> Result<Option<Event>, Error> {
+        // Given back by the task when the message is decided.
+        match self.in_flight.acquire().await {
+            Ok(permit) => permit.forget(),
+            Err(_) => return Ok(Some(Event::Ended)),
+        }
         let seq = Seq(message.seq);
         if seq.0 != self.last.0 + 1 {
             let detail = format!("seq {seq} came after {}", self.last);

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use spatialdb_core::{Micros, Outcome, Rejection, Session, ToPartition};
 use spatialdb_proto::v1::{self, ServerMessage, server_message::Body};
+use spatialdb_schema::Schema;
 use spatialdb_types::{ComponentId, EntityId, Error, PartitionId, Reason, Seq, SessionId};
 use tokio::sync::{Semaphore, mpsc};
 use tokio_util::sync::CancellationToken;
@@ -40,6 +41,9 @@ pub(super) struct Task {
     published: VecDeque<Micros>,
     /// Goes before any frame.
     answer: Option<ServerMessage>,
+    /// News of the world that go before anything else; only the newest of each kind waits.
+    flags_changed: bool,
+    schema_changed: Option<Arc<Schema>>,
     reader_ended: bool,
     /// A frame that was too large for one message.
     pieces: VecDeque<v1::Frame>,
@@ -81,6 +85,8 @@ impl Task {
             views,
             published: VecDeque::new(),
             answer: None,
+            flags_changed: false,
+            schema_changed: None,
             reader_ended: false,
             pieces: VecDeque::new(),
             frame: 0,
@@ -91,7 +97,7 @@ impl Task {
 
     /// Speaks until the session ends.
     pub(super) async fn run(mut self, out: Out) {
-        let welcome = describe::welcome(&self.edge, self.session.id(), &self.stats.name);
+        let welcome = describe::welcome(&self.edge, self.session.id(), &self.stats);
         let greeted = out.send(message(Body::Welcome(welcome))).await.is_ok()
             && out.send(message(Body::Reset(v1::Reset {}))).await.is_ok();
         if greeted {
@@ -158,6 +164,8 @@ impl Task {
                     self.published.push_back(at);
                 }
             }
+            Event::FlagsChanged => self.flags_changed = true,
+            Event::SchemaChanged(schema) => self.schema_changed = Some(schema),
             Event::Ended => self.end = Some(End::Finished),
             Event::Broken(status) => self.end = Some(End::Broken(status)),
             Event::Replaced => {
@@ -212,10 +220,21 @@ impl Task {
     }
 
     fn has_message(&self) -> bool {
-        self.answer.is_some() || !self.pieces.is_empty() || self.session.has_frame()
+        self.flags_changed
+            || self.schema_changed.is_some()
+            || self.answer.is_some()
+            || !self.pieces.is_empty()
+            || self.session.has_frame()
     }
 
     fn next_message(&mut self) -> ServerMessage {
+        if let Some(schema) = self.schema_changed.take() {
+            return ServerMessage { body: Some(Body::SchemaChanged(describe::schema_changed(&schema))) };
+        }
+        if std::mem::take(&mut self.flags_changed) {
+            let flags = self.edge.flags.of(&self.stats.worker_type);
+            return ServerMessage { body: Some(Body::FlagsChanged(v1::FlagsChanged { flags })) };
+        }
         if let Some(answer) = self.answer.take() {
             return answer;
         }
@@ -272,6 +291,7 @@ impl Task {
         outbox.into_iter().for_each(|(to, message)| self.tell(to, message));
         self.edge.sessions.remove(&id);
         self.edge.world().names.detach(id);
+        self.edge.roster.note_change();
         self.closed.cancel();
         tracing::info!(
             session_id = id.0,

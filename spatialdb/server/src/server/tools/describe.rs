@@ -1,16 +1,18 @@
 //! The world, its partitions and its sessions in the wire's words.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::Ordering;
 
 use spatialdb_proto::{PROTOCOL_VERSION, v1};
+use spatialdb_schema::Schema;
 use spatialdb_types::SessionId;
 
 use crate::server::edge::Edge;
 use crate::server::port::Stats;
 
 /// What a worker is told at first.
-pub(in crate::server) fn welcome(edge: &Edge, session: SessionId, name: &str) -> v1::Welcome {
+pub(in crate::server) fn welcome(edge: &Edge, session: SessionId, stats: &Stats) -> v1::Welcome {
+    let schema = edge.schema();
     v1::Welcome {
         protocol: PROTOCOL_VERSION,
         features: Vec::new(),
@@ -19,25 +21,31 @@ pub(in crate::server) fn welcome(edge: &Edge, session: SessionId, name: &str) ->
         session_id: u64::from(session.0),
         // Nothing can be resumed yet: every session starts with Reset.
         resume_token: String::new(),
-        schema_digest: edge.schema.digest().to_owned(),
-        components: components(edge),
+        schema_digest: schema.digest().to_owned(),
+        components: components(&schema),
         spaces: spaces(edge),
         limits: limits(edge),
-        flags: HashMap::new(),
-        name: name.to_owned(),
+        flags: edge.flags.of(&stats.worker_type),
+        name: stats.name.clone(),
     }
 }
 
+/// What a session is told of a new schema.
+pub(in crate::server) fn schema_changed(schema: &Schema) -> v1::SchemaChanged {
+    v1::SchemaChanged { schema_digest: schema.digest().to_owned(), components: components(schema) }
+}
+
 pub(super) fn world(edge: &Edge) -> v1::World {
+    let schema = edge.schema();
     v1::World {
         world_id: edge.info.id.clone(),
         name: edge.info.name.clone(),
         incarnation: edge.info.incarnation,
-        schema_digest: edge.schema.digest().to_owned(),
+        schema_digest: schema.digest().to_owned(),
         entity_count: edge.entity_count(),
         partitions: partitions(edge),
         spaces: spaces(edge),
-        components: components(edge),
+        components: components(&schema),
         limits: limits(edge),
         world_time_us: edge.clock.now() as i64,
         unix_time_us: edge.clock.unix_us(),
@@ -46,9 +54,12 @@ pub(super) fn world(edge: &Edge) -> v1::World {
     }
 }
 
-pub(super) fn components(edge: &Edge) -> Vec<v1::ComponentInfo> {
-    let all = edge.schema.components().iter();
-    all.map(|c| v1::ComponentInfo { id: c.id().0, name: c.name().to_owned() }).collect()
+pub(super) fn components(schema: &Schema) -> Vec<v1::ComponentInfo> {
+    schema
+        .components()
+        .iter()
+        .map(|c| v1::ComponentInfo { id: c.id().0, name: c.name().to_owned() })
+        .collect()
 }
 
 pub(super) fn sessions(edge: &Edge) -> Vec<v1::SessionInfo> {
@@ -56,6 +67,31 @@ pub(super) fn sessions(edge: &Edge) -> Vec<v1::SessionInfo> {
         edge.sessions.iter().map(|port| session(edge, *port.key(), &port.stats)).collect();
     sessions.sort_by_key(|s| s.session_id);
     sessions
+}
+
+/// Every session as its entity has it.
+pub(in crate::server) fn worker_sessions(edge: &Edge) -> BTreeMap<SessionId, v1::WorkerSession> {
+    let all = edge.sessions.iter();
+    all.map(|port| (*port.key(), worker_session(session(edge, *port.key(), &port.stats)))).collect()
+}
+
+fn worker_session(info: v1::SessionInfo) -> v1::WorkerSession {
+    v1::WorkerSession {
+        session_id: info.session_id,
+        worker_type: info.worker_type,
+        name: info.name,
+        instance: info.instance,
+        connected_unix_time_us: info.connected_unix_time_us,
+        load: info.load,
+        tick_ms: info.tick_ms,
+        heartbeat_age_us: info.heartbeat_age_us,
+        staleness_us: info.staleness_us,
+        view_count: info.view_count,
+        entities_in_view: info.entities_in_view,
+        frames_sent: info.frames_sent,
+        updates_received: info.updates_received,
+        rows_in_flight: info.rows_in_flight,
+    }
 }
 
 fn session(edge: &Edge, id: SessionId, stats: &Stats) -> v1::SessionInfo {

@@ -1,5 +1,8 @@
 //! From the wire's constraints and views to the core's.
 
+use std::sync::Arc;
+
+use arc_swap::Guard;
 use spatialdb_core::{Constraint, View};
 use spatialdb_proto::v1::{self, constraint::Kind};
 use spatialdb_schema::Schema;
@@ -9,7 +12,7 @@ use crate::server::edge::Edge;
 
 /// What a constraint may name.
 struct Known<'a> {
-    schema: &'a Schema,
+    schema: Arc<Schema>,
     limits: &'a Limits,
     /// By id.
     spaces: &'a [(SpaceId, String)],
@@ -54,7 +57,7 @@ pub(in crate::server) fn view_of(edge: &Edge, wire: Option<v1::View>) -> Result<
 
 impl<'a> Known<'a> {
     fn of(edge: &'a Edge) -> Self {
-        Self { schema: &edge.schema, limits: &edge.limits, spaces: &edge.info.spaces }
+        Self { schema: Guard::into_inner(edge.schema()), limits: &edge.limits, spaces: &edge.info.spaces }
     }
 
     fn constraint(&self, wire: Option<v1::Constraint>) -> Result<Constraint, Error> {
@@ -141,7 +144,9 @@ mod tests {
     fn refused(wire: Option<v1::Constraint>) -> Error {
         let (schema, limits) = (Schema::built_in(), Limits::default());
         let spaces = [(SpaceId(0), "default".to_owned())];
-        Known { schema: &schema, limits: &limits, spaces: &spaces }.constraint(wire).expect_err("refused")
+        Known { schema: Arc::new(schema), limits: &limits, spaces: &spaces }
+            .constraint(wire)
+            .expect_err("refused")
     }
 
     #[test]

@@ -7,7 +7,7 @@ use spatialdb_proto::v1;
 use spatialdb_schema::{Component, FieldPlan};
 use spatialdb_types::{ComponentId, EntityId, Error, Point3, Reason, SpaceId};
 
-use super::{At, Intake, Parts, Split, unknown, whole_column};
+use super::{At, Intake, Parts, Split, whole_column};
 
 impl Intake {
     pub(super) fn positions(
@@ -62,7 +62,7 @@ impl Intake {
         for (i, (&entity, value)) in wire.entities.iter().zip(&wire.values).enumerate() {
             let entity = EntityId(entity);
             let at = At { column, row: i as u32, entity, component: id };
-            if self.is_entity(at, parts) && self.is_value(component, plan.as_ref(), value, at, parts) {
+            if self.is_entity(at, parts) && self.is_value(&component, plan.as_ref(), value, at, parts) {
                 split.push_value(
                     self.route(entity, parts),
                     (column, mode, id, &cleared),
@@ -74,7 +74,7 @@ impl Intake {
     }
 
     /// What a column is about, and what its list of fields means.
-    fn check_value_column(&self, wire: &v1::Column) -> Result<(&Component, Option<FieldPlan>), Error> {
+    fn check_value_column(&self, wire: &v1::Column) -> Result<(Component, Option<FieldPlan>), Error> {
         let (n, values) = (wire.entities.len(), wire.values.len());
         if n != values {
             let detail = format!("{n} entities, {values} values: as many of each are needed");
@@ -92,13 +92,13 @@ impl Intake {
         Ok((component, plan))
     }
 
-    pub(super) fn component_of(&self, wire: &v1::Column) -> Result<&Component, Error> {
+    pub(super) fn component_of(&self, wire: &v1::Column) -> Result<Component, Error> {
         let id = ComponentId(wire.component);
         if id == ComponentId::POSITION {
             let detail = "spatialdb.v1.Position travels in a PositionColumn only";
             return Err(Error::new(Reason::PositionInColumn, detail));
         }
-        self.edge.schema.component(id).ok_or_else(|| Error::new(Reason::ComponentUnknown, unknown(id)))
+        self.known(id)
     }
 
     pub(super) fn is_value(

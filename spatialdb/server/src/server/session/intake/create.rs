@@ -90,7 +90,7 @@ impl Intake {
         for (i, (&row, value)) in rows.iter().zip(&wire.values).enumerate() {
             let at = At { column, row: i as u32, entity: EntityId(0), component: id };
             let Some(row) = row_in(row, draft, at, parts) else { continue };
-            draft.good[row] &= self.is_value(component, None, value, at, parts);
+            draft.good[row] &= self.is_value(&component, None, value, at, parts);
         }
     }
 
