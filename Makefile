@@ -5,8 +5,13 @@ export CARGO_TARGET_DIR ?= $(CURDIR)/target
 SPATIALDB := $(CARGO_TARGET_DIR)/release/spatialdb
 # More arguments for `make run` and `make bench`, e.g. make run ARGS="--listen 127.0.0.1:7500"
 ARGS ?=
+# Where `make install` puts things, e.g. make install PREFIX=/usr/local
+PREFIX ?= $(HOME)/.local
+BASH_COMPLETION := $(PREFIX)/share/bash-completion/completions/spatialdb
+ZSH_COMPLETION := $(PREFIX)/share/zsh/site-functions/_spatialdb
+FISH_COMPLETION := $(PREFIX)/share/fish/vendor_completions.d/spatialdb.fish
 
-.PHONY: help run test bench earth fmt lint setup build
+.PHONY: help run test bench earth fmt lint setup build install uninstall
 
 help: ## Show this
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1\t\2/' | expand -t 16
@@ -21,10 +26,18 @@ run: setup ## Launch the earth world with its workers; ctrl-c stops it
 	@echo
 	@exec $(SPATIALDB) launch snapshots/earth.snapshot --config snapshots/earth/world.toml $(ARGS)
 
-test: setup ## Pass every test: Rust, Python, simulator, whole processes
+test: ## Pass every test: simulator, whole processes, every SDK, the page
+	@deploy/setup.sh --test
+	cd workers/typescript && npm run --silent build
 	@# Programs first: tests start workers by their path.
 	cargo build --release --locked --workspace
+	cargo build --release --locked -p spatialdb-sdk --example conformance
 	cargo test --release --locked --workspace --no-fail-fast
+	cd workers/typescript && npm run --silent test
+	cd spatialdb/web && npm run --silent check
+	@if [ -n "$$CHROMIUM" ] || command -v chromium || command -v chromium-browser || command -v google-chrome; then \
+		cd spatialdb/web && SPATIALDB_BIN=$(CARGO_TARGET_DIR)/release npm run --silent test; \
+	else echo "The page is not tested: there is no chromium, and it could not be installed."; fi
 
 bench: ARGS = all
 bench: build ## Measure every scenario, or e.g. make bench ARGS="ingest --json"
@@ -37,6 +50,21 @@ earth: ## Build snapshots/earth.snapshot anew from its npm packages
 	$(SPATIALDB) snapshot convert snapshots/earth/build/earth.jsonl snapshots/earth.snapshot \
 		--schema snapshots/earth/schema --level 19
 	$(SPATIALDB) snapshot verify snapshots/earth.snapshot
+
+install: setup ## Put spatialdb and its completions on PATH: PREFIX, default ~/.local
+	cargo build --release --locked -p spatialdb
+	mkdir -p $(PREFIX)/bin $(dir $(BASH_COMPLETION) $(ZSH_COMPLETION) $(FISH_COMPLETION))
+	install -m755 $(SPATIALDB) $(PREFIX)/bin/spatialdb
+	@set -e; for shell in bash zsh fish; do \
+		$(SPATIALDB) completions $$shell > $(CARGO_TARGET_DIR)/completions.$$shell; done
+	install -m644 $(CARGO_TARGET_DIR)/completions.bash $(BASH_COMPLETION)
+	install -m644 $(CARGO_TARGET_DIR)/completions.zsh $(ZSH_COMPLETION)
+	install -m644 $(CARGO_TARGET_DIR)/completions.fish $(FISH_COMPLETION)
+	@case ":$$PATH:" in *":$(PREFIX)/bin:"*) echo "Try it: spatialdb --help" ;; \
+		*) echo "$(PREFIX)/bin is not on PATH: export PATH=\"$(PREFIX)/bin:\$$PATH\"" ;; esac
+
+uninstall: ## Remove what `make install` put there
+	rm -f $(PREFIX)/bin/spatialdb $(BASH_COMPLETION) $(ZSH_COMPLETION) $(FISH_COMPLETION)
 
 fmt: ## Format the Rust code
 	cargo fmt --all

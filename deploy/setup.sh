@@ -2,8 +2,9 @@
 # Makes a Debian or Ubuntu machine ready to build, run and test spatialdb. Safe to run again: it is quick when
 # nothing is missing, and then needs no network.
 #
-#   deploy/setup.sh            what `make run` and `make test` need
-#   deploy/setup.sh --node     also Node, for `make earth`
+#   deploy/setup.sh            what `make run` needs
+#   deploy/setup.sh --node     also Node and npm, for `make earth`
+#   deploy/setup.sh --test     also npm packages and a browser, for `make test`
 #
 # What it installs: Debian packages (asks before sudo), and Python packages in .venv of this repository.
 # What it only names: a Rust toolchain, and anything on a machine without apt.
@@ -11,17 +12,19 @@ set -euo pipefail
 
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
-PYTHON_OLDEST="3.9"
+PYTHON_OLDEST="3.10"
 RUST_OLDEST="$(sed -n 's/^rust-version = "\(.*\)"$/\1/p' Cargo.toml)"
 NODE_OLDEST="18"
 REQUIREMENTS="workers/python/requirements.txt"
 STAMPS=".venv/stamps"
 
 wants_node=false
+wants_test=false
 for argument in "$@"; do
   case "$argument" in
     --node) wants_node=true ;;
-    *) echo "setup: unknown argument $argument; known: --node" >&2; exit 2 ;;
+    --test) wants_node=true; wants_test=true ;;
+    *) echo "setup: unknown argument $argument; known: --node, --test" >&2; exit 2 ;;
   esac
 done
 
@@ -91,7 +94,7 @@ digest() { cat "$@" | sha256sum | cut -c 1-32; }
 make_venv() {
   local stamp
   stamp="$STAMPS/requirements-$(python3 --version | tr ' ' '-')-$(digest "$REQUIREMENTS")"
-  if [ -e "$stamp" ] && .venv/bin/python -c 'import grpc' 2>/dev/null; then return 0; fi
+  if [ -e "$stamp" ] && .venv/bin/python -c 'import grpc, google.rpc' 2>/dev/null; then return 0; fi
   say "making .venv with the packages of $REQUIREMENTS (about a minute, needs the network)"
   rm -rf .venv
   python3 -m venv .venv || fail "python3 -m venv .venv failed"
@@ -104,11 +107,33 @@ make_venv() {
 generate_stubs() {
   local stamp
   stamp="$STAMPS/stubs-$(digest "$REQUIREMENTS" workers/python/generate.sh proto/spatialdb/v1/*.proto snapshots/earth/schema/*.proto)"
-  if [ -e "$stamp" ] && [ -d workers/python/examples/generated ]; then return 0; fi
+  if [ -e "$stamp" ] && [ -d workers/python/examples/generated ] && [ -d workers/python/spatialdb/v1 ]; then return 0; fi
   say "generating Python code from the .proto files"
   rm -f "$STAMPS"/stubs-*
   PATH="$PWD/.venv/bin:$PATH" workers/python/generate.sh >&2 || fail "workers/python/generate.sh failed"
   touch "$stamp"
+}
+
+install_modules() {
+  local stamp
+  stamp="$1/node_modules/.installed-$(digest "$1/package-lock.json")"
+  if [ -e "$stamp" ]; then return 0; fi
+  say "installing the npm packages of $1 (under a minute, needs the network)"
+  (cd "$1" && npm ci --no-audit --no-fund --loglevel=error) >&2 ||
+    fail "npm ci in $1 failed: is the network up? Then run this again"
+  touch "$stamp"
+}
+
+# Only the page is tested with it. Where it cannot be had, that test is left out, and says so.
+install_browser() {
+  if [ -n "${CHROMIUM:-}" ] || has chromium || has chromium-browser || has google-chrome; then return 0; fi
+  if has apt-get && [ "$(id -u)" = 0 ]; then
+    say "installing chromium, to test the page (a minute)"
+    DEBIAN_FRONTEND=noninteractive bash -c "apt-get update && apt-get install -y --no-install-recommends chromium" >&2 ||
+      say "chromium cannot be installed: the page will not be tested"
+  else
+    say "there is no chromium: the page will not be tested. To have it: sudo apt-get install chromium"
+  fi
 }
 
 tell_time() {
@@ -120,4 +145,9 @@ install_packages
 check_rust
 make_venv
 generate_stubs
+if $wants_test; then
+  install_browser
+  install_modules workers/typescript
+  install_modules spatialdb/web
+fi
 tell_time

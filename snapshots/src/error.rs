@@ -139,25 +139,31 @@ pub enum SnapshotError {
         /// The rule or limit, and what was found.
         reason: String,
     },
-    /// A line of JSON is wrong.
-    #[error("line {line}: {field}: {reason}")]
-    Json {
-        /// The line, from 1.
-        line: u64,
-        /// Which field, e.g. `components.earth.City.population`.
+    /// An entity in a text or a foreign file is wrong.
+    #[error("{unit} {number}: {field}: {reason}")]
+    Row {
+        /// What is counted: "line" or "message".
+        unit: &'static str,
+        /// Which one, from 1.
+        number: u64,
+        /// Which field or column, e.g. `components.earth.City.population`.
         field: String,
         /// Why.
         reason: String,
     },
+    /// The file that says which column belongs to which field is wrong.
+    #[error(transparent)]
+    Map(#[from] crate::foreign::MapError),
 }
 
 impl SnapshotError {
     /// The exit code of a command that fails with this error: 65 for bad data, 66 for a file that is not there,
-    /// 74 for other refusals of the operating system (`sysexits.h`).
+    /// 74 for other refusals of the operating system, 78 for a wrong mapping (`sysexits.h`).
     pub fn exit_code(&self) -> u8 {
         match self {
             Self::Io { source, .. } if source.kind() == io::ErrorKind::NotFound => 66,
             Self::Io { .. } => 74,
+            Self::Map(_) => 78,
             _ => 65,
         }
     }
@@ -165,7 +171,9 @@ impl SnapshotError {
     /// The reason on the wire.
     pub fn reason(&self) -> Reason {
         match self {
-            Self::Io { .. } | Self::Unwritable { .. } | Self::Json { .. } => Reason::ConfigInvalid,
+            Self::Io { .. } | Self::Unwritable { .. } | Self::Row { .. } | Self::Map(_) => {
+                Reason::ConfigInvalid
+            }
             Self::Schema { .. } | Self::Payload { .. } => Reason::SchemaInvalid,
             _ => Reason::SnapshotCorrupt,
         }

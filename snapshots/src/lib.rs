@@ -1,7 +1,7 @@
 //! The snapshot file format of spatialdb.
 //!
 //! Responsible for: writing and reading one world as one file (`docs/formats/snapshot.md`), checking a file whole,
-//! comparing two, and the way to JSON lines and back.
+//! comparing two, the way to JSON lines and back, and from CSV, GeoJSON and SpatialOS.
 //! Not responsible for: taking a snapshot of a running world, loading one into partitions, the command line.
 //!
 //! [`Reader::open`] reads the header and the index only; [`Reader::read_block`] takes `&self` and reads at a
@@ -13,6 +13,8 @@ mod codec;
 pub mod diff;
 mod error;
 mod footer;
+pub mod foreign;
+mod gather;
 mod header;
 pub mod json;
 pub mod limits;
@@ -26,6 +28,7 @@ mod writer;
 pub use block::{Block, BlockColumn, BlockPositions, EntityRow};
 pub use error::{Part, SnapshotError};
 pub use footer::{BlockInfo, ComponentTotal, SpaceBounds, Totals};
+pub use gather::{ImportOptions, ImportStep, Imported, LeftOut};
 pub use header::{Header, SpaceEntry};
 pub use reader::Reader;
 pub use sorted::{Entity, SortedWriter};

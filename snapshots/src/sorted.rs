@@ -38,7 +38,17 @@ impl SortedWriter {
         header: Header,
         options: WriterOptions,
     ) -> Result<Self, SnapshotError> {
-        Ok(Self { writer: Writer::create(path, header, options)?, entities: Vec::new() })
+        Self::create_with(path, header, options, Vec::new())
+    }
+
+    /// As [`Self::create`], with entities that are there already.
+    pub(crate) fn create_with(
+        path: impl AsRef<Path>,
+        header: Header,
+        options: WriterOptions,
+        entities: Vec<Entity>,
+    ) -> Result<Self, SnapshotError> {
+        Ok(Self { writer: Writer::create(path, header, options)?, entities })
     }
 
     /// Adds an entity. Rules of the format are checked by [`Self::finish`].

@@ -81,7 +81,11 @@ impl Client {
 
     /// Attaches: hello, welcome, reset.
     pub async fn attach(world: &World, worker_type: &str, name: &str) -> Self {
-        let hello = Self::hello(worker_type, name);
+        Self::attach_with(world, Self::hello(worker_type, name)).await
+    }
+
+    /// Attaches with a hello of one's own.
+    pub async fn attach_with(world: &World, hello: v1::Hello) -> Self {
         let mut client = if link::is_by_calls() {
             let client = Self::new(link::open(world.channel().await, hello).await);
             Self { seq: 1, ..client }

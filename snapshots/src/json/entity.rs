@@ -6,18 +6,7 @@ use serde_json::Value;
 use spatialdb_schema::{Component, Schema};
 use spatialdb_types::{ComponentId, EntityId, ID_END, Position, SpaceId};
 
-use crate::{error::SnapshotError, limits::POSITION_ABS_M_MAX, sorted::Entity};
-
-/// The line that is being read, for errors.
-pub(super) struct At {
-    pub(super) line: u64,
-}
-
-impl At {
-    pub(super) fn wrong(&self, field: impl Into<String>, reason: String) -> SnapshotError {
-        SnapshotError::Json { line: self.line, field: field.into(), reason }
-    }
-}
+use crate::{error::SnapshotError, gather::At, limits::POSITION_ABS_M_MAX, sorted::Entity};
 
 /// Components by the names that lines use, found once each.
 pub(super) struct Names<'a> {
@@ -82,7 +71,7 @@ pub(super) fn read_entity(
 }
 
 /// An id as a string, or as a number that a double holds exactly.
-pub(super) fn read_id(value: &Value, field: &str, at: &At) -> Result<u64, SnapshotError> {
+pub(crate) fn read_id(value: &Value, field: &str, at: &At) -> Result<u64, SnapshotError> {
     let id = match value {
         Value::String(text) => text.parse().ok(),
         other => other.as_u64(),

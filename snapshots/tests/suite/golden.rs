@@ -33,7 +33,9 @@ fn the_lines_make_the_same_world() {
     assert_eq!(imported.ids_given, 1);
     let (new, old) = (Reader::open(&path).unwrap(), Reader::open(golden("v1-small.snapshot")).unwrap());
     assert_eq!(lines_of(&new), lines_of(&old));
-    assert_eq!(new.header(), old.header());
+    // Later versions have more built-in components, so the schemas need not be the same.
+    let said = |reader: &Reader| (reader.header().world.clone(), reader.header().spaces.clone());
+    assert_eq!(said(&new), said(&old));
     assert_eq!(new.totals(), old.totals());
     let blocks = |reader: &Reader| -> Vec<_> {
         (0..reader.blocks().len()).map(|index| reader.read_block(index).unwrap()).collect()

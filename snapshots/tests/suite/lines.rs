@@ -36,6 +36,10 @@ fn errors_name_line_field_and_reason() {
     refused(&format!("{first}\n{first}"), "line 2: id: entity 1 is on line 1 already");
     refused(&format!("{first}\n{{"), "line 2: JSON: EOF while parsing an object at column 1");
     refused("\n\n[]", "line 3: JSON: an entity is an object with \"id\" and \"components\"");
+    refused(
+        r#"{"components":{"Position":{"x":1},"Position":{"x":2}}}"#,
+        "line 1: JSON: the key \"Position\" is there twice at column 44",
+    );
     refused(r#"{"id":"x"}"#, "line 1: id: a number from 1 to 2^53 - 1 is expected, found \"x\"");
     refused(
         r#"{"id":9007199254740992}"#,
@@ -140,4 +144,53 @@ fn differences_are_told_by_field() {
     let same = diff(&first, &first, |difference| panic!("{difference:?}")).unwrap();
     assert!(same.is_same());
     assert_eq!(same.equal, 4);
+}
+
+#[test]
+fn what_is_left_out_is_at_its_default_and_short_names_do() {
+    let text = concat!(
+        "\u{feff}\r\n",
+        r#"{"components":{"Position":{"x":1},"Shop":{}}}"#,
+        "\r\n",
+        r#"{"id":7}"#,
+        "\n",
+        r#"{"components":{"golden.Shop":{"goods":[{"price":2}]},"2":{"name":"by number"}}}"#,
+    );
+    let reader = import(text).unwrap();
+    let lines = export(&reader);
+    let lines: Vec<serde_json::Value> =
+        lines.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let by_id = |id: &str| lines.iter().find(|line| line["id"] == id).unwrap()["components"].clone();
+    // Ids go on after the largest, in the order of the lines.
+    assert_eq!(
+        by_id("8"),
+        serde_json::json!({"spatialdb.v1.Position": {"space":0,"x":1.0,"y":0.0,"z":0.0}, "golden.Shop": {}})
+    );
+    assert_eq!(by_id("7"), serde_json::json!({}));
+    assert_eq!(by_id("9")["spatialdb.v1.Metadata"], serde_json::json!({"name": "by number"}));
+    assert_eq!(by_id("9")["golden.Shop"], serde_json::json!({"goods": [{"price": 2.0}]}));
+    assert_eq!(lines[0]["next_entity_id"], "10");
+}
+
+#[test]
+fn a_short_name_that_two_components_have_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    for (package, id) in [("a", 1000), ("b", 1001)] {
+        let text = format!(
+            "syntax = \"proto3\";\npackage {package};\nimport \"spatialdb/v1/schema.proto\";\n\
+             message Cart {{ option (spatialdb.v1.component) = {{ id: {id} }}; int32 wheels = 1; }}\n"
+        );
+        std::fs::write(folder.path().join(format!("{package}.proto")), text).unwrap();
+    }
+    let schema = spatialdb_schema::Schema::compile(&[folder.path().to_owned()]).unwrap();
+    let (_folder, path) = temp_path("a.snapshot");
+    let options = || json::ImportOptions { world: "w".to_owned(), writer: WriterOptions::default() };
+    let with = |text: &str| json::import(&mut text.as_bytes(), &schema, &path, options(), |_| ());
+    let error = with(r#"{"components":{"Cart":{"wheels":4}}}"#).err().unwrap().to_string();
+    let expected =
+        "line 1: components.Cart: component \"Cart\" may be any of a.Cart, b.Cart: use the full name";
+    assert_eq!(error, expected);
+    let error = with("{}\n{\"components\":{\"a.Cart\":{\"weels\":4}}}").err().unwrap().to_string();
+    assert!(error.starts_with("line 2: components.a.Cart") && error.contains("weels"), "{error}");
+    with(r#"{"components":{"b.Cart":{"wheels":4}}}"#).unwrap();
 }

@@ -4,6 +4,7 @@
 
 mod common;
 mod earth;
+mod foreign;
 mod format;
 mod golden;
 mod lines;

@@ -5,19 +5,26 @@
 
 use std::{io, process::ExitCode};
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
 
 mod bench;
 mod client;
+mod completions;
+mod config;
 mod error;
+mod flags;
+mod folder;
 mod get;
 mod launch;
+mod new;
 mod place;
 mod print;
 mod query;
 mod schema;
 mod signals;
 mod snapshot;
+mod start;
+mod token;
 mod workers;
 
 pub use error::CliError;
@@ -27,13 +34,14 @@ Exit codes:
    0  done
    1  failed; the message says why
    2  wrong usage
-  65  a snapshot is damaged, or does not fit its schema
+  65  a snapshot or a row of data is wrong, or does not fit the schema
   66  a snapshot is not there
   69  no world could be reached
-  74  the system could not read or write a snapshot
-  78  a setting is wrong
+  74  the system could not read or write a file
+  78  a setting or a mapping is wrong
 
 Examples:
+  spatialdb new meadow --lang python
   spatialdb launch snapshots/earth.snapshot --config snapshots/earth/world.toml
   spatialdb query --sphere 950000,5267000,0,50000 --has earth.City --limit 5
 
@@ -44,7 +52,9 @@ Examples:
   What is in a file:
     spatialdb snapshot inspect snapshots/earth.snapshot
   Its entities as JSON lines:
-    spatialdb snapshot convert snapshots/earth.snapshot earth.jsonl";
+    spatialdb snapshot convert snapshots/earth.snapshot earth.jsonl
+  A table as a world:
+    spatialdb snapshot convert airports.csv airports.snapshot --map airports.toml";
 
 /// A database for living worlds: it holds every entity, knows where each is, and shows workers what changes.
 #[derive(Debug, Parser)]
@@ -56,12 +66,17 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    New(new::NewArgs),
     Launch(launch::LaunchArgs),
     Query(query::QueryArgs),
     Get(get::GetArgs),
     Workers(workers::WorkersArgs),
     Schema(schema::SchemaArgs),
+    Flags(flags::FlagsArgs),
+    Token(token::TokenArgs),
+    Config(config::ConfigArgs),
     Bench(bench::BenchArgs),
+    Completions(completions::CompletionsArgs),
     /// Look at, check, convert and compare snapshot files
     #[command(subcommand, after_help = SNAPSHOT_EXAMPLES)]
     Snapshot(snapshot::SnapshotCommand),
@@ -74,11 +89,16 @@ enum Command {
 pub fn main() -> ExitCode {
     // clap prints the help itself, and ends with 2 when arguments are wrong.
     let result = match Cli::parse().command {
+        Command::New(args) => new::run(&args),
         Command::Launch(args) => on_runtime(launch::run(args)),
         Command::Query(args) => on_runtime(query::run(args)),
         Command::Get(args) => on_runtime(get::run(args)),
         Command::Workers(args) => on_runtime(workers::run(args)),
         Command::Schema(args) => on_runtime(schema::run(args)),
+        Command::Flags(args) => on_runtime(flags::run(args)),
+        Command::Token(args) => token::run(args),
+        Command::Config(args) => config::run(&args),
+        Command::Completions(args) => completions::run(&args, Cli::command()),
         Command::Bench(args) => bench::run(&args),
         Command::Snapshot(command) => return snapshot::run(command),
         Command::Guard => {
@@ -100,8 +120,6 @@ fn on_runtime(command: impl Future<Output = Result<(), CliError>>) -> Result<(),
 
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory;
-
     use super::*;
 
     #[test]

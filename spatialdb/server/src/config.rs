@@ -16,13 +16,17 @@ use spatialdb_types::Limits;
 
 mod environment;
 mod error;
+mod places;
 mod section;
+mod settings;
 mod units;
 mod worker;
 
 pub use error::ConfigError;
+pub use settings::{Setting, Source, settings};
 pub use worker::WorkerConfig;
 
+use places::Places;
 use section::{Section, read_limit};
 
 /// Most partitions that one server runs.
@@ -43,6 +47,9 @@ const CELL_M_RANGE: std::ops::RangeInclusive<f64> = 1e-3..=1e9;
 pub struct WorldConfig {
     /// The name of the world; `None` takes that of the snapshot.
     pub name: Option<String>,
+    /// What the world starts from: a snapshot or JSON lines; `None` is an empty world. Absolute, or relative to the
+    /// current folder.
+    pub snapshot: Option<PathBuf>,
     /// Folders with the `.proto` files of the world, beyond those in the snapshot. Absolute, or relative to the
     /// current folder.
     pub schema_dirs: Vec<PathBuf>,
@@ -54,6 +61,10 @@ pub struct WorldConfig {
     pub limits: Limits,
     /// The address to serve on; port 0 takes a free one.
     pub listen: SocketAddr,
+    /// Certificates.
+    pub tls: TlsConfig,
+    /// The file with tokens; without one everybody may do everything.
+    pub tokens: Option<PathBuf>,
     /// Names, beside `localhost` and addresses, by which clients may call the server.
     pub hosts: Vec<String>,
     /// Origins whose pages may call the server, beside its own: `https://example.org`.
@@ -66,15 +77,41 @@ pub struct WorldConfig {
     pub workers: Vec<WorkerConfig>,
 }
 
+/// Certificates and keys, as PEM files.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct TlsConfig {
+    /// The certificate of the server, with its chain.
+    pub cert: Option<PathBuf>,
+    /// Its key.
+    pub key: Option<PathBuf>,
+    /// Who signs the certificates of workers; if it is set they must show one.
+    pub client_ca: Option<PathBuf>,
+}
+
+impl TlsConfig {
+    /// Whether connections are encrypted.
+    pub const fn is_on(&self) -> bool {
+        self.cert.is_some()
+    }
+
+    /// Whether workers must show a certificate.
+    pub const fn wants_certificates(&self) -> bool {
+        self.client_ca.is_some()
+    }
+}
+
 impl Default for WorldConfig {
     fn default() -> Self {
         Self {
             name: None,
+            snapshot: None,
             schema_dirs: Vec::new(),
             cell_m: None,
             publish_interval_max: Duration::from_millis(20),
             limits: Limits::default(),
             listen: LISTEN_DEFAULT,
+            tls: TlsConfig::default(),
+            tokens: None,
             hosts: Vec::new(),
             origins: Vec::new(),
             partitions: None,
@@ -130,11 +167,16 @@ impl WorldConfig {
             line: error.span().map_or(0, |span| 1 + text[..span.start].matches('\n').count()),
             message: error.message().to_owned(),
         })?;
+        Self::from_table(file, table).map_err(|error| error.at_line(&Places::of(text)))
+    }
+
+    fn from_table(file: &Path, table: toml::Table) -> Result<Self, ConfigError> {
         let folder = file.parent().unwrap_or(Path::new(""));
         let mut root = Section::root(file, table);
         let mut config = Self::default();
         config.read_world(root.section("world")?, folder)?;
-        config.read_server(root.section("server")?)?;
+        config.read_server(root.section("server")?, folder)?;
+        config.read_tls(root.section("tls")?, folder)?;
         config.read_limits(root.section("limits")?)?;
         config.flags = root.section("flags")?.text_maps()?;
         config.workers = worker::read_all(root.sections("workers")?, folder)?;
@@ -144,6 +186,7 @@ impl WorldConfig {
 
     fn read_world(&mut self, mut section: Section, folder: &Path) -> Result<(), ConfigError> {
         self.name = section.text("name")?;
+        self.snapshot = section.text("snapshot")?.map(|file| folder.join(file));
         let dirs = section.texts("schema")?.unwrap_or_default();
         self.schema_dirs = dirs.iter().map(|dir| folder.join(dir)).collect();
         if let Some(cell_m) = section.number("cell_m")? {
@@ -159,7 +202,8 @@ impl WorldConfig {
         section.finish()
     }
 
-    fn read_server(&mut self, mut section: Section) -> Result<(), ConfigError> {
+    fn read_server(&mut self, mut section: Section, folder: &Path) -> Result<(), ConfigError> {
+        self.tokens = section.text("tokens")?.map(|file| folder.join(file));
         if let Some(listen) = section.parsed("listen", units::parse_address)? {
             self.listen = listen;
         }
@@ -170,6 +214,20 @@ impl WorldConfig {
         }
         if let Some(interval) = section.parsed("publish_interval_max", parse_publish_interval)? {
             self.publish_interval_max = interval;
+        }
+        section.finish()
+    }
+
+    fn read_tls(&mut self, mut section: Section, folder: &Path) -> Result<(), ConfigError> {
+        let mut file = |key| section.text(key).map(|name| name.map(|name| folder.join(name)));
+        self.tls = TlsConfig { cert: file("cert")?, key: file("key")?, client_ca: file("client_ca")? };
+        let TlsConfig { cert, key, client_ca } = &self.tls;
+        if cert.is_some() != key.is_some() {
+            let missing = if cert.is_some() { "key" } else { "cert" };
+            return Err(section.missing(missing, "a certificate and its key are needed together"));
+        }
+        if client_ca.is_some() && cert.is_none() {
+            return Err(section.missing("cert", "client_ca needs the server's own certificate too"));
         }
         section.finish()
     }

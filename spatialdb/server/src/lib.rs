@@ -4,6 +4,7 @@
 //! Not responsible for: what a world does with an update (`spatialdb-core`), the wire's types
 //! (`spatialdb-proto`), snapshot files (`spatialdb-snapshots`).
 
+mod auth;
 mod bench;
 pub mod cli;
 pub mod config;

@@ -6,6 +6,7 @@
 //! Data flows one way each: connection -> `session::reader` -> `partition`, at once if it is idle or by its queue and
 //! thread -> `session::task` -> connection. [`Edge`] is what they all share.
 
+mod access;
 mod cuts;
 mod edge;
 pub(crate) mod flags;
@@ -17,6 +18,7 @@ mod port;
 mod roster;
 mod routes;
 mod session;
+mod tls;
 mod tools;
 
 use std::io;
@@ -30,10 +32,13 @@ use spatialdb_snapshots::SnapshotError;
 use thiserror::Error;
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
+use self::access::Access;
 use self::edge::Edge;
-use self::http::Hosts;
+use self::http::{Doors, Hosts};
+use crate::auth::{Tokens, Verifier};
 use crate::config::WorldConfig;
 
 /// How long sessions get to end politely before their connections are cut.
@@ -53,6 +58,8 @@ pub struct LaunchOptions {
     pub listen: SocketAddr,
     /// How many partitions.
     pub partitions: usize,
+    /// Who may do what; `None`: everybody everything.
+    pub(crate) tokens: Option<Arc<Tokens>>,
     /// Whether to show progress while loading.
     pub seed_progress: bool,
 }
@@ -90,6 +97,16 @@ pub enum LaunchError {
     /// A limit is set to what the server cannot hold.
     #[error("{0}")]
     Limit(String),
+    /// A certificate or key cannot be read.
+    #[error("tls.{key}: {path}: {reason}")]
+    Tls {
+        /// Which setting.
+        key: &'static str,
+        /// Which file.
+        path: PathBuf,
+        /// Why.
+        reason: String,
+    },
     /// Loading met a bug of spatialdb.
     #[error("loading has failed: {0}")]
     Loading(tokio::task::JoinError),
@@ -115,6 +132,12 @@ pub async fn launch(
 ) -> Result<(), LaunchError> {
     check_limits(&options)?;
     let hosts = Hosts { hosts: options.config.hosts.clone(), origins: options.config.origins.clone() };
+    let access = Access {
+        tokens: options.tokens.clone(),
+        wants_certificates: options.config.tls.wants_certificates(),
+    };
+    let verifier = options.tokens.clone().map(|tokens| tokens as Arc<dyn Verifier>);
+    let tls = tls::load(&options.config.tls)?;
     // Bind first: a busy port is told at once, not after a long load. Nothing is accepted before the world is whole.
     let address = options.listen;
     let listener =
@@ -124,7 +147,7 @@ pub async fn launch(
     let loaded =
         tokio::task::spawn_blocking(move || load::load(options)).await.map_err(LaunchError::Loading)??;
     let failed = CancellationToken::new();
-    let (edge, threads) = partition::start(loaded, &failed).map_err(LaunchError::Thread)?;
+    let (edge, threads) = partition::start(loaded, access, &failed).map_err(LaunchError::Thread)?;
     tracing::info!(
         world = edge.info.name,
         entity_count = edge.entity_count(),
@@ -132,9 +155,10 @@ pub async fn launch(
         %address,
         "world is up"
     );
-    let roster = tokio::spawn(roster::keep(edge.clone()));
+    let keepers = [tokio::spawn(roster::keep(edge.clone())), tokio::spawn(access::review(edge.clone()))];
     let stop = CancellationToken::new();
-    let server = tokio::spawn(http::serve(edge.clone(), hosts, listener, stop.clone()));
+    let server =
+        tokio::spawn(http::serve(edge.clone(), Doors { hosts, verifier }, tls, listener, stop.clone()));
     // The receiver may be gone; then nobody waits for the address.
     let _ = ready.send(address);
     tokio::select! {
@@ -146,7 +170,7 @@ pub async fn launch(
     }
     drain(&edge, stop).await;
     let served = tokio::time::timeout(DRAIN_TIMEOUT, server).await;
-    roster.abort();
+    keepers.iter().for_each(JoinHandle::abort);
     let failures = threads.stop();
     if let Some(partition) = failures {
         return Err(LaunchError::Partition(partition));

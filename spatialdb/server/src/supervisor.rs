@@ -5,7 +5,8 @@
 //! Not responsible for: what workers do once attached, how many are needed.
 //!
 //! # What a worker finds
-//! `SPATIALDB_ADDRESS`, `SPATIALDB_WORKER_TYPE`, `SPATIALDB_WORKER_NAME` and `SPATIALDB_TOKEN` in its environment;
+//! `SPATIALDB_ADDRESS`, `SPATIALDB_WORKER_TYPE`, `SPATIALDB_WORKER_NAME` and `SPATIALDB_TOKEN` in its environment,
+//! and `SPATIALDB_CA` where the server has TLS;
 //! the folder of the `spatialdb` program first in `PATH`; nothing on stdin. It is in a process group of its
 //! own, so that ctrl-c reaches the server alone, which then stops the workers in order.
 //!
@@ -14,6 +15,7 @@
 //! closes, and the guard ends the groups that are left. Workers need not take part in it.
 
 use std::{
+    collections::BTreeMap,
     io,
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
     path::PathBuf,
@@ -40,8 +42,10 @@ use process::Worker;
 pub struct SupervisorOptions {
     /// Where the world serves.
     pub address: SocketAddr,
-    /// What workers show to be let in.
-    pub token: String,
+    /// What workers show to be let in, by worker type.
+    pub tokens: BTreeMap<String, String>,
+    /// The certificates that workers trust, where the server has TLS.
+    pub ca: Option<PathBuf>,
     /// The `spatialdb` program, for its `guard` command and for the `PATH` of workers.
     pub program: PathBuf,
     /// Where lines of workers go.

@@ -104,7 +104,7 @@ fn pid_in(folder: &Path) -> String {
 #[test]
 fn sigterm_and_ctrl_c_end_it_well() {
     for signal in [Signal::TERM, Signal::INT] {
-        let mut server = Server::start(&[]);
+        let mut server = Server::start(&["--empty"]);
         server.signal(signal);
         assert_eq!(server.exit_code(), Some(0));
     }
@@ -157,7 +157,7 @@ fn without_workers_none_is_started() {
 fn a_busy_port_names_the_address_and_the_flag() {
     let taken = TcpListener::bind("127.0.0.1:0").expect("bound");
     let address = taken.local_addr().expect("address").to_string();
-    let output = run(&["launch", "--listen", &address]);
+    let output = run(&["launch", "--empty", "--listen", &address]);
     assert_eq!(output.status.code(), Some(1));
     let text = stderr(&output);
     assert!(text.contains(&address) && text.contains("--listen"), "{text}");
@@ -166,12 +166,12 @@ fn a_busy_port_names_the_address_and_the_flag() {
 
 #[test]
 fn other_machines_are_kept_out_unless_told() {
-    let output = run(&["launch", "--listen", "0.0.0.0:0"]);
+    let output = run(&["launch", "--empty", "--listen", "0.0.0.0:0"]);
     assert_eq!(output.status.code(), Some(78));
     let text = stderr(&output);
     assert!(text.contains("--listen 0.0.0.0:0") && text.contains("--insecure"), "{text}");
 
-    let mut server = Server::start(&["--listen", "0.0.0.0:0", "--insecure"]);
+    let mut server = Server::start(&["--empty", "--listen", "0.0.0.0:0", "--insecure"]);
     assert!(server.address.starts_with("0.0.0.0:"));
     server.signal(Signal::TERM);
     assert_eq!(server.exit_code(), Some(0));
@@ -184,11 +184,13 @@ fn a_wrong_setting_is_named_before_anything_starts() {
     fs::write(&file, "[server]\npartitons = 3\n").expect("written");
     let output = run(&["launch", "--config", &file.display().to_string()]);
     assert_eq!(output.status.code(), Some(78));
-    let expected =
-        format!("error: {}: server.partitons: no such setting; did you mean `partitions`?\n", file.display());
+    let expected = format!(
+        "error: {}:2: server.partitons: no such setting; did you mean `partitions`?\n",
+        file.display()
+    );
     assert_eq!(stderr(&output), expected);
 
-    let output = run(&["launch", "--log", "loud"]);
+    let output = run(&["launch", "--empty", "--log", "loud"]);
     assert_eq!(output.status.code(), Some(78));
     assert!(stderr(&output).contains("\"loud\" must be off, error, warn, info, debug, trace"));
 

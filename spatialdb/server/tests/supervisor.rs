@@ -1,6 +1,7 @@
 //! Small shell scripts as workers, under the real supervisor and its real guard.
 
 use std::{
+    collections::BTreeMap,
     fs,
     path::{Path, PathBuf},
     process::{Command, Stdio},
@@ -32,7 +33,8 @@ fn start(config: WorkerConfig) -> (Supervisor, Lines) {
     let sink = lines.clone();
     let options = SupervisorOptions {
         address: ([127, 0, 0, 1], 7400).into(),
-        token: "secret".to_owned(),
+        tokens: BTreeMap::from([("probe".to_owned(), "secret".to_owned())]),
+        ca: None,
         program: PathBuf::from(env!("CARGO_BIN_EXE_spatialdb")),
         sink: Arc::new(move |name, line| sink.lock().expect("lock").push(format!("{name} | {line}"))),
         restart: RestartPolicy { pause_first: Duration::from_millis(10), ..RestartPolicy::default() },

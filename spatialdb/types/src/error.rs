@@ -110,6 +110,16 @@ reasons! {
     EntityExists = "ENTITY_EXISTS", AlreadyExists;
     /// A chosen id is not in a block that this worker reserved.
     IdNotReserved = "ID_NOT_RESERVED", Forbidden;
+    /// This server wants a token, and none came.
+    TokenMissing = "TOKEN_MISSING", Unauthenticated;
+    /// The token is not one of this server's, or was revoked.
+    TokenInvalid = "TOKEN_INVALID", Unauthenticated;
+    /// The token is past its time.
+    TokenExpired = "TOKEN_EXPIRED", Unauthenticated;
+    /// Workers must show a certificate here, and none came.
+    CertificateMissing = "CERTIFICATE_MISSING", Unauthenticated;
+    /// Who asks is known and may not do this.
+    NotPermitted = "NOT_PERMITTED", Forbidden;
     /// `Host` or `Origin` is not one of this server's.
     HostRefused = "HOST_REFUSED", Forbidden;
     /// Only the server writes this component, or deletes this entity.

@@ -46,6 +46,14 @@ limits! {
     rejections_per_frame_max = 256;
     /// Sessions at once.
     sessions_max = 1024;
+    /// Sessions at once of one principal.
+    principal_sessions_max = 1024;
+    /// Views of all sessions of one principal.
+    principal_views_max = 65_536;
+    /// Connections at once.
+    connections_max = 4096;
+    /// Connections at once that have not shown who they are.
+    connections_unadmitted_max = 256;
     /// Views of one session.
     session_views_max = 64;
     /// Messages of one session that are received and not yet decided.

@@ -131,3 +131,33 @@ fn pages_of_strangers_are_refused_on_every_way_in() {
         }
     }
 }
+
+/// A browser asks first whether a page of another origin may call, and shows it the answer only if it may.
+#[test]
+fn pages_that_the_settings_name_may_call_from_elsewhere() {
+    let config = "[server]\norigins = [\"https://map.example\"]";
+    let world = World::launch(Launch::probe().config(config));
+    let ask = |origin: &str| {
+        let mut stream = TcpStream::connect(world.address()).expect("connected");
+        let head = format!(
+            "OPTIONS /spatialdb.v1.WorkerService/Open HTTP/1.1\r\nHost: {}\r\nOrigin: {origin}\r\n\
+             Access-Control-Request-Method: POST\r\nAccess-Control-Request-Headers: content-type,x-grpc-web\r\n\
+             Connection: close\r\n\r\n",
+            world.address()
+        );
+        stream.write_all(head.as_bytes()).expect("sent");
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).expect("answered");
+        answer.to_lowercase()
+    };
+    let yes = ask("https://map.example");
+    assert!(yes.starts_with("http/1.1 204"), "{yes}");
+    assert!(yes.contains("access-control-allow-origin: https://map.example"), "{yes}");
+    assert!(yes.contains("x-grpc-web") && yes.contains("post"), "{yes}");
+    let no = ask("https://evil.example");
+    assert!(no.starts_with("http/1.1 403") && !no.contains("access-control-allow-origin"), "{no}");
+    let open = v1::OpenRequest { hello: Some(Client::hello("viewer", "")) };
+    let headers = format!("Host: {}\r\nOrigin: https://map.example\r\n", world.address());
+    let (head, _) = web_call(&world, "/spatialdb.v1.WorkerService/Open", &open, &headers);
+    assert!(head.to_lowercase().contains("access-control-allow-origin: https://map.example"), "{head}");
+}

@@ -4,7 +4,8 @@ use std::{fs, net::TcpListener, process::Command};
 
 use serde_json::Value;
 use spatialdb_proto::v1::{self, client_message::Body};
-use spatialdb_tests::{Client, Finished, Launch, Process, World, binary, repository, run, run_in};
+use spatialdb_schema::Schema;
+use spatialdb_tests::{Client, Finished, Launch, Process, World, binary, repository, run, run_in, spatialdb};
 
 /// Checks the exit code, and that stderr is one line `error: ...` with all parts in it.
 fn fails(args: &[&str], code: i32, parts: &[&str]) -> Finished {
@@ -34,14 +35,14 @@ fn json_lines_of(done: &Finished) -> Vec<Value> {
 fn a_busy_port_names_the_address_and_the_flag() {
     let taken = TcpListener::bind("127.0.0.1:0").expect("bound");
     let address = taken.local_addr().expect("an address").to_string();
-    let done = fails(&["launch", "--listen", &address], 1, &[&address, "--listen", "in use"]);
+    let done = fails(&["launch", "--empty", "--listen", &address], 1, &[&address, "--listen", "in use"]);
     assert!(done.stdout.is_empty());
 }
 
 #[test]
 fn other_machines_are_kept_out_unless_told() {
     for address in ["0.0.0.0:0", "[::]:0", "192.0.2.1:7400"] {
-        fails(&["launch", "--listen", address], 78, &["--listen", address, "--insecure"]);
+        fails(&["launch", "--empty", "--listen", address], 78, &["--listen", address, "--insecure"]);
     }
     let world = World::launch(Launch::probe().config("[server]\nlisten = \"0.0.0.0:1\""));
     assert!(world.address().starts_with("127.0.0.1:"), "the flag wins over the file");
@@ -67,7 +68,8 @@ fn wrong_settings_name_key_value_and_rule() {
         ("[server]\npublish_interval_max = \"11s\"", &["server.publish_interval_max", "10s"]),
         ("[[workers]]\ntype = \"Bad Type\"\ncommand = \"true\"", &["workers[0].type", "Bad Type"]),
         ("[[workers]]\ntype = \"a\"", &["workers[0].command", "missing"]),
-        ("[world\n", &["line 1"]),
+        ("[world\n", &["world.toml:1: "]),
+        ("[world]\n\nnam = \"x\"", &["world.toml:3: world.nam", "did you mean `name`"]),
     ];
     for (text, parts) in cases {
         fs::write(&file, text).expect("written");
@@ -130,13 +132,19 @@ fn wrong_arguments_end_with_2_and_missing_files_with_66() {
 
 #[test]
 fn every_command_has_help_with_examples() {
-    let commands: [&[&str]; 11] = [
+    let commands: &[&[&str]] = &[
         &[],
+        &["new"],
         &["launch"],
         &["query"],
         &["get"],
         &["workers"],
         &["schema"],
+        &["schema", "export"],
+        &["config"],
+        &["config", "check"],
+        &["config", "show"],
+        &["completions"],
         &["bench"],
         &["snapshot", "inspect"],
         &["snapshot", "verify"],
@@ -144,7 +152,7 @@ fn every_command_has_help_with_examples() {
         &["snapshot", "diff"],
     ];
     for command in commands {
-        let done = run(&[command, &["--help"]].concat());
+        let done = run(&[command, &["--help"][..]].concat());
         assert_eq!(done.code, Some(0), "{command:?}");
         assert!(done.stderr.is_empty());
         let usage =
@@ -300,4 +308,121 @@ fn a_bar_appears_for_a_person_who_waits() {
     assert_eq!(seen.code, Some(0), "{seen:?}");
     assert!(seen.stdout.contains("writing") && seen.stdout.contains("% "), "{seen:?}");
     assert!(seen.stdout.contains("145582 entities"), "{seen:?}");
+}
+
+#[test]
+fn config_check_names_all_that_is_wrong() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let write = |text: &str| fs::write(folder.path().join("world.toml"), text).expect("written");
+    let check = |args: &[&str]| run_in(folder.path(), &[&["config", "check"], args].concat());
+    write("[world]\nname = \"w\"\n");
+    assert_eq!((check(&[]).code, check(&[]).stdout.as_str()), (Some(0), "world.toml: fine"));
+    write(
+        "[world]\nsnapshot = \"none.snapshot\"\nschema = [\"protos\"]\n[[workers]]\ntype = \"a\"\n\
+         command = \"no-such-program\"\n[[workers]]\ntype = \"b\"\ncommand = \"./b\"\n[[workers]]\n\
+         type = \"c\"\ncommand = \"true\"\ndirectory = \"away\"\n[[workers]]\ntype = \"d\"\ncommand = \"true\"\n",
+    );
+    let wrong = check(&[]);
+    assert_eq!(wrong.code, Some(78), "{}", wrong.stderr);
+    let parts = [
+        "world.schema: protos",
+        "world.snapshot: none.snapshot: ",
+        "workers[0].command: no-such-program: ",
+        "workers[1].command: ./b: ",
+        "workers[2].directory: away: ",
+    ];
+    let lines: Vec<_> = wrong.stderr.lines().collect();
+    assert_eq!(lines.len(), parts.len(), "{}", wrong.stderr);
+    for (line, part) in lines.iter().zip(parts) {
+        assert!(line.starts_with(&format!("error: world.toml: {part}")), "{line:?} names {part:?}");
+    }
+    let json: Value = serde_json::from_str(&check(&["--json"]).stdout).expect("JSON");
+    assert_eq!((&json["ok"], json["problems"].as_array().map(Vec::len)), (&Value::from(false), Some(5)));
+    fs::create_dir(folder.path().join("protos")).expect("made");
+    fs::write(folder.path().join("protos/a.proto"), "syntax = \"proto3\";\nmessage A {\n  int32 = 1;\n}\n")
+        .expect("written");
+    assert!(check(&[]).stderr.contains("a.proto:3"), "{}", check(&[]).stderr);
+    write("[wurld]\n");
+    assert_eq!(check(&[]).stderr, "error: world.toml:1: wurld: no such setting; did you mean `world`?");
+    assert_eq!(check(&["none.toml"]).code, Some(78));
+}
+
+#[test]
+fn config_show_says_where_each_value_comes_from() {
+    let file = "snapshots/earth/world.toml";
+    let mut show = spatialdb(&["config", "show", file, "--json"]);
+    let lines = json_lines(&Process::start(show.env("SPATIALDB_PARTITIONS", "7")).finish());
+    let shown = |key: &str| {
+        let line = lines.iter().find(|line| line["key"] == key).unwrap_or_else(|| panic!("no {key}"));
+        (line["value"].clone(), line["source"].as_str().expect("text").to_owned())
+    };
+    assert_eq!(shown("server.partitions"), (7.into(), "SPATIALDB_PARTITIONS".to_owned()));
+    assert_eq!(shown("server.listen"), ("127.0.0.1:7400".into(), "default".to_owned()));
+    let text = fs::read_to_string(repository().join(file)).expect("read");
+    let line = 1 + text.lines().position(|line| line.starts_with("name = ")).expect("a name");
+    assert_eq!(shown("world.name"), ("earth".into(), format!("{file}:{line}")));
+    assert_eq!(shown("workers[0].type").0, "flight");
+    let table = run(&["config", "show", file]).stdout;
+    assert!(
+        table.lines().any(|line| line.starts_with("limits.sessions_max ") && line.ends_with(" default")),
+        "{table}"
+    );
+    fails(&["config", "show", "none.toml"], 78, &["none.toml"]);
+}
+
+#[test]
+fn a_shell_completes_commands_and_flags() {
+    for shell in ["bash", "zsh", "fish"] {
+        let done = run(&["completions", shell]);
+        assert_eq!(done.code, Some(0), "{}", done.stderr);
+        assert!(done.stdout.contains("without-workers"), "{shell}");
+    }
+    assert_eq!(run(&["completions", "cmd"]).code, Some(2));
+    // As bash asks when somebody presses tab.
+    let complete = |words: &str, last: usize| {
+        let script = format!(
+            "source <(spatialdb completions bash); COMP_WORDS=({words}); COMP_CWORD={last}; \
+             _spatialdb spatialdb \"${{COMP_WORDS[{last}]}}\" \"\"; echo \"${{COMPREPLY[@]}}\""
+        );
+        let beside = binary("spatialdb").parent().expect("a folder").to_owned();
+        let path = format!("{}:{}", beside.display(), std::env::var("PATH").expect("a path"));
+        let done = Command::new("bash").args(["-c", &script]).env("PATH", path).output().expect("bash");
+        String::from_utf8_lossy(&done.stdout).trim().to_owned()
+    };
+    assert_eq!(complete("spatialdb la", 1), "launch");
+    assert_eq!(complete("spatialdb launch --with", 2), "--without-workers");
+    assert_eq!(complete("spatialdb snapshot conv", 2), "convert");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn the_schema_of_a_running_world_can_be_taken_away() {
+    let world = World::launch(Launch::probe());
+    let folder = tempfile::tempdir().expect("a folder");
+    let at = |args: &[&str]| run_in(folder.path(), &[args, &["--address", world.address()]].concat());
+    let done = at(&["schema", "export", "protos", "--json"]);
+    let told = &json_lines(&done)[0];
+    assert_eq!(told["files"], serde_json::json!(["probe.proto"]));
+    let running = &json_lines(&at(&["schema", "--json"]))[0];
+    assert_eq!(told["digest"], running["schema_digest"]);
+    let again = Schema::compile(&[folder.path().join("protos")]).expect("it compiles");
+    assert_eq!(told["digest"].as_str(), Some(again.digest()));
+    let text = fs::read_to_string(folder.path().join("protos/probe.proto")).expect("written");
+    assert!(text.contains("option (spatialdb.v1.component) = { id: 1000 };"), "{text}");
+    assert!(text.contains("map<string, int64> stock = 9;"), "{text}");
+
+    let refused = at(&["schema", "export", "protos"]);
+    assert_eq!(
+        (refused.code, refused.stderr.as_str()),
+        (Some(2), "error: protos: the folder is not empty; name a new one")
+    );
+    // With spatialdb's own files another compiler has all it needs.
+    assert_eq!(at(&["schema", "export", "all", "--with-built-ins"]).code, Some(0));
+    let all = folder.path().join("all");
+    let mut python = Command::new(repository().join(".venv/bin/python"));
+    python.args(["-m", "grpc_tools.protoc", "-I", "all", "--python_out", ".", "probe.proto"]);
+    python.args(["spatialdb/v1/worker.proto", "spatialdb/v1/world.proto"]).current_dir(folder.path());
+    let compiled = Process::start(&mut python).finish();
+    assert_eq!(compiled.code, Some(0), "{}", compiled.stderr);
+    let error = Schema::compile(&[all]).expect_err("spatialdb has these built in").to_string();
+    assert!(error.contains("spatialdb/v1/"), "{error}");
 }

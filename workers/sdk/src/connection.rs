@@ -3,7 +3,7 @@
 //! Responsible for: transport settings, the schema check, naming what went wrong.
 //! Not responsible for: what comes after Welcome (`session.rs`), trying again (`worker.rs`).
 
-use std::time::Duration;
+use std::{path::Path, time::Duration};
 
 use spatialdb_proto::{PROTOCOL_VERSION, error_of_status};
 use spatialdb_types::{ComponentId, ErrorCode, Reason};
@@ -11,11 +11,11 @@ use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{
     Code, Status, Streaming,
-    transport::{Channel, Endpoint},
+    transport::{Certificate, Channel, ClientTlsConfig, Endpoint, Identity},
 };
 
 use crate::{
-    Welcomed, WorkerError, WorkerOptions,
+    TlsOptions, Welcomed, WorkerError, WorkerOptions,
     v1::{self, client_message, server_message, worker_service_client::WorkerServiceClient},
 };
 
@@ -48,7 +48,7 @@ pub(crate) async fn open(
 }
 
 async fn attempt(options: &WorkerOptions, capacity: usize) -> Result<(Connection, Welcomed), WorkerError> {
-    let channel = dial(&options.address).await?;
+    let channel = dial(options).await?;
     let mut client = WorkerServiceClient::new(channel).max_decoding_message_size(DECODE_BYTES_MAX);
     let (outgoing, queue) = mpsc::channel(capacity);
     let hello = v1::ClientMessage { seq: 1, body: Some(client_message::Body::Hello(hello(options))) };
@@ -62,13 +62,21 @@ async fn attempt(options: &WorkerOptions, capacity: usize) -> Result<(Connection
 }
 
 /// Opens a channel with the settings that every connection of a worker has.
-pub(crate) async fn dial(address: &str) -> Result<Channel, WorkerError> {
+pub(crate) async fn dial(options: &WorkerOptions) -> Result<Channel, WorkerError> {
+    let address = &options.address;
     let unreachable = |error: tonic::transport::Error| WorkerError::Unreachable {
         address: address.to_owned(),
         detail: innermost(&error),
     };
-    Endpoint::from_shared(format!("http://{address}"))
-        .map_err(unreachable)?
+    let endpoint = match &options.tls {
+        None => Endpoint::from_shared(format!("http://{address}")).map_err(unreachable)?,
+        Some(tls) => {
+            let config = tls_config(tls)?;
+            let endpoint = Endpoint::from_shared(format!("https://{address}")).map_err(unreachable)?;
+            endpoint.tls_config(config).map_err(unreachable)?
+        }
+    };
+    endpoint
         .tcp_nodelay(true)
         .initial_stream_window_size(STREAM_WINDOW_BYTES)
         .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
@@ -77,6 +85,21 @@ pub(crate) async fn dial(address: &str) -> Result<Channel, WorkerError> {
         .connect()
         .await
         .map_err(unreachable)
+}
+
+fn tls_config(tls: &TlsOptions) -> Result<ClientTlsConfig, WorkerError> {
+    let read = |file: &Path| {
+        let unreadable = |error: std::io::Error| WorkerError::Certificate {
+            file: file.to_owned(),
+            detail: error.to_string(),
+        };
+        std::fs::read_to_string(file).map_err(unreadable)
+    };
+    let config = ClientTlsConfig::new().ca_certificate(Certificate::from_pem(read(&tls.ca)?));
+    match tls.cert.as_deref().zip(tls.key.as_deref()) {
+        Some((cert, key)) => Ok(config.identity(Identity::from_pem(read(cert)?, read(key)?))),
+        None => Ok(config),
+    }
 }
 
 /// The cause that says something: "Connection refused" rather than "transport error".

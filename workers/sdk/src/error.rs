@@ -3,6 +3,8 @@
 //! Responsible for: errors of the session, of sending, of the replica.
 //! Not responsible for: rejections. Those are normal outcomes and arrive as events.
 
+use std::path::PathBuf;
+
 use spatialdb_types::{ComponentId, EntityId, ErrorCode, Revision, ViewId};
 
 /// Why a session could not start, or has ended for good.
@@ -14,6 +16,14 @@ pub enum WorkerError {
         /// Where, as host:port.
         address: String,
         /// What the network said.
+        detail: String,
+    },
+    /// A certificate or key cannot be read.
+    #[error("{}: {detail}", file.display())]
+    Certificate {
+        /// Which file.
+        file: PathBuf,
+        /// Why not.
         detail: String,
     },
     /// The server took the connection but did not welcome the worker in time.
@@ -76,7 +86,8 @@ impl WorkerError {
             Self::Refused { code, .. } => {
                 matches!(code, Some(ErrorCode::Invalid | ErrorCode::Unauthenticated | ErrorCode::Forbidden))
             }
-            Self::Replaced { .. }
+            Self::Certificate { .. }
+            | Self::Replaced { .. }
             | Self::ComponentMissing { .. }
             | Self::ComponentIdDiffers { .. }
             | Self::Stopped => true,

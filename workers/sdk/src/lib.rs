@@ -49,7 +49,7 @@ pub use component::Component;
 pub use create::{NewEntities, Row};
 pub use error::{ReadError, ReplicaError, SendError, WorkerError};
 pub use event::{Event, FrameEvent, Rejected, Ticket, Welcomed};
-pub use options::{OptionsError, WorkerOptions};
+pub use options::{OptionsError, TlsOptions, WorkerOptions};
 pub use replica::{Changes, LeaveReason, Replica};
 pub use spatialdb_proto::v1;
 pub use spatialdb_types::{

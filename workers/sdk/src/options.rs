@@ -5,6 +5,7 @@
 
 use std::{
     env,
+    path::PathBuf,
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
@@ -41,6 +42,17 @@ pub(crate) struct Expected {
     pub(crate) name: &'static str,
 }
 
+/// Certificates, as PEM files.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TlsOptions {
+    /// Whom to trust.
+    pub ca: PathBuf,
+    /// What to show, where the server wants it of workers.
+    pub cert: Option<PathBuf>,
+    /// The key of `cert`.
+    pub key: Option<PathBuf>,
+}
+
 /// How a worker connects, and its bounds.
 #[derive(Clone, Debug)]
 pub struct WorkerOptions {
@@ -54,6 +66,8 @@ pub struct WorkerOptions {
     pub instance: String,
     /// Who the worker is; empty where the server asks for none.
     pub token: String,
+    /// Connect with TLS.
+    pub tls: Option<TlsOptions>,
     /// How long [`Worker::connect`](crate::Worker::connect) keeps trying to reach a server that is not there yet.
     pub connect_patience: Duration,
     /// How long one attempt may take, from dialling to Welcome.
@@ -80,6 +94,7 @@ impl WorkerOptions {
             name: String::new(),
             instance: format!("pid {}", std::process::id()),
             token: String::new(),
+            tls: None,
             connect_patience: Duration::from_secs(10),
             attempt_timeout: Duration::from_secs(10),
             backoff: BackoffLimits::default(),
@@ -91,8 +106,8 @@ impl WorkerOptions {
         }
     }
 
-    /// From `SPATIALDB_ADDRESS`, `SPATIALDB_WORKER_TYPE`, `SPATIALDB_WORKER_NAME` and `SPATIALDB_TOKEN`, as
-    /// `spatialdb launch` sets them. All but the type may be missing.
+    /// From `SPATIALDB_ADDRESS`, `SPATIALDB_WORKER_TYPE`, `SPATIALDB_WORKER_NAME`, `SPATIALDB_TOKEN` and `SPATIALDB_CA`,
+    /// as `spatialdb launch` sets them, and `SPATIALDB_CERT` and `SPATIALDB_KEY`. All but the type may be missing.
     ///
     /// # Errors
     /// When the type is missing or a variable is no text.
@@ -114,6 +129,14 @@ impl WorkerOptions {
         let mut options = Self::new(address, worker_type);
         options.name = variable("SPATIALDB_WORKER_NAME")?.unwrap_or_default();
         options.token = variable("SPATIALDB_TOKEN")?.unwrap_or_default();
+        options.tls = match variable("SPATIALDB_CA")? {
+            Some(ca) => Some(TlsOptions {
+                ca: ca.into(),
+                cert: variable("SPATIALDB_CERT")?.map(PathBuf::from),
+                key: variable("SPATIALDB_KEY")?.map(PathBuf::from),
+            }),
+            None => None,
+        };
         Ok(options)
     }
 

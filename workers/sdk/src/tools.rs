@@ -16,7 +16,7 @@ use crate::{
 /// # Errors
 /// When the server cannot be reached or refuses.
 pub async fn list_sessions(options: &WorkerOptions) -> Result<Vec<v1::SessionInfo>, WorkerError> {
-    let mut client = WorldServiceClient::new(dial(&options.address).await?);
+    let mut client = WorldServiceClient::new(dial(options).await?);
     let mut request = Request::new(v1::ListSessionsRequest {});
     if !options.token.is_empty() {
         let bearer = format!("Bearer {}", options.token);

@@ -36,6 +36,20 @@ struct Scripted(mpsc::Sender<Peer>);
 #[tonic::async_trait]
 impl WorkerService for Scripted {
     type AttachStream = ReceiverStream<Result<v1::ServerMessage, Status>>;
+    type FramesStream = Self::AttachStream;
+
+    // This SDK streams upwards, and so needs none of these.
+    async fn open(&self, _: Request<v1::OpenRequest>) -> Result<Response<v1::OpenResponse>, Status> {
+        Err(Status::unimplemented("open"))
+    }
+
+    async fn frames(&self, _: Request<v1::FramesRequest>) -> Result<Response<Self::FramesStream>, Status> {
+        Err(Status::unimplemented("frames"))
+    }
+
+    async fn send(&self, _: Request<v1::SendRequest>) -> Result<Response<v1::SendResponse>, Status> {
+        Err(Status::unimplemented("send"))
+    }
 
     async fn attach(
         &self,

@@ -8,7 +8,7 @@ use prost_types::{
     DescriptorProto, FieldDescriptorProto, FileDescriptorProto, FileDescriptorSet, MessageOptions,
     field_descriptor_proto::{Label, Type},
 };
-use spatialdb_schema::{Schema, SchemaError};
+use spatialdb_schema::Schema;
 
 use crate::support::{OPTION, proto3};
 

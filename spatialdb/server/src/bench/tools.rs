@@ -6,6 +6,7 @@ use spatialdb_proto::v1::{
     Constraint, Entity, GetEntityRequest, GetWorldRequest, QueryRequest, World, constraint,
     world_service_client::WorldServiceClient,
 };
+use spatialdb_types::ComponentId;
 use tonic::transport::Channel;
 
 use super::error::BenchError;
@@ -58,9 +59,10 @@ impl Tools {
     }
 }
 
-/// The condition that holds for every entity.
+/// The condition that holds for every entity of the world.
 pub(super) fn everything() -> Constraint {
-    Constraint { kind: Some(constraint::Kind::All(spatialdb_proto::v1::All {})) }
+    // The entities of sessions have no position.
+    Constraint { kind: Some(constraint::Kind::HasComponent(ComponentId::POSITION.0)) }
 }
 
 fn timed<T>(message: T) -> tonic::Request<T> {

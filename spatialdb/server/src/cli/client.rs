@@ -1,6 +1,6 @@
 //! The connection of a client command to a running world.
 
-use std::time::Duration;
+use std::{path::PathBuf, time::Duration};
 
 use clap::Args;
 use spatialdb_proto::{
@@ -9,8 +9,10 @@ use spatialdb_proto::{
 };
 use spatialdb_schema::Schema;
 use tonic::{
-    Status,
-    transport::{Channel, Endpoint},
+    Request, Status,
+    metadata::{Ascii, MetadataValue},
+    service::{Interceptor, interceptor::InterceptedService},
+    transport::{Certificate, Channel, ClientTlsConfig, Endpoint},
 };
 
 use super::CliError;
@@ -27,6 +29,14 @@ pub(super) struct ClientArgs {
     #[arg(long, env = "SPATIALDB_ADDRESS", default_value = "127.0.0.1:7400", value_name = "HOST:PORT")]
     pub(super) address: String,
 
+    /// What lets you in, where a server wants it
+    #[arg(long, env = "SPATIALDB_TOKEN", value_name = "TOKEN", hide_env_values = true)]
+    token: Option<String>,
+
+    /// Connect with TLS, and trust the certificates in this file
+    #[arg(long, env = "SPATIALDB_CA", value_name = "FILE")]
+    ca: Option<PathBuf>,
+
     /// Print one JSON object a line, ids as strings
     #[arg(long)]
     pub(super) json: bool,
@@ -36,7 +46,7 @@ pub(super) struct ClientArgs {
 pub(super) struct Client {
     address: String,
     /// The calls.
-    pub(super) world: WorldServiceClient<Channel>,
+    pub(super) world: WorldServiceClient<InterceptedService<Channel, Bearer>>,
 }
 
 impl Client {
@@ -45,15 +55,29 @@ impl Client {
     /// # Errors
     /// [`CliError::Connect`].
     pub(super) async fn connect(args: &ClientArgs) -> Result<Self, CliError> {
-        let address = args.address.trim_start_matches("http://").to_owned();
+        let address = args.address.trim_start_matches("https://").trim_start_matches("http://").to_owned();
         let refused = |error: tonic::transport::Error| CliError::Connect {
             address: address.clone(),
             cause: deepest_cause(&error),
         };
-        let endpoint = Endpoint::from_shared(format!("http://{address}")).map_err(refused)?;
+        let scheme = if args.ca.is_some() { "https" } else { "http" };
+        let mut endpoint = Endpoint::from_shared(format!("{scheme}://{address}")).map_err(refused)?;
+        if let Some(ca) = &args.ca {
+            let unreadable = |source| CliError::Certificate { file: ca.clone(), source };
+            let pem = std::fs::read_to_string(ca).map_err(unreadable)?;
+            let tls = ClientTlsConfig::new().ca_certificate(Certificate::from_pem(pem));
+            endpoint = endpoint.tls_config(tls).map_err(refused)?;
+        }
         let channel = endpoint.connect_timeout(CONNECT_TIMEOUT).connect().await.map_err(refused)?;
-        let world = WorldServiceClient::new(channel).max_decoding_message_size(MESSAGE_BYTES_MAX);
+        let bearer = Bearer::new(args.token.as_deref())?;
+        let world = WorldServiceClient::with_interceptor(channel, bearer)
+            .max_decoding_message_size(MESSAGE_BYTES_MAX);
         Ok(Self { address, world })
+    }
+
+    /// Where the world serves.
+    pub(super) fn address(&self) -> &str {
+        &self.address
     }
 
     /// The schema of the world, to read component values with.
@@ -77,6 +101,31 @@ impl Client {
                 message: status.message().to_owned(),
             },
         }
+    }
+}
+
+/// Puts the token into each call.
+#[derive(Clone)]
+pub(super) struct Bearer(Option<MetadataValue<Ascii>>);
+
+impl Bearer {
+    fn new(token: Option<&str>) -> Result<Self, CliError> {
+        let value = |token: &str| {
+            let mut value: MetadataValue<Ascii> =
+                format!("Bearer {token}").parse().map_err(|_| CliError::TokenMalformed)?;
+            value.set_sensitive(true);
+            Ok(value)
+        };
+        token.filter(|token| !token.is_empty()).map(value).transpose().map(Self)
+    }
+}
+
+impl Interceptor for Bearer {
+    fn call(&mut self, mut request: Request<()>) -> Result<Request<()>, Status> {
+        if let Some(value) = &self.0 {
+            request.metadata_mut().insert("authorization", value.clone());
+        }
+        Ok(request)
     }
 }
 

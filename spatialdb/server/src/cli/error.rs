@@ -3,6 +3,7 @@
 use std::{
     io::{self, Write},
     net::SocketAddr,
+    path::PathBuf,
     process::ExitCode,
 };
 
@@ -10,9 +11,11 @@ use spatialdb_types::ErrorCode;
 
 use crate::{bench::BenchError, config::ConfigError, server::LaunchError};
 
-// From sysexits.h.
+// As clap has it; the others are from sysexits.h.
+const EX_USAGE: u8 = 2;
 const EX_DATAERR: u8 = 65;
 const EX_UNAVAILABLE: u8 = 69;
+const EX_IOERR: u8 = 74;
 const EX_CONFIG: u8 = 78;
 
 /// Why a command failed.
@@ -21,14 +24,60 @@ pub enum CliError {
     /// A setting is wrong.
     #[error(transparent)]
     Config(#[from] ConfigError),
+    /// Several settings are wrong.
+    #[error("{}", .0.join("\nerror: "))]
+    Settings(Vec<String>),
+    /// What is asked for cannot be.
+    #[error("{0}")]
+    Usage(String),
+    /// Nothing says what to launch.
+    #[error(
+        "nothing to launch: this folder has no world.toml; name a snapshot or a .jsonl file, or --config FILE, or \
+         --empty; `spatialdb new DIR` makes a world"
+    )]
+    NothingToLaunch,
+    /// A file cannot be read or written.
+    #[error("{}: cannot {action}: {source}", path.display())]
+    File {
+        /// What was tried.
+        action: &'static str,
+        /// Which file.
+        path: PathBuf,
+        /// Why not.
+        source: io::Error,
+    },
     /// Others than this machine could reach the world.
     #[error(
-        "--listen {address}: other machines could connect to it, and this server has neither TLS nor \
-         authentication yet; listen on 127.0.0.1, or give --insecure if the network is trusted"
+        "--listen {address}: other machines could connect to it, and the settings do not name {missing}; listen on \
+         127.0.0.1, set them, or give --insecure if the network is trusted"
     )]
     Exposed {
         /// Where it should have listened.
         address: SocketAddr,
+        /// The settings that would make it safe.
+        missing: &'static str,
+    },
+    /// A certificate to trust cannot be read.
+    #[error("--ca {}: {source}", file.display())]
+    Certificate {
+        /// Which file.
+        file: PathBuf,
+        /// Why not.
+        source: io::Error,
+    },
+    /// A token has characters that no token has.
+    #[error("--token or SPATIALDB_TOKEN: this is no token; `spatialdb token new` makes one")]
+    TokenMalformed,
+    /// The token file cannot be used.
+    #[error("{0}")]
+    Tokens(String),
+    /// No token of the file is meant.
+    #[error("{}: no token, or more than one, is {token:?}; `spatialdb token list` shows their ids", file.display())]
+    TokenUnknown {
+        /// What was asked for.
+        token: String,
+        /// The token file.
+        file: PathBuf,
     },
     /// The address is taken.
     #[error(
@@ -118,7 +167,10 @@ impl CliError {
     fn exit_code(&self) -> u8 {
         use spatialdb_types::Reason;
         match self {
-            Self::Config(_) | Self::Exposed { .. } => EX_CONFIG,
+            Self::Usage(_) | Self::NothingToLaunch => EX_USAGE,
+            Self::File { .. } => EX_IOERR,
+            Self::Settings(_) | Self::Config(_) | Self::Exposed { .. } | Self::Tokens(_) => EX_CONFIG,
+            Self::Launch(LaunchError::Tls { .. }) => EX_CONFIG,
             Self::Launch(LaunchError::Schema(_) | LaunchError::Limit(_)) => EX_CONFIG,
             Self::Launch(LaunchError::Incompatible { .. }) => EX_DATAERR,
             Self::Launch(LaunchError::Snapshot { source, .. }) => source.exit_code(),

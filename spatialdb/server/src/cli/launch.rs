@@ -5,15 +5,21 @@ use std::{
     io::{self, IsTerminal, Write},
     net::SocketAddr,
     path::PathBuf,
+    sync::Arc,
 };
 
 use clap::Args;
 use tokio::{sync::oneshot, task::JoinHandle};
 use tokio_util::sync::CancellationToken;
 
-use super::{CliError, signals::Signals};
+use super::{
+    CliError,
+    signals::{Parent, Signals},
+    start::{Asked, Start},
+};
 use crate::{
-    config::{ConfigError, PARTITIONS_MAX, WorldConfig},
+    auth::Tokens,
+    config::{ConfigError, PARTITIONS_MAX, WorkerConfig, WorldConfig},
     server::{self, LaunchError, LaunchOptions},
     supervisor::{self, RestartPolicy, Supervisor, SupervisorOptions},
     telemetry::{self, LogFormat},
@@ -27,20 +33,26 @@ Settings come from the defaults, then the file, then the environment (SPATIALDB_
 SPATIALDB_PUBLISH_INTERVAL_MAX, SPATIALDB_LIMITS_<NAME>), then flags; later ones win.
 
 Examples:
+  The world of this folder, as its world.toml says; `spatialdb new` makes one:
+    spatialdb launch
   A world with its workers:
     spatialdb launch snapshots/earth.snapshot --config snapshots/earth/world.toml
   The same world without workers, on any free port, with logs for machines:
     spatialdb launch snapshots/earth.snapshot --listen 127.0.0.1:0 --log-format json";
 
-/// Run a world from a snapshot file, and its workers
+/// Run a world from a snapshot or from JSON lines, and its workers
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub(super) struct LaunchArgs {
-    /// The snapshot to start from; without one the world starts empty
+    /// What to start from: NAME.snapshot or NAME.jsonl [default: what the settings name, if anything]
     #[arg(value_name = "SNAPSHOT")]
     snapshot: Option<PathBuf>,
 
-    /// The settings of the world
+    /// Start with nothing, whatever the settings name
+    #[arg(long, conflicts_with = "snapshot")]
+    empty: bool,
+
+    /// The settings of the world [default: world.toml of this folder, if nothing else is named]
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
 
@@ -52,9 +64,17 @@ pub(super) struct LaunchArgs {
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=PARTITIONS_MAX as i64))]
     partitions: Option<u16>,
 
-    /// Let other machines connect, without TLS and authentication
+    /// Let other machines connect, without TLS and tokens
     #[arg(long)]
     insecure: bool,
+
+    /// End with the process that started this one: for tests of your own
+    #[arg(long)]
+    ephemeral: bool,
+
+    /// Say where the world answers as one JSON object: {"address":"127.0.0.1:7400",...}
+    #[arg(long)]
+    json: bool,
 
     /// Do not start the [[workers]] of the settings
     #[arg(long)]
@@ -73,17 +93,31 @@ pub(super) struct LaunchArgs {
 pub(super) async fn run(args: LaunchArgs) -> Result<(), CliError> {
     start_log(&args)?;
     let config = read_config(&args)?;
-    let mut signals = Signals::new().map_err(CliError::Runtime)?;
+    let tokens = config.tokens.as_deref().map(Tokens::open).transpose();
+    let tokens = tokens.map_err(|error| CliError::Tokens(error.to_string()))?.map(Arc::new);
+    let start = tokio::task::spawn_blocking({
+        let (asked, config) = (asked(&args), config.clone());
+        move || asked.start(&config)
+    });
+    let start = start.await??;
+    let mut signals = Signals::new(if args.ephemeral { Parent::Watched } else { Parent::Ignored })
+        .map_err(CliError::Runtime)?;
     let shutdown = CancellationToken::new();
     let (ready, address) = oneshot::channel();
-    let mut world = tokio::spawn(server::launch(options(&args, config.clone()), shutdown.clone(), ready));
+    let mut world = tokio::spawn(server::launch(
+        options(&args, &start, config.clone(), tokens.clone()),
+        shutdown.clone(),
+        ready,
+    ));
 
     let address = tokio::select! {
         Ok(address) = address => address,
         ended = &mut world => return finish(ended?),
         () = signals.stop_asked() => return drain(&shutdown, &mut world).await,
     };
-    let workers = start_workers(&args, &config, address)?;
+    // It has been read.
+    drop(start);
+    let workers = start_workers(&args, &config, address, tokens.as_deref())?;
     announce(&args, address)?;
     let ended = tokio::select! {
         ended = &mut world => Some(ended),
@@ -120,24 +154,40 @@ fn start_log(args: &LaunchArgs) -> Result<(), CliError> {
     })
 }
 
+fn asked(args: &LaunchArgs) -> Asked {
+    Asked { snapshot: args.snapshot.clone(), config: args.config.clone(), is_empty: args.empty }
+}
+
 fn read_config(args: &LaunchArgs) -> Result<WorldConfig, CliError> {
-    let mut config = WorldConfig::load(args.config.as_deref())?;
+    let mut config = WorldConfig::load(asked(args).config()?.as_deref())?;
     config.listen = args.listen.unwrap_or(config.listen);
     config.partitions = args.partitions.map(usize::from).or(config.partitions);
     if args.without_workers {
         config.workers.clear();
     }
-    if !config.listen.ip().is_loopback() && !args.insecure {
-        return Err(CliError::Exposed { address: config.listen });
+    let missing = match (config.tls.is_on(), config.tokens.is_some()) {
+        (true, true) => None,
+        (false, true) => Some("[tls] cert and key"),
+        (true, false) => Some("[server] tokens"),
+        (false, false) => Some("[tls] cert and key, and [server] tokens"),
+    };
+    if let Some(missing) = missing.filter(|_| !config.listen.ip().is_loopback() && !args.insecure) {
+        return Err(CliError::Exposed { address: config.listen, missing });
     }
     Ok(config)
 }
 
-fn options(args: &LaunchArgs, config: WorldConfig) -> LaunchOptions {
+fn options(
+    args: &LaunchArgs,
+    start: &Start,
+    config: WorldConfig,
+    tokens: Option<Arc<Tokens>>,
+) -> LaunchOptions {
     LaunchOptions {
-        snapshot: args.snapshot.clone(),
+        snapshot: start.snapshot.clone(),
         listen: config.listen,
         partitions: config.partitions_or_default(),
+        tokens,
         seed_progress: args.log_format == LogFormat::Human && io::stderr().is_terminal(),
         config,
     }
@@ -147,14 +197,20 @@ fn start_workers(
     args: &LaunchArgs,
     config: &WorldConfig,
     address: SocketAddr,
+    tokens: Option<&Tokens>,
 ) -> Result<Supervisor, CliError> {
     let sink = match args.log_format {
         LogFormat::Human => supervisor::print_lines(),
         LogFormat::Json => supervisor::log_lines(),
     };
+    // With tokens the server makes those of its own workers; without, whatever its environment has is passed on.
+    let passed = env::var("SPATIALDB_TOKEN").unwrap_or_default();
+    let token =
+        |worker: &WorkerConfig| tokens.map_or_else(|| passed.clone(), |t| t.make_own(&worker.worker_type));
     let options = SupervisorOptions {
         address: supervisor::local_address(address),
-        token: env::var("SPATIALDB_TOKEN").unwrap_or_default(),
+        tokens: config.workers.iter().map(|worker| (worker.worker_type.clone(), token(worker))).collect(),
+        ca: config.tls.cert.as_ref().map(|file| std::path::absolute(file).unwrap_or_else(|_| file.clone())),
         program: env::current_exe().map_err(CliError::Guard)?,
         sink,
         restart: RestartPolicy::default(),
@@ -165,7 +221,12 @@ fn start_workers(
 // One line that a script can wait for, and for people where to look.
 fn announce(args: &LaunchArgs, address: SocketAddr) -> Result<(), CliError> {
     let mut out = io::stdout().lock();
-    writeln!(out, "ready {address}")?;
+    if args.json {
+        let line = serde_json::json!({ "address": address.to_string(), "pid": std::process::id() });
+        writeln!(out, "{line}")?;
+    } else {
+        writeln!(out, "ready {address}")?;
+    }
     out.flush()?;
     if args.log_format == LogFormat::Human && io::stderr().is_terminal() {
         let at = if address == crate::config::LISTEN_DEFAULT {

@@ -5,6 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use rustix::process::getppid;
 use tokio::{
     signal::unix::{SignalKind, signal},
     sync::watch,
@@ -18,6 +19,25 @@ const ECHO: Duration = Duration::from_millis(200);
 
 const SIGNALS: [SignalKind; 3] = [SignalKind::interrupt(), SignalKind::terminate(), SignalKind::hangup()];
 
+// How often the parent is looked for. A signal of the system would come too early: it follows the thread that started
+// this process, not the process of that thread.
+const PARENT_INTERVAL: Duration = Duration::from_millis(100);
+
+/// Whether the end of the process that started this one asks to stop.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Parent {
+    Watched,
+    Ignored,
+}
+
+async fn watch_parent(count: watch::Sender<u32>) {
+    let parent = getppid();
+    while getppid() == parent {
+        tokio::time::sleep(PARENT_INTERVAL).await;
+    }
+    count.send_modify(|count| *count += 1);
+}
+
 /// SIGINT, SIGTERM and SIGHUP of this process.
 pub(super) struct Signals {
     asked: watch::Receiver<u32>,
@@ -28,8 +48,11 @@ impl Signals {
     ///
     /// # Errors
     /// The system does not let them be caught.
-    pub(super) fn new() -> io::Result<Self> {
+    pub(super) fn new(parent: Parent) -> io::Result<Self> {
         let (count, asked) = watch::channel(0);
+        if parent == Parent::Watched {
+            tokio::spawn(watch_parent(count.clone()));
+        }
         for kind in SIGNALS {
             let (mut stream, count) = (signal(kind)?, count.clone());
             tokio::spawn(async move {

@@ -1,11 +1,12 @@
 //! `spatialdb snapshot`: look at, check, convert and compare snapshot files.
 //!
 //! Responsible for: arguments, progress, what is printed, exit codes (0 fine, 1 snapshots differ, 65 a file is
-//! damaged or wrong, 66 it is not there, 74 the system refuses).
+//! damaged or wrong, 66 it is not there, 74 the system refuses, 78 a mapping is wrong).
 //! Not responsible for: the format and the rules, which are in `spatialdb-snapshots`.
 
 mod convert;
 mod diff;
+mod format;
 mod inspect;
 mod verify;
 
@@ -43,27 +44,7 @@ pub(crate) enum SnapshotCommand {
         #[arg(long)]
         json: bool,
     },
-    /// Turn a snapshot into JSON lines, or JSON lines into a snapshot.
-    ///
-    /// The end of each name says which: .snapshot or .jsonl. A line of JSON is one entity:
-    /// {"id":"7","components":{"Position":{"x":1,"y":2},"earth.City":{"population":5}}}
-    #[command(verbatim_doc_comment)]
-    #[command(
-        after_help = "Example:\n  spatialdb snapshot convert world.jsonl world.snapshot --schema schema/"
-    )]
-    Convert {
-        /// The file to read: NAME.snapshot or NAME.jsonl.
-        input: PathBuf,
-        /// The file to write: NAME.jsonl or NAME.snapshot.
-        output: PathBuf,
-        /// A folder of .proto files, the world's schema; may be given again. Only for JSON lines; without it there
-        /// are the built-in components.
-        #[arg(long, value_name = "DIR")]
-        schema: Vec<PathBuf>,
-        /// How hard to compress a snapshot: 1 is quick, 22 is small.
-        #[arg(long, default_value_t = 9, value_parser = clap::value_parser!(i32).range(1..=22))]
-        level: i32,
-    },
+    Convert(convert::ConvertArgs),
     /// Say what differs between two snapshots, by entity and field. Exits with 1 if anything does.
     #[command(after_help = "Example:\n  spatialdb snapshot diff before.snapshot after.snapshot")]
     Diff {
@@ -82,9 +63,7 @@ pub(crate) fn run(command: SnapshotCommand) -> ExitCode {
     let outcome = match command {
         SnapshotCommand::Inspect { file, json } => inspect::run(&file, Format::of(json)),
         SnapshotCommand::Verify { file, json } => verify::run(&file, Format::of(json)),
-        SnapshotCommand::Convert { input, output, schema, level } => {
-            convert::run(&input, &output, &schema, level)
-        }
+        SnapshotCommand::Convert(args) => convert::run(&args),
         SnapshotCommand::Diff { first, second, json } => diff::run(&first, &second, Format::of(json)),
     };
     outcome.unwrap_or_else(|failure| {

@@ -28,6 +28,18 @@ pub(super) fn apply(
     Ok(())
 }
 
+/// The variable that wins over a key.
+pub(super) fn variable_of(key: &str) -> String {
+    let name = key.strip_prefix("server.").unwrap_or(key);
+    format!("SPATIALDB_{}", name.replace('.', "_").to_ascii_uppercase())
+}
+
+/// Whether there is a variable for the key.
+pub(super) fn is_read(key: &str) -> bool {
+    matches!(key, "server.listen" | "server.partitions" | "server.publish_interval_max")
+        || key.starts_with("limits.")
+}
+
 // An empty variable counts as not set, as in `SPATIALDB_LISTEN= spatialdb launch`.
 fn read<T>(
     variable: impl Fn(&str) -> Option<String>,

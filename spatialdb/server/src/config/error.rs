@@ -2,6 +2,8 @@
 
 use std::{io, path::PathBuf};
 
+use super::places::Places;
+
 /// A setting that cannot be used. Shown as it is: it names file or variable, key, value and rule.
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
@@ -14,7 +16,7 @@ pub enum ConfigError {
         source: io::Error,
     },
     /// The file is not TOML.
-    #[error("{}: line {line}: {message}", file.display())]
+    #[error("{}:{line}: {message}", file.display())]
     Syntax {
         /// The file.
         file: PathBuf,
@@ -26,7 +28,7 @@ pub enum ConfigError {
     /// The file has a key that means nothing.
     #[error("{origin}: {key}: no such setting{}", hint(nearest.as_deref()))]
     UnknownKey {
-        /// The file.
+        /// The file and the line.
         origin: String,
         /// The key with its section.
         key: String,
@@ -36,7 +38,7 @@ pub enum ConfigError {
     /// A key that must be there is not.
     #[error("{origin}: {key}: missing: {rule}")]
     Missing {
-        /// The file.
+        /// The file and the line.
         origin: String,
         /// The key with its section.
         key: String,
@@ -46,7 +48,7 @@ pub enum ConfigError {
     /// A value breaks a rule.
     #[error("{origin}: {key} = {value}: {rule}")]
     Value {
-        /// The file, or `environment`, or `command line`.
+        /// The file and the line, or `environment`, or `command line`.
         origin: String,
         /// The key with its section, the variable or the flag.
         key: String,
@@ -55,6 +57,20 @@ pub enum ConfigError {
         /// What it must be.
         rule: String,
     },
+}
+
+impl ConfigError {
+    /// The same, with the line of the key behind the file.
+    pub(super) fn at_line(mut self, places: &Places) -> Self {
+        if let Self::UnknownKey { origin, key, .. }
+        | Self::Missing { origin, key, .. }
+        | Self::Value { origin, key, .. } = &mut self
+            && let Some(line) = places.line(key)
+        {
+            *origin = format!("{origin}:{line}");
+        }
+        self
+    }
 }
 
 fn hint(nearest: Option<&str>) -> String {

@@ -22,6 +22,7 @@ fn every_setting_is_read() {
         r#"
         [world]
         name = "w"
+        snapshot = "../w.jsonl"
         schema = ["schema", "../more"]
         cell_m = 250
         [server]
@@ -46,6 +47,7 @@ fn every_setting_is_read() {
     )
     .expect("valid");
     assert_eq!(config.name.as_deref(), Some("w"));
+    assert_eq!(config.snapshot.as_deref(), Some(Path::new("worlds/../w.jsonl")));
     assert_eq!(config.schema_dirs, [Path::new("worlds/schema"), Path::new("worlds/../more")]);
     assert_eq!(config.cell_m, Some(250.0));
     assert_eq!(config.listen, SocketAddr::from(([127, 0, 0, 1], 7500)));
@@ -65,57 +67,70 @@ fn every_setting_is_read() {
 #[test]
 fn an_error_names_file_key_value_and_rule() {
     let cases = [
-        ("[server]\npartitions = 0", "server.partitions = 0: must be a whole number from 1 to 256"),
+        (2, "[server]\npartitions = 0", "server.partitions = 0: must be a whole number from 1 to 256"),
         (
+            2,
             "[server]\npartitions = \"many\"",
             "server.partitions = \"many\": must be a whole number from 1 to 256",
         ),
         (
+            2,
             "[server]\nlisten = \"7400\"",
             "server.listen = \"7400\": must be an address and a port, like 127.0.0.1:7400 or [::1]:7400",
         ),
         (
+            2,
             "[server]\npublish_interval_max = \"0ms\"",
             "server.publish_interval_max = \"0ms\": must be above 0 and at most 10s",
         ),
         (
+            2,
             "[world]\ncell_m = -5",
             "world.cell_m = -5: must be 0 (chosen from the data) or between 0.001 and 1000000000 metres",
         ),
-        ("[world]\nname = 7", "world.name = 7: must be a string"),
-        ("[world]\nschema = \"x\"", "world.schema = \"x\": must be a list of strings"),
-        ("limits = 4", "limits = 4: must be a table: [limits]"),
+        (2, "[world]\nname = 7", "world.name = 7: must be a string"),
+        (2, "[world]\nschema = \"x\"", "world.schema = \"x\": must be a list of strings"),
+        (1, "limits = 4", "limits = 4: must be a table: [limits]"),
         (
+            2,
             "[limits]\nsessions_max = 0",
             "limits.sessions_max = 0: must be a whole number above 0 and below 2^53",
         ),
-        ("[limits]\nsessions_max = \"1KiB\"", "limits.sessions_max = \"1KiB\": must be a whole number"),
-        ("[server]\npartition = 2", "server.partition: no such setting; did you mean `partitions`?"),
-        ("[limits]\nsession_max = 2", "limits.session_max: no such setting; did you mean `sessions_max`?"),
-        ("[worlds]", "worlds: no such setting; did you mean `world`?"),
-        ("zzz = 1", "zzz: no such setting"),
-        ("[[workers]]\ncommand = \"x\"", "workers[0].type: missing: a worker needs a type, like \"flight\""),
+        (2, "[limits]\nsessions_max = \"1KiB\"", "limits.sessions_max = \"1KiB\": must be a whole number"),
+        (2, "[server]\npartition = 2", "server.partition: no such setting; did you mean `partitions`?"),
+        (2, "[limits]\nsession_max = 2", "limits.session_max: no such setting; did you mean `sessions_max`?"),
+        (1, "[worlds]", "worlds: no such setting; did you mean `world`?"),
+        (1, "zzz = 1", "zzz: no such setting"),
         (
+            1,
+            "[[workers]]\ncommand = \"x\"",
+            "workers[0].type: missing: a worker needs a type, like \"flight\"",
+        ),
+        (
+            3,
             "[[workers]]\ntype = \"x\"\ncommand = \"\"",
             "workers[0].command = \"\": must be a program and its arguments: \"prog --flag\" or [\"prog\", \"--flag\"]",
         ),
         (
+            2,
             "[[workers]]\ntype = \"A b\"\ncommand = \"x\"",
             "workers[0].type = \"A b\": must be 1 to 64 characters of a-z, 0-9, '_', '-' and '.'",
         ),
         (
+            4,
             "[[workers]]\ntype = \"x\"\ncommand = \"x\"\n[[workers]]\ntype = \"x\"\ncommand = \"y\"",
             "workers[1].name = \"x\": must differ from that of the other workers of this type: set `name`, or `count`",
         ),
         (
+            4,
             "[[workers]]\ntype = \"x\"\ncommand = \"x\"\ncounts = 1",
             "workers[0].counts: no such setting; did you mean `count`?",
         ),
     ];
-    for (text, expected) in cases {
-        assert_eq!(refused(text), format!("worlds/w.toml: {expected}"), "{text}");
+    for (line, text, expected) in cases {
+        assert_eq!(refused(text), format!("worlds/w.toml:{line}: {expected}"), "{text}");
     }
-    assert!(refused("[world]\nname = ").starts_with("worlds/w.toml: line 2: "));
+    assert!(refused("[world]\nname = ").starts_with("worlds/w.toml:2: "));
 }
 
 #[test]
@@ -151,4 +166,32 @@ fn the_sample_world_is_valid() {
     assert_eq!(config.name.as_deref(), Some("earth"));
     let types: Vec<_> = config.workers.iter().map(|worker| worker.worker_type.as_str()).collect();
     assert_eq!(types, ["flight", "balloons"]);
+}
+
+#[test]
+fn every_setting_of_a_file_is_shown_with_its_source() {
+    let folder = tempfile::tempdir().expect("folder");
+    let file = folder.path().join("w.toml");
+    let text = "[world]\nname = \"w\"\n[server]\npartitions = 5\nlisten = \"127.0.0.1:1\"\n[limits]\n\
+                sessions_max = 8\n[flags.flight]\ncolour = \"red\"\n[[workers]]\ntype = \"a\"\n\
+                command = \"true\"\nenv = { K = \"v\" }\n";
+    fs::write(&file, text).expect("write");
+    let variable = |name: &str| (name == "SPATIALDB_LISTEN").then(|| "127.0.0.1:2".to_owned());
+    let settings = settings(Some(&file), variable).expect("valid");
+    let shown = |key: &str| {
+        let setting = settings.iter().find(|setting| setting.key == key).expect(key);
+        (setting.value.to_string(), setting.source.clone())
+    };
+    let at = |line| Source::File(file.clone(), line);
+    assert_eq!(shown("world.name"), ("\"w\"".to_owned(), at(2)));
+    assert_eq!(shown("server.partitions"), ("5".to_owned(), at(4)));
+    let listen = Source::Environment("SPATIALDB_LISTEN".to_owned());
+    assert_eq!(shown("server.listen"), ("\"127.0.0.1:2\"".to_owned(), listen));
+    assert_eq!(shown("limits.sessions_max"), ("8".to_owned(), at(7)));
+    assert_eq!(shown("flags.flight.colour"), ("\"red\"".to_owned(), at(9)));
+    assert_eq!(shown("workers[0].env"), ("{\"K\":\"v\"}".to_owned(), at(13)));
+    assert_eq!(shown("workers[0].stop_timeout"), ("\"5s\"".to_owned(), Source::Default));
+    assert_eq!(shown("server.publish_interval_max"), ("\"20ms\"".to_owned(), Source::Default));
+    let keys: std::collections::BTreeSet<_> = settings.iter().map(|setting| &setting.key).collect();
+    assert_eq!(keys.len(), settings.len(), "none is there twice");
 }

@@ -12,6 +12,7 @@ use spatialdb_schema::{Component, Schema, additions, incompatibilities};
 use spatialdb_types::{ComponentId, Error, Limits, PartitionId, Reason, SessionId, SpaceId};
 use tokio::sync::Semaphore;
 
+use super::access::Access;
 use super::cuts::Cuts;
 use super::flags::Flags;
 use super::partition::PartitionHandle;
@@ -33,10 +34,23 @@ pub(super) struct Edge {
     pub(super) queries: Arc<Semaphore>,
     pub(super) cuts: Cuts,
     pub(super) roster: Roster,
+    pub(super) access: Access,
     pub(super) clock: Clock,
     world: Mutex<World>,
     /// Unknown fields by component: they are kept, counted and warned of once.
     unknown_fields: DashMap<ComponentId, AtomicU64, FxBuildHasher>,
+}
+
+/// What an edge is made of.
+pub(super) struct EdgeParts {
+    pub(super) info: WorldInfo,
+    pub(super) schema: Schema,
+    pub(super) flags: Flags,
+    pub(super) limits: Limits,
+    pub(super) routes: Routes,
+    pub(super) world: World,
+    pub(super) partitions: Vec<PartitionHandle>,
+    pub(super) access: Access,
 }
 
 /// What does not change while a world runs.
@@ -62,15 +76,8 @@ pub(super) struct Clock {
 }
 
 impl Edge {
-    pub(super) fn new(
-        info: WorldInfo,
-        schema: Schema,
-        flags: Flags,
-        limits: Limits,
-        routes: Routes,
-        world: World,
-        partitions: Vec<PartitionHandle>,
-    ) -> Self {
+    pub(super) fn new(parts: EdgeParts) -> Self {
+        let EdgeParts { info, schema, flags, limits, routes, world, partitions, access } = parts;
         let queries = limits.queries_at_once_max as usize;
         Self {
             info,
@@ -85,6 +92,7 @@ impl Edge {
             queries: Arc::new(Semaphore::new(queries)),
             cuts: Cuts::default(),
             roster: Roster::default(),
+            access,
             clock: Clock::new(),
             world: Mutex::new(world),
             unknown_fields: DashMap::with_hasher(FxBuildHasher),

@@ -1,27 +1,28 @@
 //! One port: gRPC services, health, reflection, and plain `/metrics`.
 
+mod connections;
+mod cors;
+mod doors;
 mod host;
+mod page;
 mod reflection;
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::extract::{Request, State};
-use axum::http::{StatusCode, header};
-use axum::middleware::{self, Next};
-use axum::response::{IntoResponse, Response};
+use axum::middleware;
 use axum::routing::get;
-use spatialdb_proto::status_of;
 use spatialdb_proto::v1::worker_service_server::WorkerServiceServer;
 use spatialdb_proto::v1::world_service_server::WorldServiceServer;
-use spatialdb_types::Error as SpatialdbError;
 use tokio::net::TcpListener;
-use tokio_stream::wrappers::TcpListenerStream;
+use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
 use tonic::service::Routes;
-use tonic::transport::{Error, Server};
+use tonic::transport::{Error, Server, ServerTlsConfig};
 use tonic_web::GrpcWebLayer;
 
+pub(super) use self::connections::Admission;
+pub(super) use self::doors::Doors;
 pub(super) use self::host::Hosts;
 use super::edge::Edge;
 use super::metrics;
@@ -43,13 +44,15 @@ const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(20);
 /// Serves until `stop` is cancelled.
 pub(super) async fn serve(
     edge: Arc<Edge>,
-    hosts: Hosts,
+    doors: Doors,
+    tls: Option<ServerTlsConfig>,
     listener: TcpListener,
     stop: CancellationToken,
 ) -> Result<(), Error> {
     let (health_reporter, health) = tonic_health::server::health_reporter();
     health_reporter.set_serving::<WorkerServiceServer<Workers>>().await;
     health_reporter.set_serving::<WorldServiceServer<Tools>>().await;
+    let limits = edge.limits.clone();
     let message_bytes_max = edge.limits.message_bytes_max as usize;
     let workers = WorkerServiceServer::new(Workers::new(edge.clone()))
         .max_decoding_message_size(message_bytes_max)
@@ -63,42 +66,21 @@ pub(super) async fn serve(
         .merge(reflection::routes(edge.clone()))
         .layer(GrpcWebLayer::new())
         .route("/metrics", get(move || async move { metrics::render(&edge) }))
-        .layer(middleware::from_fn_with_state(Arc::new(hosts), doors));
-    let incoming = TcpListenerStream::new(listener);
-    Server::builder()
+        .merge(page::routes())
+        .fallback(page::not_found)
+        .layer(middleware::from_fn_with_state(Arc::new(doors), doors::pass));
+    let incoming = ReceiverStream::new(connections::accept(listener, &limits));
+    let mut server = Server::builder();
+    if let Some(tls) = tls {
+        server = server.tls_config(tls)?;
+    }
+    server
         .accept_http1(true)
-        .tcp_nodelay(true)
         .initial_stream_window_size(STREAM_WINDOW_BYTES)
         .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
         .http2_keepalive_interval(Some(KEEPALIVE_INTERVAL))
         .http2_keepalive_timeout(Some(KEEPALIVE_TIMEOUT))
         .add_routes(Routes::from(router))
-        .serve_with_incoming_shutdown(tokio_stream::StreamExt::map(incoming, no_delay), stop.cancelled())
+        .serve_with_incoming_shutdown(incoming, stop.cancelled())
         .await
-}
-
-/// Lets a request in, or says why not.
-async fn doors(State(hosts): State<Arc<Hosts>>, request: Request, next: Next) -> Response {
-    match hosts.check(request.uri(), request.headers()) {
-        Ok(()) => next.run(request).await,
-        Err(error) => refused(&request, &error),
-    }
-}
-
-/// In the words of who asks: a gRPC status, or plain text.
-fn refused(request: &Request, error: &SpatialdbError) -> Response {
-    tracing::debug!(%error, path = request.uri().path(), "request refused");
-    let kind = request.headers().get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok());
-    if kind.is_some_and(|kind| kind.starts_with("application/grpc")) {
-        return status_of(error).into_http();
-    }
-    (StatusCode::FORBIDDEN, format!("{error}\n")).into_response()
-}
-
-/// Answers must not wait for the acknowledgement of earlier ones.
-fn no_delay(stream: std::io::Result<tokio::net::TcpStream>) -> std::io::Result<tokio::net::TcpStream> {
-    stream.inspect(|stream| {
-        // A connection that cannot be told stays as it is: slower, not wrong.
-        let _ = stream.set_nodelay(true);
-    })
 }

@@ -22,7 +22,8 @@ use tokio_util::sync::CancellationToken;
 pub(super) use self::control::{Control, ViewSlots, Whereabouts};
 use self::handle::Queues;
 pub(super) use self::handle::{Gauges, PartitionHandle};
-use super::edge::Edge;
+use super::access::Access;
+use super::edge::{Edge, EdgeParts};
 use super::flags::Flags;
 use super::load::Loaded;
 
@@ -36,14 +37,20 @@ pub(super) struct Threads {
 }
 
 /// Starts a thread for each partition. `failed` is cancelled if one of them meets a bug.
-pub(super) fn start(loaded: Loaded, failed: &CancellationToken) -> io::Result<(Arc<Edge>, Threads)> {
+pub(super) fn start(
+    loaded: Loaded,
+    access: Access,
+    failed: &CancellationToken,
+) -> io::Result<(Arc<Edge>, Threads)> {
     let Loaded { info, schema, flags, limits, routes, world, partitions, publish_interval_max } = loaded;
     let interval_max_us = publish_interval_max.as_micros() as u64;
     let (partitions, queues): (Vec<_>, Vec<_>) = partitions
         .into_iter()
         .map(|machine| PartitionHandle::new(machine, &limits, interval_max_us, failed.clone()))
         .unzip();
-    let edge = Arc::new(Edge::new(info, schema, Flags::new(flags), limits, routes, world, partitions));
+    let flags = Flags::new(flags);
+    let edge =
+        Arc::new(Edge::new(EdgeParts { info, schema, flags, limits, routes, world, partitions, access }));
     let mut handles = Vec::new();
     for (id, queues) in edge.map.ids().zip(queues) {
         let (edge, failed) = (edge.clone(), failed.clone());

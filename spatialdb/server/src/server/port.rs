@@ -3,10 +3,13 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 
+use spatialdb_core::world::Owner;
 use spatialdb_core::{Micros, Outcome, ToSession, View};
 use spatialdb_schema::Schema;
 use spatialdb_types::{PartitionId, Seq, ViewId};
 use tokio::sync::mpsc;
+
+use crate::auth::Principal;
 
 /// What a session's task is told.
 ///
@@ -34,6 +37,8 @@ pub(super) enum Event {
     Ended,
     /// The worker broke the protocol.
     Broken(tonic::Status),
+    /// Its token no longer holds.
+    Revoked,
     /// A newer session took over.
     Replaced,
     /// The server stops.
@@ -48,8 +53,9 @@ pub(super) struct Port {
 }
 
 /// What is known of a session from outside.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Stats {
+    pub(super) principal: Arc<Principal>,
     pub(super) worker_type: String,
     pub(super) name: String,
     pub(super) instance: String,
@@ -83,6 +89,33 @@ impl Port {
 }
 
 impl Stats {
+    /// Of a session that has done nothing yet.
+    pub(super) fn new(
+        principal: Arc<Principal>,
+        owner: &Owner,
+        instance: String,
+        connected_unix_us: i64,
+    ) -> Self {
+        Self {
+            principal,
+            worker_type: owner.worker_type.clone(),
+            name: owner.name.clone(),
+            instance,
+            connected_unix_us,
+            load: AtomicU64::default(),
+            tick_ms: AtomicU64::default(),
+            heartbeat_at: AtomicU64::default(),
+            waiting_since: AtomicU64::default(),
+            last_staleness_us: AtomicI64::default(),
+            views: AtomicU64::default(),
+            entities_in_view: AtomicU64::default(),
+            frames_sent: AtomicU64::default(),
+            updates_received: AtomicU64::default(),
+            rows_in_flight: AtomicU64::default(),
+            applied: AtomicU64::default(),
+        }
+    }
+
     /// How old the oldest change is that waits for the connection, or how old the last one was when it was taken.
     pub(super) fn staleness_us(&self, now: Micros) -> i64 {
         match self.waiting_since.load(Ordering::Relaxed) {

@@ -21,6 +21,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming};
 
 use self::open::OpenSessions;
+use super::access::Caller;
 use super::edge::Edge;
 use spatialdb_proto::v1::worker_service_server::WorkerService;
 
@@ -49,25 +50,32 @@ impl WorkerService for Workers {
     async fn attach(&self, request: Request<Streaming<ClientMessage>>) -> Result<Response<Stream>, Status> {
         let (out, stream) = mpsc::channel(OUT_QUEUE);
         // The answer must not wait for Hello: some clients send nothing before they have seen it.
-        tokio::spawn(reader::run(self.edge.clone(), request.into_inner(), out));
+        let caller = Caller::of(&request);
+        tokio::spawn(reader::run(self.edge.clone(), caller, request.into_inner(), out));
         Ok(Response::new(ReceiverStream::new(stream)))
     }
 
     async fn open(&self, request: Request<OpenRequest>) -> Result<Response<OpenResponse>, Status> {
+        let caller = Caller::of(&request);
         let hello = request.into_inner().hello.unwrap_or_default();
-        let opened = self.open.open(&self.edge, hello);
+        let opened = self.open.open(&self.edge, &caller, hello);
         let session_key = opened.map_err(|error| reader::refused(&error))?;
         Ok(Response::new(OpenResponse { session_key }))
     }
 
     async fn frames(&self, request: Request<FramesRequest>) -> Result<Response<Stream>, Status> {
+        let caller = Caller::of(&request);
         let frames = self.open.frames(request.into_inner().session_key);
-        frames.map(Response::new).map_err(|error| status_of(&error))
+        let frames = frames.map_err(|error| status_of(&error))?;
+        caller.admit();
+        Ok(Response::new(frames))
     }
 
     async fn send(&self, request: Request<SendRequest>) -> Result<Response<SendResponse>, Status> {
+        let caller = Caller::of(&request);
         let SendRequest { session_key, messages } = request.into_inner();
         self.open.send(&session_key, messages).await?;
+        caller.admit();
         Ok(Response::new(SendResponse {}))
     }
 }

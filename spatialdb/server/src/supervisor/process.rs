@@ -134,12 +134,18 @@ impl Worker {
             .env("SPATIALDB_ADDRESS", self.options.address.to_string())
             .env("SPATIALDB_WORKER_TYPE", &self.config.worker_type)
             .env("SPATIALDB_WORKER_NAME", &self.name)
-            .env("SPATIALDB_TOKEN", &self.options.token)
+            .env(
+                "SPATIALDB_TOKEN",
+                self.options.tokens.get(&self.config.worker_type).map_or("", String::as_str),
+            )
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .process_group(0)
             .kill_on_drop(true);
+        if let Some(ca) = &self.options.ca {
+            command.env("SPATIALDB_CA", ca);
+        }
         if !self.config.directory.as_os_str().is_empty() {
             command.current_dir(&self.config.directory);
         }

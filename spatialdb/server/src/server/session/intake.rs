@@ -6,6 +6,8 @@
 mod columns;
 mod create;
 
+pub(super) use self::create::row_count;
+
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 

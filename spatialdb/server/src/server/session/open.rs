@@ -16,6 +16,7 @@ use super::reader::{self, Reader};
 use super::task::Task;
 use super::{OUT_QUEUE, Stream};
 use crate::random;
+use crate::server::access::Caller;
 use crate::server::edge::Edge;
 
 /// How long after `Open` its `Frames` may come.
@@ -36,8 +37,8 @@ struct OpenSession {
 
 impl OpenSessions {
     /// Says hello. Returns the key.
-    pub(super) fn open(&self, edge: &Arc<Edge>, hello: v1::Hello) -> Result<String, Error> {
-        let (reader, task) = reader::open(edge, hello)?;
+    pub(super) fn open(&self, edge: &Arc<Edge>, caller: &Caller, hello: v1::Hello) -> Result<String, Error> {
+        let (reader, task) = reader::open(edge, caller, hello)?;
         reader.welcome();
         let key = random::key();
         let session = OpenSession { reader: tokio::sync::Mutex::new(reader), task: Mutex::new(Some(task)) };

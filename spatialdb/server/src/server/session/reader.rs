@@ -12,8 +12,10 @@ use tokio::sync::{Semaphore, mpsc};
 use tokio_util::sync::CancellationToken;
 use tonic::{Status, Streaming};
 
-use super::intake::Intake;
+use super::intake::{self, Intake};
 use super::task;
+use crate::auth::Right;
+use crate::server::access::{self, Caller};
 use crate::server::edge::Edge;
 use crate::server::port::{Event, Port, Stats};
 use crate::server::tools::query;
@@ -27,14 +29,14 @@ const ANSWER_QUEUE: usize = 64;
 type Out = mpsc::Sender<Result<ServerMessage, Status>>;
 
 /// Serves one attachment from its first message to its end.
-pub(super) async fn run(edge: Arc<Edge>, mut stream: Streaming<ClientMessage>, out: Out) {
+pub(super) async fn run(edge: Arc<Edge>, caller: Caller, mut stream: Streaming<ClientMessage>, out: Out) {
     let hello = match tokio::time::timeout(HELLO_TIMEOUT, stream.message()).await {
         Ok(Ok(Some(message))) => first_message(message),
         Ok(Ok(None)) => return,
         Ok(Err(status)) => Err(broken(&edge, &status)),
         Err(_) => Err(Error::new(Reason::MessageUnexpected, "no Hello within 10 s")),
     };
-    let opened = hello.and_then(|hello| open(&edge, hello));
+    let opened = hello.and_then(|hello| open(&edge, &caller, hello));
     match opened {
         Ok((reader, session)) => {
             tokio::spawn(session.run(out));
@@ -73,7 +75,11 @@ fn first_message(message: ClientMessage) -> Result<v1::Hello, Error> {
 }
 
 /// Registers the session with the world.
-pub(super) fn open(edge: &Arc<Edge>, hello: v1::Hello) -> Result<(Reader, task::Task), Error> {
+pub(super) fn open(
+    edge: &Arc<Edge>,
+    caller: &Caller,
+    hello: v1::Hello,
+) -> Result<(Reader, task::Task), Error> {
     if edge.draining.load(Ordering::SeqCst) {
         return Err(Error::new(Reason::Draining, "the server is stopping"));
     }
@@ -85,16 +91,13 @@ pub(super) fn open(edge: &Arc<Edge>, hello: v1::Hello) -> Result<(Reader, task::
     if hello.instance.len() > 256 {
         return Err(Error::new(Reason::NameInvalid, "instance: at most 256 bytes are taken"));
     }
+    let principal = edge.access.principal(caller, &hello.token, &hello.worker_type)?;
+    access::check_sessions(edge, &principal)?;
     // Named and reachable in one step: whoever replaces this session must find it.
     let mut world = edge.world();
     let attached = world.names.attach(&hello.worker_type, &hello.name)?;
-    let stats = Arc::new(Stats {
-        worker_type: attached.owner.worker_type.clone(),
-        name: attached.owner.name.clone(),
-        instance: hello.instance,
-        connected_unix_us: edge.clock.unix_us(),
-        ..Stats::default()
-    });
+    let connected = edge.clock.unix_us();
+    let stats = Arc::new(Stats::new(principal, &attached.owner, hello.instance, connected));
     let (port, events) = Port::new(stats.clone());
     if let Some(old) = attached.replaced.and_then(|old| edge.sessions.get(&old)) {
         old.send(Event::Replaced);
@@ -110,6 +113,7 @@ pub(super) fn open(edge: &Arc<Edge>, hello: v1::Hello) -> Result<(Reader, task::
         session_id = attached.session.0,
         worker_type = stats.worker_type,
         name = stats.name,
+        principal = stats.principal.name,
         "session opened"
     );
     let (answers, answer_queue) = mpsc::channel(ANSWER_QUEUE);
@@ -211,6 +215,15 @@ impl Reader {
         let Some(body) = message.body else {
             return Err(Error::new(Reason::MessageUnexpected, format!("message {seq} has no known body")));
         };
+        if let Err(error) = self.permit(&body) {
+            self.intake.refuse(seq, &error);
+            if let Body::Create(create) = &body {
+                let rows = intake::row_count(create).min(self.edge.limits.message_rows_max as usize);
+                let created = v1::Created { seq: seq.0, entities: vec![0; rows] };
+                self.answer(server_message::Body::Created(created)).await;
+            }
+            return Ok(None);
+        }
         match body {
             Body::Hello(_) => return Err(Error::new(Reason::MessageUnexpected, "a second Hello")),
             Body::Update(update) => {
@@ -250,6 +263,21 @@ impl Reader {
             }
         }
         Ok(None)
+    }
+
+    /// Whether the session's principal may say that.
+    fn permit(&self, body: &Body) -> Result<(), Error> {
+        let principal = &self.port.stats.principal;
+        match body {
+            Body::Create(_) | Body::ReserveIds(_) => principal.check(Right::Create),
+            Body::Delete(_) => principal.check(Right::Delete),
+            Body::Update(_) | Body::AddComponents(_) | Body::RemoveComponents(_) => principal.check_write(),
+            Body::Subscribe(_) => {
+                principal.check(Right::Query).and_then(|()| access::check_views(&self.edge, principal))
+            }
+            Body::ChangeView(_) => principal.check(Right::Query),
+            Body::EndView(_) | Body::Heartbeat(_) | Body::Goodbye(_) | Body::Hello(_) => Ok(()),
+        }
     }
 
     async fn answer(&self, body: server_message::Body) {

@@ -168,6 +168,10 @@ impl Task {
             Event::SchemaChanged(schema) => self.schema_changed = Some(schema),
             Event::Ended => self.end = Some(End::Finished),
             Event::Broken(status) => self.end = Some(End::Broken(status)),
+            Event::Revoked => {
+                let detail = "the token has expired or was revoked";
+                self.end = Some(End::Goodbye(Error::new(Reason::TokenInvalid, detail)));
+            }
             Event::Replaced => {
                 let detail = format!("a newer session is {} {}", self.stats.worker_type, self.stats.name);
                 self.end = Some(End::Goodbye(Error::new(Reason::SessionReplaced, detail)));

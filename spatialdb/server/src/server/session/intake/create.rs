@@ -18,7 +18,7 @@ impl Intake {
     /// Creates what is in order; the answer has an id for each row, 0 for refused ones.
     pub(in super::super) fn create(&self, seq: Seq, create: &v1::Create) -> v1::Created {
         let mut parts = self.parts(seq);
-        let count = if create.entities.is_empty() { create.count as usize } else { create.entities.len() };
+        let count = row_count(create);
         if let Err(error) = self.check_create(create, count) {
             parts.reject_all(&error);
             self.send(seq, parts);
@@ -152,6 +152,11 @@ impl Intake {
         }
         parts.add(split, Op::Create);
     }
+}
+
+/// How many entities are to be made.
+pub(in super::super) fn row_count(create: &v1::Create) -> usize {
+    if create.entities.is_empty() { create.count as usize } else { create.entities.len() }
 }
 
 /// Which rows a column of a create is about: all in order if it names none.

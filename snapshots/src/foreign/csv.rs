@@ -1,0 +1,121 @@
+//! A CSV file as entities, a row each.
+
+use std::{borrow::Cow, io::Read, path::Path};
+
+use csv::{ReaderBuilder, StringRecord};
+use spatialdb_schema::Schema;
+
+use super::{
+    cell::Cell,
+    map::MapFile,
+    map_error::MapError,
+    plan::{Plan, Row},
+};
+use crate::{
+    error::SnapshotError,
+    gather::{At, Gather, ImportOptions, ImportStep, Imported},
+};
+
+/// Reads rows of CSV (UTF-8) and writes them as a snapshot with that schema, by that mapping.
+///
+/// # Errors
+/// `Row` with line, column and reason; `Map` if the mapping does not fit the schema or names a column that is not
+/// there; `Unwritable` and `Io` as [`SortedWriter::finish`](crate::SortedWriter::finish). No file is left then.
+pub fn import_csv(
+    input: impl Read,
+    map: &MapFile,
+    schema: &Schema,
+    path: impl AsRef<Path>,
+    mut options: ImportOptions,
+    mut progress: impl FnMut(ImportStep),
+) -> Result<Imported, SnapshotError> {
+    let plan = Plan::new(map, schema)?;
+    let keys = &map.keys.csv;
+    let &[delimiter] = keys.delimiter.get_ref().as_bytes() else {
+        let reason = "must be one character of ASCII, e.g. \";\"";
+        return Err(map.wrong(keys.delimiter.span(), "csv.delimiter", reason).into());
+    };
+    // Every row is asked for the columns that it needs, so that an error can name line and column.
+    let mut reader =
+        ReaderBuilder::new().delimiter(delimiter).has_headers(keys.header).flexible(true).from_reader(input);
+    let header = match keys.header {
+        true => Some(reader.headers().map_err(|error| read_error(&error, 1))?.clone()),
+        false => None,
+    };
+    let indexes = indexes(&plan, header.as_ref(), map)?;
+    options.world = map.keys.world.clone().unwrap_or(options.world);
+    let mut gather = Gather::new(options, schema);
+    let mut record = StringRecord::new();
+    let mut bytes = 0;
+    loop {
+        let line = reader.position().line();
+        if !reader.read_record(&mut record).map_err(|error| read_error(&error, line))? {
+            break;
+        }
+        // Blank lines before a row belong to no row.
+        let at = At::line(record.position().map_or(line, csv::Position::line));
+        let columns = header.as_ref().map_or(record.len(), StringRecord::len);
+        if record.len() != columns {
+            let reason = format!("{columns} columns are expected, found {}", record.len());
+            return Err(at.wrong("row", reason));
+        }
+        let (id, entity) = plan.entity(&CsvRow { record: &record, indexes: &indexes }, at)?;
+        gather.add(id, entity, at)?;
+        let now = reader.position().byte();
+        progress(ImportStep::Read { bytes: now - bytes });
+        bytes = now;
+    }
+    gather.finish(path, progress)
+}
+
+struct CsvRow<'a> {
+    record: &'a StringRecord,
+    indexes: &'a [usize],
+}
+
+impl Row for CsvRow<'_> {
+    fn cell(&self, column: usize) -> Cell<'_> {
+        let text = self.record.get(self.indexes[column]);
+        text.map_or(Cell::Missing, |text| Cell::Text(Cow::Borrowed(text)))
+    }
+
+    fn place(&self) -> Result<Option<[f64; 3]>, String> {
+        Ok(None)
+    }
+}
+
+// Where each column of the plan is in a row.
+fn indexes(plan: &Plan, header: Option<&StringRecord>, map: &MapFile) -> Result<Vec<usize>, MapError> {
+    let find = |column: &super::plan::Column| {
+        let found = match header {
+            Some(header) => header.iter().position(|name| name.trim() == column.name),
+            None => column.name.parse::<usize>().ok().and_then(|number| number.checked_sub(1)),
+        };
+        found.ok_or_else(|| {
+            let reason = match header {
+                Some(header) => {
+                    let known: Vec<_> = header.iter().map(str::trim).collect();
+                    format!("there is no column {:?}; there are {}", column.name, known.join(", "))
+                }
+                None => format!("without a header columns are 1, 2, 3, not {:?}", column.name),
+            };
+            map.wrong(column.at.clone(), &column.key, reason)
+        })
+    };
+    plan.columns.iter().map(find).collect()
+}
+
+fn read_error(error: &csv::Error, line: u64) -> SnapshotError {
+    let at = At::line(error.position().map_or(line, csv::Position::line));
+    match error.kind() {
+        csv::ErrorKind::Utf8 { err, .. } => {
+            at.wrong(format!("column {}", err.field() + 1), "the text is not UTF-8")
+        }
+        csv::ErrorKind::Io(source) => SnapshotError::Io {
+            action: "read",
+            path: "the CSV file".into(),
+            source: std::io::Error::new(source.kind(), source.to_string()),
+        },
+        _ => at.wrong("row", error.to_string()),
+    }
+}

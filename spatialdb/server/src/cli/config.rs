@@ -1,0 +1,181 @@
+//! `spatialdb config`: look at the settings of a world before it is launched.
+//!
+//! Responsible for: what is checked beyond the settings themselves, and what is printed.
+//! Not responsible for: reading settings (`crate::config`).
+
+use std::{
+    env,
+    io::Write,
+    path::{Path, PathBuf},
+};
+
+use clap::{Args, Subcommand};
+use serde_json::json;
+use spatialdb_schema::Schema;
+use spatialdb_snapshots::Reader;
+
+use super::{CliError, print};
+use crate::config::{WorkerConfig, WorldConfig, settings};
+
+const EXAMPLES: &str = "\
+Examples:
+  Is all right with the world of this folder?
+    spatialdb config check
+  What does a world listen on, and who says so?
+    spatialdb config show snapshots/earth/world.toml | grep listen";
+
+const CHECK_EXAMPLES: &str = "\
+Exits with 78 if something is wrong, and says all of it, a line each.
+
+Examples:
+  The world.toml of this folder:
+    spatialdb config check
+  In a script:
+    spatialdb config check worlds/a.toml --json";
+
+const SHOW_EXAMPLES: &str = "\
+A source is `default`, FILE:LINE, or the name of a variable; paths in a file are relative to it. null is chosen when
+the world starts.
+
+Examples:
+  What is not at its default?
+    spatialdb config show | grep -v default
+  As JSON, one object a line:
+    spatialdb config show snapshots/earth/world.toml --json";
+
+/// Check and show the settings of a world
+#[derive(Debug, Args)]
+#[command(after_help = EXAMPLES)]
+pub(super) struct ConfigArgs {
+    #[command(subcommand)]
+    command: ConfigCommand,
+}
+
+#[derive(Debug, Subcommand)]
+enum ConfigCommand {
+    /// Check settings, schema, snapshot, and that every worker's program is there
+    #[command(after_help = CHECK_EXAMPLES)]
+    Check(FileArgs),
+    /// Show every setting with its value and where it comes from
+    #[command(after_help = SHOW_EXAMPLES)]
+    Show(FileArgs),
+}
+
+#[derive(Debug, Args)]
+struct FileArgs {
+    /// The settings
+    #[arg(default_value = "world.toml")]
+    file: PathBuf,
+
+    /// Print JSON, for scripts
+    #[arg(long)]
+    json: bool,
+}
+
+/// Checks or shows.
+pub(super) fn run(args: &ConfigArgs) -> Result<(), CliError> {
+    match &args.command {
+        ConfigCommand::Check(args) => check(args),
+        ConfigCommand::Show(args) => show(args),
+    }
+}
+
+fn show(args: &FileArgs) -> Result<(), CliError> {
+    let settings = settings(Some(&args.file), |name| env::var(name).ok())?;
+    let mut out = print::stdout();
+    if args.json {
+        for setting in &settings {
+            let (key, value, source) = (&setting.key, &setting.value, setting.source.to_string());
+            writeln!(out, "{}", json!({ "key": key, "value": value, "source": source }))?;
+        }
+        return Ok(out.flush()?);
+    }
+    let rows: Vec<_> = settings
+        .iter()
+        .map(|setting| vec![setting.key.clone(), setting.value.to_string(), setting.source.to_string()])
+        .collect();
+    print::table(&mut out, &["setting", "value", "source"], &rows)?;
+    Ok(out.flush()?)
+}
+
+fn check(args: &FileArgs) -> Result<(), CliError> {
+    let checked = match WorldConfig::load(Some(&args.file)) {
+        Ok(config) => {
+            problems(&config).into_iter().map(|text| format!("{}: {text}", args.file.display())).collect()
+        }
+        Err(error) => vec![error.to_string()],
+    };
+    let mut out = print::stdout();
+    if args.json {
+        writeln!(out, "{}", json!({ "ok": checked.is_empty(), "problems": checked }))?;
+        out.flush()?;
+    }
+    if !checked.is_empty() {
+        return Err(CliError::Settings(checked));
+    }
+    if !args.json {
+        writeln!(out, "{}: fine", args.file.display())?;
+        out.flush()?;
+    }
+    Ok(())
+}
+
+/// What is wrong with what the settings name.
+fn problems(config: &WorldConfig) -> Vec<String> {
+    let mut problems = Vec::new();
+    if !config.schema_dirs.is_empty()
+        && let Err(error) = Schema::compile(&config.schema_dirs)
+    {
+        problems.push(format!("world.schema: {error}"));
+    }
+    if let Some(path) = &config.snapshot {
+        problems.extend(snapshot_problem(path).map(|text| format!("world.snapshot: {text}")));
+    }
+    let files = [
+        ("server.tokens", &config.tokens),
+        ("tls.cert", &config.tls.cert),
+        ("tls.key", &config.tls.key),
+        ("tls.client_ca", &config.tls.client_ca),
+    ];
+    for (key, file) in files {
+        if let Some(file) = file.as_ref().filter(|file| !file.is_file()) {
+            problems.push(format!("{key}: {}: there is no such file", file.display()));
+        }
+    }
+    for (index, worker) in config.workers.iter().enumerate() {
+        problems.extend(worker_problem(worker).map(|(key, text)| format!("workers[{index}].{key}: {text}")));
+    }
+    problems
+}
+
+fn snapshot_problem(path: &Path) -> Option<String> {
+    if path.extension().is_some_and(|end| end == "jsonl") {
+        return (!path.is_file()).then(|| format!("{}: there is no such file", path.display()));
+    }
+    let opened = Reader::open(path).and_then(|reader| reader.schema());
+    opened.err().map(|error| format!("{}: {error}", path.display()))
+}
+
+fn worker_problem(worker: &WorkerConfig) -> Option<(&'static str, String)> {
+    let folder = &worker.directory;
+    // A file in the current folder has an empty one.
+    if !folder.as_os_str().is_empty() && !folder.is_dir() {
+        return Some(("directory", format!("{}: there is no such folder", folder.display())));
+    }
+    let program = worker.command.first()?;
+    if program.contains('/') {
+        let path = folder.join(program);
+        return (!is_program(&path))
+            .then(|| ("command", format!("{}: there is no such program", path.display())));
+    }
+    let beside = env::current_exe().ok().and_then(|own| own.parent().map(Path::to_owned));
+    let inherited = env::var_os("PATH").unwrap_or_default();
+    let found =
+        beside.into_iter().chain(env::split_paths(&inherited)).any(|dir| is_program(&dir.join(program)));
+    (!found).then(|| ("command", format!("{program}: there is no such program beside spatialdb or in PATH")))
+}
+
+fn is_program(path: &Path) -> bool {
+    use std::os::unix::fs::PermissionsExt;
+    path.metadata().is_ok_and(|found| found.is_file() && found.permissions().mode() & 0o111 != 0)
+}

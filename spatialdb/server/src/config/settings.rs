@@ -1,0 +1,138 @@
+//! Every setting with its value, and where the value comes from.
+//!
+//! Responsible for: the list that `spatialdb config show` prints.
+//! Not responsible for: reading settings; what a file has and this list does not know is shown as it is written.
+
+use std::{
+    collections::BTreeSet,
+    fmt,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use serde_json::{Value, json};
+
+use super::{ConfigError, WorldConfig, environment, places::Places};
+
+/// One setting of a world.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Setting {
+    /// Its key, e.g. `server.listen`.
+    pub key: String,
+    /// Its value; null where it is chosen at the start of the world.
+    pub value: Value,
+    /// Where the value comes from.
+    pub source: Source,
+}
+
+/// Where a value comes from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Source {
+    /// Nobody said anything.
+    Default,
+    /// A line of the file.
+    File(PathBuf, usize),
+    /// A variable of the environment.
+    Environment(String),
+}
+
+impl fmt::Display for Source {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Default => f.write_str("default"),
+            Self::File(path, line) => write!(f, "{}:{line}", path.display()),
+            Self::Environment(name) => f.write_str(name),
+        }
+    }
+}
+
+/// Every setting, from the defaults, the file (if any) and the environment.
+///
+/// # Errors
+/// As [`WorldConfig::load_with`].
+pub fn settings(
+    file: Option<&Path>,
+    variable: impl Fn(&str) -> Option<String>,
+) -> Result<Vec<Setting>, ConfigError> {
+    let config = WorldConfig::load_with(file, &variable)?;
+    let text = file.map(std::fs::read_to_string).transpose().map_err(|source| ConfigError::Unreadable {
+        file: file.unwrap_or(Path::new("")).to_owned(),
+        source,
+    })?;
+    let places = Places::of(text.as_deref().unwrap_or_default());
+    let source = |key: &str| {
+        let name = environment::variable_of(key);
+        if variable(&name).is_some_and(|value| !value.is_empty()) && environment::is_read(key) {
+            return Source::Environment(name);
+        }
+        match (places.line_of(key), file) {
+            (Some(line), Some(file)) => Source::File(file.to_owned(), line),
+            _ => Source::Default,
+        }
+    };
+    let mut settings: Vec<Setting> =
+        known(&config).into_iter().map(|(key, value)| Setting { source: source(&key), key, value }).collect();
+    let listed: BTreeSet<String> = settings.iter().map(|setting| setting.key.clone()).collect();
+    let rest = places.values().filter(|(key, _)| {
+        let is_part = |listed: &String| key.strip_prefix(listed.as_str()).is_some_and(|k| k.starts_with('.'));
+        !listed.contains(*key) && !listed.iter().any(is_part)
+    });
+    settings.extend(rest.map(|(key, value)| Setting {
+        key: key.to_owned(),
+        value: Value::from(value),
+        source: source(key),
+    }));
+    Ok(settings)
+}
+
+fn known(config: &WorldConfig) -> Vec<(String, Value)> {
+    let path = |path: &Option<PathBuf>| json!(path.as_ref().map(|path| path.display().to_string()));
+    let paths = |paths: &[PathBuf]| json!(paths.iter().map(|p| p.display().to_string()).collect::<Vec<_>>());
+    let mut known = vec![
+        ("world.name", json!(config.name)),
+        ("world.snapshot", path(&config.snapshot)),
+        ("world.schema", paths(&config.schema_dirs)),
+        ("world.cell_m", json!(config.cell_m)),
+        ("server.listen", json!(config.listen.to_string())),
+        ("server.hosts", json!(config.hosts)),
+        ("server.origins", json!(config.origins)),
+        ("server.tokens", path(&config.tokens)),
+        ("server.partitions", json!(config.partitions_or_default())),
+        ("server.publish_interval_max", duration(config.publish_interval_max)),
+        ("tls.cert", path(&config.tls.cert)),
+        ("tls.key", path(&config.tls.key)),
+        ("tls.client_ca", path(&config.tls.client_ca)),
+    ];
+    let mut known: Vec<(String, Value)> =
+        known.drain(..).map(|(key, value)| (key.to_owned(), value)).collect();
+    known.extend(
+        config.limits.entries().into_iter().map(|(name, value)| (format!("limits.{name}"), json!(value))),
+    );
+    for (worker_type, flags) in &config.flags {
+        known.extend(flags.iter().map(|(name, value)| (format!("flags.{worker_type}.{name}"), json!(value))));
+    }
+    for (index, worker) in config.workers.iter().enumerate() {
+        let values = [
+            ("type", json!(worker.worker_type)),
+            ("name", json!(worker.name)),
+            ("command", json!(worker.command)),
+            ("count", json!(worker.count)),
+            ("env", json!(worker.env)),
+            ("directory", json!(worker.directory.display().to_string())),
+            ("stop_timeout", duration(worker.stop_timeout)),
+        ];
+        known.extend(values.map(|(key, value)| (format!("workers[{index}].{key}"), value)));
+    }
+    known
+}
+
+// As the file would say it.
+fn duration(duration: Duration) -> Value {
+    let us = duration.as_micros();
+    let text = match us {
+        _ if us.is_multiple_of(1_000_000) => format!("{}s", us / 1_000_000),
+        _ if us.is_multiple_of(1000) => format!("{}ms", us / 1000),
+        _ => format!("{us}us"),
+    };
+    Value::from(text)
+}

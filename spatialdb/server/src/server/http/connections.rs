@@ -1,0 +1,182 @@
+//! Connections: how many there are, and how long one may take to show who it is.
+//!
+//! A connection is admitted once a call on it has shown a token, or, on a server without tokens, with its first call.
+//! Until then it counts against a limit of its own, so that strangers cannot take the room of those who are known; and
+//! after a while it is closed.
+
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use axum::http::Extensions;
+use spatialdb_types::Limits;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::mpsc;
+use tokio::time::Sleep;
+use tonic::transport::server::{Connected, TlsConnectInfo};
+
+/// How long a connection may take to be admitted.
+const ADMISSION_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How long to wait after the system refused to accept, e.g. for want of file descriptors.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(20);
+
+/// Accepted connections that wait to be served.
+const ACCEPTED_QUEUE: usize = 16;
+
+/// How many connections there are.
+#[derive(Debug, Default)]
+struct Counts {
+    open: AtomicU64,
+    strangers: AtomicU64,
+}
+
+/// Whether a connection has shown who it is. Travels with each of its calls.
+#[derive(Clone, Debug)]
+pub(in crate::server) struct Admission(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    is_granted: AtomicBool,
+    counts: Arc<Counts>,
+}
+
+/// A connection that is counted.
+pub(super) struct Connection {
+    io: TcpStream,
+    admission: Admission,
+    deadline: Pin<Box<Sleep>>,
+}
+
+/// Accepts connections within the limits; one beyond them is closed at once.
+pub(super) fn accept(listener: TcpListener, limits: &Limits) -> mpsc::Receiver<io::Result<Connection>> {
+    let (accepted, connections) = mpsc::channel(ACCEPTED_QUEUE);
+    let (open_max, strangers_max) = (limits.connections_max, limits.connections_unadmitted_max);
+    tokio::spawn(async move {
+        let counts = Arc::new(Counts::default());
+        loop {
+            let stream = tokio::select! {
+                stream = listener.accept() => stream,
+                () = accepted.closed() => return,
+            };
+            let Ok((stream, _)) = stream else {
+                tokio::time::sleep(ACCEPT_PAUSE).await;
+                continue;
+            };
+            let is_full = counts.open.load(Ordering::Relaxed) >= open_max
+                || counts.strangers.load(Ordering::Relaxed) >= strangers_max;
+            if is_full {
+                metrics::counter!("spatialdb_edge_connections_refused_total").increment(1);
+                continue;
+            }
+            // Answers must not wait for the acknowledgement of earlier ones. One that cannot be told is slower, not wrong.
+            let _ = stream.set_nodelay(true);
+            if accepted.send(Ok(Connection::new(stream, &counts))).await.is_err() {
+                return;
+            }
+        }
+    });
+    connections
+}
+
+impl Admission {
+    /// That of the connection which a call came by.
+    pub(super) fn of(call: &Extensions) -> Self {
+        let plain = call.get::<Self>();
+        let secure = || call.get::<TlsConnectInfo<Self>>().map(TlsConnectInfo::get_ref);
+        plain.or_else(secure).cloned().unwrap_or_else(|| Self::new(&Arc::default()))
+    }
+
+    /// As [`Admission::of`], for the services.
+    pub(in crate::server) fn of_request<T>(request: &tonic::Request<T>) -> Self {
+        let plain = request.extensions().get::<Self>();
+        let secure = || request.extensions().get::<TlsConnectInfo<Self>>().map(TlsConnectInfo::get_ref);
+        plain.or_else(secure).cloned().unwrap_or_else(|| Self::new(&Arc::default()))
+    }
+
+    /// Whether the connection of a call has shown a certificate that was checked.
+    pub(in crate::server) fn has_certificate<T>(request: &tonic::Request<T>) -> bool {
+        let secure = request.extensions().get::<TlsConnectInfo<Self>>();
+        secure.and_then(TlsConnectInfo::peer_certs).is_some_and(|certificates| !certificates.is_empty())
+    }
+
+    fn new(counts: &Arc<Counts>) -> Self {
+        counts.open.fetch_add(1, Ordering::Relaxed);
+        counts.strangers.fetch_add(1, Ordering::Relaxed);
+        Self(Arc::new(Inner { is_granted: AtomicBool::new(false), counts: counts.clone() }))
+    }
+
+    /// It has shown who it is.
+    pub(in crate::server) fn grant(&self) {
+        if !self.0.is_granted.swap(true, Ordering::Relaxed) {
+            self.0.counts.strangers.fetch_sub(1, Ordering::Relaxed);
+        }
+    }
+
+    fn is_granted(&self) -> bool {
+        self.0.is_granted.load(Ordering::Relaxed)
+    }
+}
+
+impl Connection {
+    fn new(io: TcpStream, counts: &Arc<Counts>) -> Self {
+        let deadline = Box::pin(tokio::time::sleep(ADMISSION_TIMEOUT));
+        Self { io, admission: Admission::new(counts), deadline }
+    }
+}
+
+impl Drop for Connection {
+    fn drop(&mut self) {
+        self.admission.0.counts.open.fetch_sub(1, Ordering::Relaxed);
+        self.admission.grant();
+    }
+}
+
+impl Connected for Connection {
+    type ConnectInfo = Admission;
+
+    fn connect_info(&self) -> Admission {
+        self.admission.clone()
+    }
+}
+
+impl AsyncRead for Connection {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        if !this.admission.is_granted() && this.deadline.as_mut().poll(cx).is_ready() {
+            // For the one who reads, the stranger has hung up.
+            return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
+        }
+        Pin::new(&mut this.io).poll_read(cx, buf)
+    }
+}
+
+impl AsyncWrite for Connection {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.get_mut().io).poll_write(cx, buf)
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.get_mut().io).poll_write_vectored(cx, bufs)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.io.is_write_vectored()
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.get_mut().io).poll_flush(cx)
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.get_mut().io).poll_shutdown(cx)
+    }
+}

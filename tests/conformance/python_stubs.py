@@ -1,0 +1,284 @@
+#!/usr/bin/env python3
+"""The conformance driver on generated code alone: no SDK, only grpcio. It shows what the wire asks of a client.
+
+See tests/conformance/README.md for the operations.
+"""
+import asyncio, json, os, sys
+
+import grpc
+import probe_pb2  # noqa: F401  registers the components of the test world
+from google.protobuf import descriptor_pool, json_format, message_factory
+from google.rpc import error_details_pb2, status_pb2
+from spatialdb.v1 import components_pb2, query_pb2, worker_pb2 as wire, worker_pb2_grpc
+
+POSITION = 1
+POOL = descriptor_pool.Default()
+
+
+class Refused(Exception):
+    """What an answer with an error tells."""
+
+    def __init__(self, reason, detail):
+        super().__init__(detail)
+        self.reason = reason
+
+
+def refusal(error):
+    """Reason and detail of a call that has failed."""
+    for key, value in error.trailing_metadata() or ():
+        if key == "grpc-status-details-bin":
+            info = error_details_pb2.ErrorInfo()
+            for detail in status_pb2.Status.FromString(value).details:
+                if detail.Unpack(info):
+                    return Refused(info.reason, info.metadata["detail"])
+    return Refused(error.code().name, error.details())
+
+
+def message_type(name):
+    try:
+        return message_factory.GetMessageClass(POOL.FindMessageTypeByName(name))
+    except KeyError:
+        raise Refused("COMPONENT_UNKNOWN", f"no component {name}") from None
+
+
+class Driver:
+    def __init__(self):
+        self.hello, self.views = None, {}  # what is said again after the connection was lost
+
+    async def connect(self, type, name):
+        self.hello = wire.Hello(protocol_min=1, protocol_max=1, worker_type=type, name=name)
+        try:
+            await self.attach()
+        except grpc.aio.AioRpcError as error:
+            raise refusal(error) from None
+        self.hello.name = self.welcome.name
+        return {"session": str(self.welcome.session_id), "name": self.welcome.name}
+
+    async def attach(self):
+        self.channel = grpc.aio.insecure_channel(os.environ["SPATIALDB_ADDRESS"], options=[
+            ("grpc.max_receive_message_length", 64 << 20), ("grpc.use_local_subchannel_pool", 1)])
+        self.call = worker_pb2_grpc.WorkerServiceStub(self.channel).Attach()
+        self.seq, self.applied, self.entities = 0, 0, {}
+        self.rejections, self.answers, self.ready, self.is_lost = [], {}, {}, False
+        self.heard = asyncio.Event()
+        try:
+            await self.send(hello=self.hello)
+        except Refused:
+            pass  # reading says why
+        first = await self.call.read()
+        if first is grpc.aio.EOF:
+            raise Refused("UNAVAILABLE", "the stream ended before Welcome")
+        self.welcome = first.welcome
+        self.flags_now, self.digest = dict(self.welcome.flags), self.welcome.schema_digest
+        self.know(self.welcome.components)
+        self.reader = asyncio.create_task(self.read())
+
+    def know(self, components):
+        self.names = {component.id: component.name for component in components}
+        self.ids = {name: id for id, name in self.names.items()}
+
+    async def send(self, **body):
+        self.seq += 1
+        try:
+            await self.call.write(wire.ClientMessage(seq=self.seq, **body))
+        except (grpc.aio.AioRpcError, asyncio.InvalidStateError):
+            raise Refused("NotConnected", "the connection is down") from None
+        return self.seq
+
+    async def read(self):
+        try:
+            while (message := await self.call.read()) is not grpc.aio.EOF:
+                self.hear(message)
+                self.heard.set()
+        except grpc.aio.AioRpcError:
+            pass
+        self.is_lost = True
+        self.heard.set()
+
+    def hear(self, message):
+        kind = message.WhichOneof("body")
+        if kind == "frame":
+            self.apply(message.frame)
+        elif kind == "created":
+            self.answers[message.created.seq] = list(message.created.entities)
+        elif kind == "ids_reserved":
+            self.answers[message.ids_reserved.seq] = message.ids_reserved.first
+        elif kind == "flags_changed":
+            self.flags_now = dict(message.flags_changed.flags)
+        elif kind == "schema_changed":
+            self.digest = message.schema_changed.schema_digest
+            self.know(message.schema_changed.components)
+        elif kind == "reset":
+            self.entities.clear()
+
+    def apply(self, frame):
+        for entity in frame.entered:
+            self.entities[entity] = {}
+        for left in frame.left:
+            for entity in left.entities:
+                del self.entities[entity]
+        for gone in frame.gone:
+            for entity in gone.entities:
+                self.entities[entity].pop(gone.component, None)
+        for column in frame.positions:
+            for entity, x, y, z in zip(column.entities, column.x, column.y, column.z or [0] * len(column.x)):
+                place = components_pb2.Position(space=column.space, x=x, y=y, z=z)
+                self.entities[entity][POSITION] = place.SerializeToString()
+        for column in frame.columns:
+            for entity, value in zip(column.entities, column.values):
+                self.entities[entity][column.component] = value
+        for ready in frame.view_ready:
+            self.ready[ready.view_id] = ready.entity_count
+        self.rejections += frame.rejections
+        self.applied = max(self.applied, frame.applied_seq)
+
+    async def until(self, condition):
+        while not (found := condition()):
+            if self.is_lost:
+                raise Refused("NotConnected", "the connection was lost")
+            self.heard.clear()
+            await self.heard.wait()
+        return found
+
+    def id_of(self, name):
+        if name not in self.ids:
+            raise Refused("COMPONENT_UNKNOWN", f"the world has no component {name}")
+        return self.ids[name]
+
+    def columns(self, component, value, entity, fields=()):
+        """Column or PositionColumn of one row, as arguments of the message that takes it."""
+        number, kind = self.id_of(component), message_type(component)
+        value = json_format.ParseDict(value, kind())
+        if number == POSITION:
+            column = wire.PositionColumn(space=value.space, entities=[entity], x=[value.x], y=[value.y], z=[value.z])
+            return {"positions": [column]}
+        numbers = [kind.DESCRIPTOR.fields_by_name[field].number for field in fields]
+        for field, _ in value.ListFields() if fields else ():  # a payload has no field but those
+            if field.number not in numbers:
+                value.ClearField(field.name)
+        return {"columns": [wire.Column(
+            component=number, entities=[entity], values=[value.SerializeToString()], fields=numbers)]}
+
+    async def reserve(self, count):
+        seq = await self.send(reserve_ids=wire.ReserveIds(count=count))
+        refused = lambda: [one for one in self.rejections if one.seq == seq]
+        await self.until(lambda: seq in self.answers or refused())
+        if refused():
+            raise Refused(refused()[0].reason, refused()[0].detail)
+        return {"first": str(self.answers.pop(seq))}
+
+    async def create(self, entities):
+        body = wire.Create(count=len(entities), entities=[int(one["id"]) for one in entities if "id" in one])
+        if body.entities:
+            body.count = 0
+        places, columns = {}, {}  # by space, by component: a message has few columns
+        for row, entity in enumerate(entities):
+            for component, value in entity["components"].items():
+                one = self.columns(component, value, row)
+                for column in one.get("positions", ()):
+                    places.setdefault(column.space, wire.PositionColumn()).MergeFrom(column)
+                for column in one.get("columns", ()):
+                    columns.setdefault(column.component, wire.Column()).MergeFrom(column)
+        body.positions.extend(places.values())
+        body.columns.extend(columns.values())
+        seq = await self.send(create=body)
+        await self.until(lambda: seq in self.answers)
+        return {"ids": [str(entity) for entity in self.answers.pop(seq)]}
+
+    async def update(self, entity, component, value, fields=()):
+        await self.send(update=wire.Update(**self.columns(component, value, int(entity), fields)))
+
+    async def add(self, entity, component, value):
+        await self.send(add_components=wire.AddComponents(**self.columns(component, value, int(entity))))
+
+    async def remove(self, entity, component):
+        column = wire.ComponentEntities(component=self.id_of(component), entities=[int(entity)])
+        await self.send(remove_components=wire.RemoveComponents(columns=[column]))
+
+    async def delete(self, entities):
+        await self.send(delete=wire.Delete(entities=map(int, entities)))
+
+    async def decided(self):
+        await self.until(lambda: self.applied >= self.seq)
+        rejections, self.rejections = self.rejections, []
+        return {"rejections": [
+            {"reason": one.reason, "entity": str(one.entity), "component": self.names.get(one.component, "")}
+            for one in rejections]}
+
+    async def subscribe(self, **view):
+        return await self.look("subscribe", wire.Subscribe, view)
+
+    async def change_view(self, **view):
+        return await self.look("change_view", wire.ChangeView, view)
+
+    async def look(self, kind, body, view):
+        wanted = wire.View(
+            view_id=view["view"], constraint=json_format.ParseDict(view["query"], query_pb2.Constraint()),
+            components=[self.id_of(name) for name in view.get("components", ())],
+            own_updates=view.get("own_updates", False), rate_hz=view.get("rate_hz", 0))
+        self.ready.pop(wanted.view_id, None)
+        seq = await self.send(**{kind: body(view=wanted)})
+        refused = lambda: [one for one in self.rejections if one.seq == seq]
+        await self.until(lambda: wanted.view_id in self.ready or refused())
+        if refused():
+            raise Refused(refused()[0].reason, refused()[0].detail)
+        self.views[wanted.view_id] = wanted
+        return {"count": self.ready[wanted.view_id]}
+
+    async def end_view(self, view):
+        del self.views[view]
+        await self.send(end_view=wire.EndView(view_id=view))
+
+    async def replica(self):
+        show = lambda id, value: json_format.MessageToDict(message_type(self.names[id]).FromString(value))
+        return {"entities": {
+            str(entity): {self.names[id]: show(id, value) for id, value in values.items()}
+            for entity, values in self.entities.items()}}
+
+    async def heartbeat(self, load, tick_ms):
+        await self.send(heartbeat=wire.Heartbeat(load=load, tick_ms=tick_ms))
+
+    async def flags(self):
+        return {"flags": self.flags_now}
+
+    async def schema(self):
+        return {"digest": self.digest, "components": {str(id): name for id, name in self.names.items()}}
+
+    async def wait_reconnected(self):
+        await self.reader
+        while True:
+            await self.channel.close()
+            try:
+                await self.attach()
+                break
+            except (grpc.aio.AioRpcError, Refused):
+                await asyncio.sleep(0.1)
+        for view in self.views.values():
+            await self.send(subscribe=wire.Subscribe(view=view))
+        await self.until(lambda: self.ready.keys() >= self.views.keys())
+        return {"session": str(self.welcome.session_id)}
+
+    async def close(self):
+        await self.send(goodbye=wire.Goodbye())
+        await self.call.done_writing()
+        await self.reader
+        await self.channel.close()
+
+
+async def main():
+    driver, loop = Driver(), asyncio.get_running_loop()
+    while line := await loop.run_in_executor(None, sys.stdin.readline):
+        operation = json.loads(line)
+        name = operation.pop("op")
+        try:
+            answer = await getattr(driver, name)(**operation) or {}
+        except Refused as error:
+            answer = {"error": {"reason": error.reason, "detail": str(error)}}
+        except json_format.ParseError as error:
+            answer = {"error": {"reason": "PAYLOAD_INVALID", "detail": str(error)}}
+        print(json.dumps(answer), flush=True)
+        if name == "close":
+            return
+
+
+asyncio.run(main())

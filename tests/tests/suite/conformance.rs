@@ -1,0 +1,67 @@
+//! Every SDK does the same, and as the plain wire does: one list of scenarios, run on each driver.
+//!
+//! `tests/conformance/README.md` says what a driver is.
+
+mod driver;
+mod package;
+mod scenarios;
+
+use spatialdb_tests::{Launch, World};
+
+use self::driver::Kind;
+
+/// One test for each scenario, on one driver.
+macro_rules! scenarios {
+    ($kind:expr; $($name:ident),* $(,)?) => {
+        $(
+            #[test]
+            fn $name() {
+                super::scenarios::$name($kind);
+            }
+        )*
+    };
+}
+
+macro_rules! drivers {
+    ($($module:ident: $kind:expr),* $(,)?) => {
+        $(mod $module {
+            use super::Kind;
+
+            scenarios! { $kind;
+                attaches_under_a_name_and_says_goodbye,
+                a_newer_session_of_the_name_replaces_it,
+                creates_and_retries,
+                ids_are_chosen_from_a_reserved_block,
+                whole_values_replace_whole_values,
+                each_field_is_set_to_nothing_alone,
+                positions_are_written_whole,
+                components_are_added_and_removed,
+                what_is_deleted_leaves,
+                refusals_name_reason_entity_and_component,
+                requests_that_cannot_be_are_refused,
+                a_view_tells_of_enter_update_and_leave,
+                a_view_shows_only_its_components,
+                a_changed_view_shows_what_it_matches_now,
+                own_updates_come_back_when_asked_for,
+                every_constraint_selects,
+                many_entities_arrive_whole,
+                numbers_of_64_bits_are_exact,
+                heartbeats_show,
+                flags_and_schema_are_known,
+                it_comes_back_after_the_server_was_killed,
+            }
+        })*
+    };
+}
+
+drivers! {
+    rust: Kind::Rust,
+    python: Kind::PythonSdk,
+    python_stubs: Kind::PythonStubs,
+    typescript: Kind::TypeScript,
+    typescript_web: Kind::TypeScriptWeb,
+}
+
+fn probe() -> World {
+    World::launch(Launch::probe())
+}

@@ -1,0 +1,134 @@
+//! What every SDK must do. Each scenario has a world of its own.
+
+mod reconnect;
+mod views;
+mod writes;
+
+use std::future::Future;
+
+use serde_json::{Value, json};
+use spatialdb_proto::v1;
+use spatialdb_tests::World;
+
+pub(crate) use self::{
+    reconnect::it_comes_back_after_the_server_was_killed,
+    views::{
+        a_changed_view_shows_what_it_matches_now, a_view_shows_only_its_components,
+        a_view_tells_of_enter_update_and_leave, every_constraint_selects, many_entities_arrive_whole,
+        own_updates_come_back_when_asked_for,
+    },
+    writes::{
+        components_are_added_and_removed, creates_and_retries, each_field_is_set_to_nothing_alone,
+        ids_are_chosen_from_a_reserved_block, numbers_of_64_bits_are_exact, positions_are_written_whole,
+        refusals_name_reason_entity_and_component, requests_that_cannot_be_are_refused,
+        what_is_deleted_leaves, whole_values_replace_whole_values,
+    },
+};
+use super::{
+    driver::{Driver, Kind},
+    probe,
+};
+
+const VITALS: &str = "probe.Vitals";
+const TAG: &str = "probe.Tag";
+const POSITION: &str = "spatialdb.v1.Position";
+const METADATA: &str = "spatialdb.v1.Metadata";
+
+/// What is in the world but for the entities that stand for sessions.
+fn made() -> Value {
+    json!({"not": {"hasComponentNamed": "spatialdb.v1.WorkerSession"}})
+}
+
+/// Runs what is asynchronous in the harness.
+fn wait<T>(future: impl Future<Output = T>) -> T {
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
+    runtime.expect("a runtime").block_on(future)
+}
+
+fn session(world: &World, name: &str) -> v1::SessionInfo {
+    wait(world.session("the session is there", |session| session.name == name))
+}
+
+pub(crate) fn attaches_under_a_name_and_says_goodbye(kind: Kind) {
+    let world = probe();
+    let mut named = Driver::start(kind, world.address());
+    let reason = named.refused(json!({"op": "connect", "type": "no good", "name": ""}));
+    assert_eq!(reason, "NAME_INVALID");
+    let answer = named.ok(json!({"op": "connect", "type": "conformance", "name": "anna"}));
+    assert_eq!(answer["name"], "anna");
+    let listed = session(&world, "anna");
+    assert_eq!(answer["session"], listed.session_id.to_string());
+    assert_eq!(listed.worker_type, "conformance");
+
+    let mut nameless = Driver::start(kind, world.address());
+    let given = nameless.ok(json!({"op": "connect", "type": "conformance", "name": ""}));
+    let name = given["name"].as_str().expect("a text");
+    assert!(!name.is_empty() && name != "anna", "{given}");
+    assert_eq!(given["session"], session(&world, name).session_id.to_string());
+
+    named.close();
+    nameless.close();
+    wait(spatialdb_tests::eventually("both are gone", || async {
+        world.sessions().await.is_empty().then_some(())
+    }));
+}
+
+pub(crate) fn a_newer_session_of_the_name_replaces_it(kind: Kind) {
+    let world = probe();
+    let mut first = Driver::attach(kind, world.address(), "anna");
+    first.subscribe(1, made());
+    let mut second = Driver::attach(kind, world.address(), "anna");
+    // It hears of it sooner or later, and does not come back: the newer one stays.
+    let deadline = std::time::Instant::now() + spatialdb_tests::DEADLINE;
+    loop {
+        let update = json!({"op": "update", "entity": "1", "component": POSITION, "value": {}});
+        if first.ask(update).get("error").is_some()
+            || first.ask(json!({"op": "decided"})).get("error").is_some()
+        {
+            break;
+        }
+        assert!(std::time::Instant::now() < deadline, "the older session goes on");
+    }
+    assert_eq!(second.subscribe(1, made()), 64);
+    second.accepted();
+    second.close();
+}
+
+pub(crate) fn heartbeats_show(kind: Kind) {
+    let world = probe();
+    let mut driver = Driver::attach(kind, world.address(), "anna");
+    driver.ok(json!({"op": "heartbeat", "load": 0.625, "tick_ms": 12.5}));
+    driver.accepted();
+    let shown = wait(world.session("the heartbeat has come", |session| session.load > 0.0));
+    assert_eq!((shown.load, shown.tick_ms), (0.625, 12.5));
+    driver.close();
+}
+
+pub(crate) fn flags_and_schema_are_known(kind: Kind) {
+    let world = probe();
+    let set = |name: &str, value: &str| {
+        let flags = [(name.to_owned(), value.to_owned())].into();
+        let request =
+            v1::SetFlagsRequest { worker_type: "conformance".to_owned(), flags, ..Default::default() };
+        wait(async { world.tools().await.set_flags(request).await.expect("set") });
+    };
+    set("speed", "fast");
+    let mut driver = Driver::attach(kind, world.address(), "anna");
+    assert_eq!(driver.ok(json!({"op": "flags"}))["flags"], json!({"speed": "fast"}));
+    set("colour", "");
+    let deadline = std::time::Instant::now() + spatialdb_tests::DEADLINE;
+    while driver.ok(json!({"op": "flags"}))["flags"] != json!({"speed": "fast", "colour": ""}) {
+        assert!(std::time::Instant::now() < deadline, "the new flag does not come");
+    }
+
+    let answer = driver.ok(json!({"op": "schema"}));
+    let schema = wait(async { world.tools().await.get_schema(v1::GetSchemaRequest {}).await });
+    let schema = schema.expect("a schema").into_inner();
+    assert_eq!(answer["digest"], schema.digest);
+    let known = answer["components"].as_object().expect("components");
+    assert_eq!(known.len(), schema.components.len());
+    for component in schema.components {
+        assert_eq!(known[&component.id.to_string()], component.name);
+    }
+    driver.close();
+}

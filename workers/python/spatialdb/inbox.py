@@ -1,0 +1,78 @@
+"""Events that wait for the worker to read them.
+
+Responsible for: their order and their bound. Past it changes are dropped, and one `Overflowed` says so.
+Not responsible for: the replica, which has every change whether or not its event is read.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+
+from .events import Changed, Entered, Event, Gone, Left, Overflowed, Rejected
+
+_OF_CHANGES = (Entered, Left, Changed, Gone)
+_OTHERS_MAX = 4096
+
+
+class Inbox:
+    """A bounded queue with one reader."""
+
+    def __init__(self, rows_max: int) -> None:
+        self._rows_max = rows_max
+        self._events: deque[Event] = deque()
+        self._rows = 0
+        self._others = 0
+        self._grown = asyncio.Event()
+        self._is_ended = False
+        self._error: Exception | None = None
+
+    def push(self, event: Event) -> None:
+        """Adds an event."""
+        if isinstance(event, _OF_CHANGES):
+            rows = len(event.entities)
+            if rows == 0:
+                return
+            self._rows += rows
+        else:
+            self._others += 1
+        self._events.append(event)
+        if self._rows > self._rows_max:
+            self._drop_changes()
+        if self._others > _OTHERS_MAX:
+            self._drop_rejections()
+        self._grown.set()
+
+    def end(self, error: Exception | None) -> None:
+        """There will be no more events."""
+        self._is_ended, self._error = True, error
+        self._grown.set()
+
+    async def next(self) -> Event | None:
+        """The next event; None after the last. Raises what ended the session, after the last."""
+        while not self._events:
+            if self._is_ended:
+                if self._error is not None:
+                    raise self._error
+                return None
+            self._grown.clear()
+            await self._grown.wait()
+        event = self._events.popleft()
+        if isinstance(event, _OF_CHANGES):
+            self._rows -= len(event.entities)
+        else:
+            self._others -= 1
+        return event
+
+    def _drop_changes(self) -> None:
+        dropped = self._rows + sum(event.rows for event in self._events if isinstance(event, Overflowed))
+        rest = [event for event in self._events if not isinstance(event, (*_OF_CHANGES, Overflowed))]
+        self._events = deque([Overflowed(dropped), *rest])
+        self._rows, self._others = 0, len(self._events)
+
+    def _drop_rejections(self) -> None:
+        """Keeps the newest half of what are not changes; views and connections say little, so these are refusals."""
+        refused = [event for event in self._events if isinstance(event, Rejected)]
+        surplus = set(map(id, refused[: len(refused) - _OTHERS_MAX // 2]))
+        self._events = deque(event for event in self._events if id(event) not in surplus)
+        self._others = sum(not isinstance(event, _OF_CHANGES) for event in self._events)

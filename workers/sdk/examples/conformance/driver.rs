@@ -1,0 +1,360 @@
+//! The operations of the driver, each with the call of the SDK that it is about.
+//!
+//! Responsible for: operations and their answers.
+//! Not responsible for: reading them (`main.rs`).
+
+mod queries;
+
+use std::{collections::BTreeMap, path::Path, time::Duration};
+
+use prost::Message;
+use serde_json::{Map, Value, json};
+use spatialdb_schema::{Component as Kind, Schema};
+use spatialdb_sdk::{
+    Batch, Component, EntityId, Event, NewEntities, Position, SendError, Ticket, View, ViewId, Worker,
+    WorkerError, WorkerOptions, v1,
+};
+use tokio::time::timeout;
+
+use self::queries::constraint_of;
+use crate::components::{AnyPosition, NAMES, with_component};
+
+const POSITION: &str = "spatialdb.v1.Position";
+/// How long `replica` listens for what is on its way.
+const LISTEN: Duration = Duration::from_millis(5);
+
+/// Why an operation failed.
+pub(crate) struct Failed {
+    pub(crate) reason: String,
+    pub(crate) detail: String,
+}
+
+impl Failed {
+    pub(crate) fn new(reason: &str, detail: impl Into<String>) -> Self {
+        Self { reason: reason.to_owned(), detail: detail.into() }
+    }
+}
+
+impl From<WorkerError> for Failed {
+    fn from(error: WorkerError) -> Self {
+        match error {
+            WorkerError::Refused { reason, detail, .. } => Self { reason, detail },
+            WorkerError::Replaced { detail } => Self::new("SESSION_REPLACED", detail),
+            other => Self::new("WORKER", other.to_string()),
+        }
+    }
+}
+
+impl From<SendError> for Failed {
+    fn from(error: SendError) -> Self {
+        Self::new("NOT_SENT", error.to_string())
+    }
+}
+
+type Done = Result<Value, Failed>;
+
+/// One worker, and what it has heard and not yet told.
+pub(crate) struct Driver {
+    schema: Schema,
+    worker: Option<Worker>,
+    views: BTreeMap<u64, View>,
+    rejections: Vec<Value>,
+}
+
+impl Driver {
+    /// With the schema of the test world, for values as JSON.
+    pub(crate) fn new() -> Result<Self, Box<dyn std::error::Error>> {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/schema");
+        let schema = Schema::compile(&[folder])?;
+        Ok(Self { schema, worker: None, views: BTreeMap::new(), rejections: Vec::new() })
+    }
+
+    /// Does one operation.
+    pub(crate) async fn run(&mut self, operation: &Value) -> Done {
+        match text(&operation["op"]) {
+            "connect" => self.connect(operation).await,
+            "reserve" => self.reserve(operation).await,
+            "create" => self.create(operation).await,
+            "update" | "add" | "remove" | "delete" => self.write(operation).await,
+            "decided" => self.decided().await,
+            "subscribe" | "change_view" => self.look(operation).await,
+            "end_view" => self.end_view(operation).await,
+            "replica" => self.replica().await,
+            "heartbeat" => {
+                let tick = Duration::from_secs_f64(float(&operation["tick_ms"]) / 1000.0);
+                self.worker()?.heartbeat(float(&operation["load"]), tick);
+                Ok(json!({}))
+            }
+            "flags" => {
+                self.hear_what_came().await?;
+                Ok(json!({"flags": self.worker()?.welcomed().flags}))
+            }
+            "schema" => {
+                self.hear_what_came().await?;
+                let welcomed = self.worker()?.welcomed();
+                let components: BTreeMap<String, &String> =
+                    welcomed.components.iter().map(|(name, id)| (id.0.to_string(), name)).collect();
+                Ok(json!({"digest": welcomed.schema_digest, "components": components}))
+            }
+            "wait_reconnected" => self.wait_reconnected().await,
+            "close" => {
+                if let Some(worker) = self.worker.take() {
+                    worker.goodbye("").await;
+                }
+                Ok(json!({}))
+            }
+            other => Err(Failed::new("OPERATION_UNKNOWN", other)),
+        }
+    }
+
+    async fn connect(&mut self, operation: &Value) -> Done {
+        let mut options = WorkerOptions::from_env_or(text(&operation["type"]))
+            .map_err(|error| Failed::new("OPTIONS", error.to_string()))?;
+        options.name = text(&operation["name"]).to_owned();
+        let worker = Worker::connect(options).await?;
+        let welcomed = worker.welcomed();
+        let answer = json!({"session": welcomed.session_id.to_string(), "name": welcomed.name});
+        self.worker = Some(worker);
+        Ok(answer)
+    }
+
+    async fn reserve(&mut self, operation: &Value) -> Done {
+        let count = operation["count"].as_u64().and_then(|count| u32::try_from(count).ok()).unwrap_or(0);
+        let asked = self.worker()?.reserve_ids(count).await?;
+        loop {
+            match self.next().await? {
+                Event::IdsReserved { ticket, first, .. } if ticket == asked => {
+                    return Ok(json!({"first": first.0.to_string()}));
+                }
+                Event::Rejected(refused) if refused.ticket == Some(asked) => {
+                    return Err(Failed::new(&refused.reason, refused.detail));
+                }
+                _ => {}
+            }
+        }
+    }
+
+    async fn create(&mut self, operation: &Value) -> Done {
+        let rows = operation["entities"].as_array().map_or(&[][..], Vec::as_slice);
+        let is_chosen = rows.iter().any(|row| !row["id"].is_null());
+        let mut new =
+            if is_chosen { NewEntities::with_chosen_ids() } else { NewEntities::new(unique_request()) };
+        for entity in rows {
+            let row = match is_chosen {
+                true => new.row_with_id(id(&entity["id"])),
+                false => new.row(),
+            };
+            for (name, value) in entity["components"].as_object().into_iter().flatten() {
+                let bytes = self.encode(name, value)?;
+                if name == POSITION {
+                    new.position(row, place(&bytes)?);
+                } else {
+                    with_component!(name.as_str(), C => new.component(row, &decode::<C>(&bytes)?))
+                        .ok_or_else(|| unknown(name))?;
+                }
+            }
+        }
+        let asked = self.worker()?.create(new).await?;
+        loop {
+            if let Event::Created { ticket, entities, .. } = self.next().await?
+                && ticket == asked
+            {
+                let ids: Vec<String> =
+                    entities.iter().map(|entity| entity.map_or(0, |id| id.0).to_string()).collect();
+                return Ok(json!({"ids": ids}));
+            }
+        }
+    }
+
+    async fn write(&mut self, operation: &Value) -> Done {
+        let mut batch = Batch::new();
+        let (entity, name) = (id(&operation["entity"]), text(&operation["component"]));
+        match text(&operation["op"]) {
+            "delete" => {
+                operation["entities"].as_array().into_iter().flatten().for_each(|one| batch.delete(id(one)));
+            }
+            "remove" if name == POSITION => batch.remove::<AnyPosition>(entity),
+            "remove" => {
+                with_component!(name, C => batch.remove::<C>(entity)).ok_or_else(|| unknown(name))?;
+            }
+            op => {
+                let bytes = self.encode(name, &operation["value"])?;
+                let is_add = op == "add";
+                if name == POSITION {
+                    let place = place(&bytes)?;
+                    if is_add { batch.add_position(entity, place) } else { batch.set_position(entity, place) }
+                } else {
+                    let fields = fields_of(name, &operation["fields"])?;
+                    with_component!(name, C => {
+                        let value = decode::<C>(&bytes)?;
+                        if is_add { batch.add(entity, &value) } else { batch.update_fields(entity, &fields, &value) }
+                    })
+                    .ok_or_else(|| unknown(name))?;
+                }
+            }
+        }
+        self.worker()?.send(&mut batch).await?;
+        Ok(json!({}))
+    }
+
+    async fn decided(&mut self) -> Done {
+        while self.worker()?.in_flight() > 0 {
+            if let Event::Disconnected { error, .. } = self.next().await? {
+                return Err(Failed::new("DISCONNECTED", error));
+            }
+        }
+        self.hear_what_came().await?;
+        Ok(json!({"rejections": std::mem::take(&mut self.rejections)}))
+    }
+
+    async fn look(&mut self, operation: &Value) -> Done {
+        let number = operation["view"].as_u64().unwrap_or(0);
+        let mut view = View::new(ViewId(number), constraint_of(&operation["query"])?)
+            .rate_hz(float(&operation["rate_hz"]));
+        for name in operation["components"].as_array().into_iter().flatten().map(text) {
+            view = match name {
+                POSITION => view.positions(),
+                _ => with_component!(name, C => view.component::<C>()).ok_or_else(|| unknown(name))?,
+            };
+        }
+        if operation["own_updates"] == true {
+            view = view.own_updates();
+        }
+        let asked: Ticket = self.worker()?.subscribe(view.clone()).await?;
+        loop {
+            match self.next().await? {
+                Event::ViewReady { view: ready, entity_count } if ready.0 == number => {
+                    self.views.insert(number, view);
+                    return Ok(json!({"count": entity_count}));
+                }
+                Event::Rejected(refused) if refused.ticket == Some(asked) => {
+                    return Err(Failed::new(&refused.reason, refused.detail));
+                }
+                _ => {}
+            }
+        }
+    }
+
+    async fn end_view(&mut self, operation: &Value) -> Done {
+        let number = operation["view"].as_u64().unwrap_or(0);
+        self.views.remove(&number);
+        self.worker()?.end_view(ViewId(number)).await?;
+        Ok(json!({}))
+    }
+
+    async fn replica(&mut self) -> Done {
+        self.hear_what_came().await?;
+        let schema = self.schema.clone();
+        let replica = self.worker()?.replica();
+        let mut entities = Map::new();
+        for entity in replica.entities() {
+            let mut components = Map::new();
+            if let Some(Position { space, point }) = replica.position(entity) {
+                let wire = v1::Position { space: space.0, x: point.x, y: point.y, z: point.z };
+                components.insert(POSITION.to_owned(), json_of(&schema, POSITION, &wire.encode_to_vec())?);
+            }
+            for name in NAMES {
+                let found = with_component!(name, C => replica.get::<C>(entity).map(|value| value.map(|value| value.encode_to_vec())));
+                let found = found.transpose().map_err(|error| Failed::new("READ", error.to_string()))?;
+                if let Some(bytes) = found.flatten() {
+                    components.insert(name.to_owned(), json_of(&schema, name, &bytes)?);
+                }
+            }
+            entities.insert(entity.0.to_string(), Value::Object(components));
+        }
+        Ok(json!({"entities": entities}))
+    }
+
+    async fn wait_reconnected(&mut self) -> Done {
+        while !matches!(self.next().await?, Event::Reconnected(_)) {}
+        let mut unfilled: Vec<u64> = self.views.keys().copied().collect();
+        while !unfilled.is_empty() {
+            if let Event::ViewReady { view, .. } = self.next().await? {
+                unfilled.retain(|number| *number != view.0);
+            }
+        }
+        Ok(json!({"session": self.worker()?.welcomed().session_id.to_string()}))
+    }
+
+    /// Takes in what has come, without waiting for more than is on its way.
+    async fn hear_what_came(&mut self) -> Result<(), Failed> {
+        while let Ok(heard) = timeout(LISTEN, self.next()).await {
+            heard?;
+        }
+        Ok(())
+    }
+
+    /// The next event; refusals are noted.
+    async fn next(&mut self) -> Result<Event, Failed> {
+        let event = self.worker()?.next_event().await?;
+        if let Event::Rejected(refused) = &event {
+            let component = refused.component.and_then(|id| self.schema.component(id)).map_or("", Kind::name);
+            let entity = refused.entity.map_or(0, |entity| entity.0).to_string();
+            self.rejections.push(json!({"reason": refused.reason, "entity": entity, "component": component}));
+        }
+        Ok(event)
+    }
+
+    fn worker(&mut self) -> Result<&mut Worker, Failed> {
+        self.worker.as_mut().ok_or_else(|| Failed::new("NOT_CONNECTED", "connect first"))
+    }
+
+    fn encode(&self, name: &str, value: &Value) -> Result<Vec<u8>, Failed> {
+        let kind = self.schema.component_named(name).map_err(|_| unknown(name))?;
+        kind.from_json(value).map_err(|error| Failed::new("PAYLOAD_INVALID", error.to_string()))
+    }
+}
+
+fn json_of(schema: &Schema, name: &str, bytes: &[u8]) -> Done {
+    let kind = schema.component_named(name).map_err(|_| unknown(name))?;
+    kind.to_json(bytes).map_err(|error| Failed::new("PAYLOAD_INVALID", error.to_string()))
+}
+
+fn decode<C: Component>(bytes: &[u8]) -> Result<C, Failed> {
+    C::decode(bytes).map_err(|error| Failed::new("PAYLOAD_INVALID", error.to_string()))
+}
+
+fn place(bytes: &[u8]) -> Result<Position, Failed> {
+    let wire =
+        v1::Position::decode(bytes).map_err(|error| Failed::new("PAYLOAD_INVALID", error.to_string()))?;
+    let point = spatialdb_sdk::Point3::new(wire.x, wire.y, wire.z);
+    Ok(Position { space: spatialdb_sdk::SpaceId(wire.space), point })
+}
+
+/// Numbers of fields by name: a Rust worker knows them from its schema, so they are written out here.
+fn fields_of(component: &str, fields: &Value) -> Result<Vec<u32>, Failed> {
+    let number = |field: &Value| match (component, text(field)) {
+        ("probe.Vitals", "hp") | ("spatialdb.v1.Metadata", "type") => Ok(1),
+        ("probe.Vitals", "label") | ("spatialdb.v1.Metadata", "name") => Ok(2),
+        ("probe.Vitals", "alive") => Ok(3),
+        ("probe.Vitals", "marks") => Ok(4),
+        ("probe.Vitals", "seal") => Ok(5),
+        ("probe.Vitals", "awake") => Ok(6),
+        ("probe.Vitals", "legs") => Ok(8),
+        ("probe.Vitals", "stock") => Ok(9),
+        (_, other) => Err(Failed::new("FIELD_UNKNOWN", format!("{component} has no field {other}"))),
+    };
+    fields.as_array().into_iter().flatten().map(number).collect()
+}
+
+fn unique_request() -> String {
+    use std::sync::atomic::{AtomicU64, Ordering};
+    static LAST: AtomicU64 = AtomicU64::new(0);
+    format!("{}-{}", std::process::id(), LAST.fetch_add(1, Ordering::Relaxed))
+}
+
+fn unknown(name: &str) -> Failed {
+    Failed::new("COMPONENT_UNKNOWN", format!("no component {name}"))
+}
+
+fn text(value: &Value) -> &str {
+    value.as_str().unwrap_or_default()
+}
+
+fn float(value: &Value) -> f64 {
+    value.as_f64().unwrap_or_default()
+}
+
+fn id(value: &Value) -> EntityId {
+    EntityId(text(value).parse().unwrap_or(0))
+}

@@ -1,0 +1,74 @@
+// One attempt to attach: dialling, Hello, Welcome.
+//
+// Responsible for: the time it may take, and that nothing of a connection is heard after its end.
+// Not responsible for: what comes after Welcome (session.ts), trying again (worker.ts).
+
+import { create } from "@bufbuild/protobuf";
+import { HelloSchema, type Welcome } from "./gen/spatialdb/v1/worker_pb.js";
+import { GrpcCode, ProtocolError, SpatialdbError } from "./errors.js";
+import type { Settings } from "./options.js";
+import type { Link, Transport } from "./transport/transport.js";
+import { decodeServerMessage } from "./wire/frame.js";
+
+const PROTOCOL_VERSION = 1;
+
+/** Who hears of a connection, from Welcome on. */
+export interface Attached {
+  /** The first call. */
+  begin(link: Link, welcome: Welcome): void;
+  /** One encoded ServerMessage. What this throws ends the connection. */
+  message(bytes: Uint8Array): void;
+  /** There is room to write again. */
+  room(): void;
+  /** The last call: the connection is gone. */
+  lost(error: SpatialdbError): void;
+}
+
+/** Resolves once the worker is welcomed; rejects, and calls nobody, if it is not. */
+export function attach(transport: Transport, settings: Settings, attached: Attached): Promise<void> {
+  const { workerType, name, token, instance, attemptTimeoutMs } = settings;
+  const hello = create(HelloSchema, {
+    protocolMin: PROTOCOL_VERSION, protocolMax: PROTOCOL_VERSION, workerType, name, token, instance,
+  });
+  return new Promise((resolve, reject) => {
+    let over = false;
+    let welcomed = false;
+    const finish = (error: SpatialdbError) => {
+      if (over) return;
+      over = true;
+      clearTimeout(timeout);
+      link.abort();
+      if (welcomed) attached.lost(error);
+      else reject(error);
+    };
+    const timeout = setTimeout(() => {
+      const detail = `spatialdb did not welcome the worker within ${attemptTimeoutMs} ms`;
+      finish(new SpatialdbError("WELCOME_TIMEOUT", detail, GrpcCode.DeadlineExceeded));
+    }, attemptTimeoutMs);
+    const link = transport.open(hello, {
+      message: (bytes) => {
+        if (over) return;
+        try {
+          if (welcomed) return attached.message(bytes);
+          const welcome = welcomeOf(bytes);
+          welcomed = true;
+          clearTimeout(timeout);
+          attached.begin(link, welcome);
+          resolve();
+        } catch (error) {
+          finish(error instanceof SpatialdbError ? error : new SpatialdbError("INTERNAL", String(error), GrpcCode.Internal, error));
+        }
+      },
+      room: () => { if (!over) attached.room(); },
+      end: (error) => finish(error ?? new SpatialdbError("UNREACHABLE", "the server closed the stream", GrpcCode.Unavailable)),
+    });
+  });
+}
+
+function welcomeOf(bytes: Uint8Array): Welcome {
+  const first = decodeServerMessage(bytes);
+  const body = "message" in first ? first.message.body : undefined;
+  if (body?.case === "welcome") return body.value;
+  if (body?.case === "goodbye") throw new SpatialdbError(body.value.reason, body.value.detail, GrpcCode.Unavailable);
+  throw new ProtocolError("the server answered Hello without Welcome");
+}

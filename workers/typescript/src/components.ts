@@ -1,0 +1,43 @@
+// Names, numbers and schemas of components.
+//
+// Responsible for: finding the number of a component in the world's table.
+// Not responsible for: encoding values (batch.ts), the schema of a running world (world.ts).
+
+import type { DescMessage } from "@bufbuild/protobuf";
+import type { ComponentInfo } from "./gen/spatialdb/v1/worker_pb.js";
+import { SpatialdbError } from "./errors.js";
+
+/** A component by its generated schema, by its full name, or by its number. */
+export type ComponentRef = DescMessage | string | number;
+
+/** spatialdb.v1.Position travels in columns of its own. */
+export const POSITION_ID = 1;
+export const POSITION_NAME = "spatialdb.v1.Position";
+
+export class ComponentTable {
+  #byName = new Map<string, number>();
+  #byId = new Map<number, string>();
+
+  /** Numbers of components by their full names. */
+  get ids(): ReadonlyMap<string, number> {
+    return this.#byName;
+  }
+
+  /** Full names of components by their numbers. */
+  get names(): ReadonlyMap<number, string> {
+    return this.#byId;
+  }
+
+  replace(components: readonly ComponentInfo[]): void {
+    this.#byName = new Map(components.map(({ id, name }) => [name, id]));
+    this.#byId = new Map(components.map(({ id, name }) => [id, name]));
+  }
+
+  idOf(component: ComponentRef): number {
+    if (typeof component === "number") return component;
+    const name = typeof component === "string" ? component : component.typeName;
+    const id = this.#byName.get(name);
+    if (id === undefined) throw new SpatialdbError("COMPONENT_UNKNOWN", `the world has no component ${name}`);
+    return id;
+  }
+}

@@ -1,0 +1,108 @@
+// What a worker hears from its session.
+//
+// Responsible for: the events and telling them.
+
+import type { LeaveReason } from "./gen/spatialdb/v1/worker_pb.js";
+import type { SpatialdbError } from "./errors.js";
+import { bigintsOf } from "./ids.js";
+import type { Frame } from "./wire/frame.js";
+
+/** One row or message that the server refused. */
+export interface Rejection {
+  /** A reason of docs/errors.md. */
+  reason: string;
+  detail: string;
+  /** The entity, if one is meant. */
+  entity: bigint | undefined;
+  /** The full name of the component, if one is meant and known. */
+  component: string | undefined;
+  /** More than 1 where the server only counted. */
+  count: number;
+}
+
+/**
+ * What frames that belong together changed in the replica. Act on `entered`, then `left`, then the rest. The lists
+ * of numbers are ids as the wire has them; the getters make bigints when asked.
+ */
+export class Changes {
+  /** The number of the last frame, world time since its start, Unix time: in microseconds. */
+  readonly frame: number;
+  readonly worldTimeUs: number;
+  readonly unixTimeUs: number;
+  readonly #frames: readonly Frame[];
+
+  constructor(frames: readonly Frame[]) {
+    const last = frames[frames.length - 1]!;
+    this.frame = last.frame;
+    this.worldTimeUs = last.worldTimeUs;
+    this.unixTimeUs = last.unixTimeUs;
+    this.#frames = frames;
+  }
+
+  get entered(): bigint[] {
+    return this.#frames.flatMap((frame) => bigintsOf(frame.entered));
+  }
+
+  get left(): { id: bigint; reason: LeaveReason }[] {
+    return this.#frames.flatMap((frame) => frame.left.flatMap(({ reason, entities }) => bigintsOf(entities).map((id) => ({ id, reason }))));
+  }
+
+  /** Components that entities in view no longer have or show. */
+  get gone(): { component: number; ids: Float64Array }[] {
+    return this.#frames.flatMap((frame) => frame.gone.map(({ component, entities }) => ({ component, ids: entities })));
+  }
+
+  /** Entities with a new position. */
+  get moved(): Float64Array[] {
+    return this.#frames.flatMap((frame) => frame.positions.map((column) => column.entities));
+  }
+
+  /** Entities with a new value of a component, those that entered too. */
+  get updated(): { component: number; ids: Float64Array }[] {
+    return this.#frames.flatMap((frame) => frame.columns.map(({ component, entities }) => ({ component, ids: entities })));
+  }
+}
+
+export interface WorkerEvents {
+  /** The replica changed. */
+  frame: Changes;
+  /** The server refused a row. Also told by `decided`. */
+  rejected: Rejection;
+  /** The replica is empty now; its views fill it again. */
+  reset: undefined;
+  /** The settings of this worker type changed: see `flags`. */
+  flags: ReadonlyMap<string, string>;
+  /** The schema of the world changed: see `schemaDigest`. */
+  schema: string;
+  /** The server ends the session politely. */
+  goodbye: { reason: string; detail: string; retryAfterMs: number };
+  /** The connection is gone; the worker connects again. `lost` messages may or may not have been applied. */
+  disconnected: { error: SpatialdbError; lost: number; retryInMs: number };
+  /** A new session has started; views are subscribed again, creates without an answer are repeated. */
+  reconnected: undefined;
+  /** The worker has ended: by close (no error) or for good. */
+  closed: SpatialdbError | undefined;
+}
+
+export class Emitter {
+  readonly #listeners = new Map<keyof WorkerEvents, Set<(event: never) => void>>();
+
+  /** Calls `listener` for each event of the name until the function that this returns is called. */
+  on<K extends keyof WorkerEvents>(name: K, listener: (event: WorkerEvents[K]) => void): () => void {
+    const set = this.#listeners.get(name) ?? new Set();
+    this.#listeners.set(name, set);
+    set.add(listener);
+    return () => { set.delete(listener); };
+  }
+
+  emit<K extends keyof WorkerEvents>(name: K, event: WorkerEvents[K]): void {
+    for (const listener of this.#listeners.get(name) ?? []) {
+      try {
+        (listener as (event: WorkerEvents[K]) => void)(event);
+      } catch (error) {
+        // What a listener throws is its own: it must neither break the session nor get lost.
+        queueMicrotask(() => { throw error; });
+      }
+    }
+  }
+}
