@@ -9,7 +9,10 @@ use spatialdb_proto::{
 };
 use spatialdb_types::Reason;
 use tokio::{sync::mpsc, time::timeout};
-use tonic::Streaming;
+use tonic::{
+    Streaming,
+    transport::{Channel, Endpoint},
+};
 
 use self::link::Link;
 use crate::{DEADLINE, Replica, World};
@@ -86,11 +89,21 @@ impl Client {
 
     /// Attaches with a hello of one's own.
     pub async fn attach_with(world: &World, hello: v1::Hello) -> Self {
+        Self::attach_by(world.channel().await, hello).await
+    }
+
+    /// Attaches to an address.
+    pub async fn attach_at(address: &str, hello: v1::Hello) -> Self {
+        let endpoint = Endpoint::from_shared(format!("http://{address}")).expect("an address");
+        Self::attach_by(endpoint.connect().await.expect("it answers"), hello).await
+    }
+
+    async fn attach_by(channel: Channel, hello: v1::Hello) -> Self {
         let mut client = if link::is_by_calls() {
-            let client = Self::new(link::open(world.channel().await, hello).await);
+            let client = Self::new(link::open(channel, hello).await);
             Self { seq: 1, ..client }
         } else {
-            let mut client = Self::open(world).await;
+            let mut client = Self::new(link::attach(channel).await);
             client.send(Body::Hello(hello)).await;
             client
         };

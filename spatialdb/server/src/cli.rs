@@ -20,6 +20,9 @@ mod new;
 mod place;
 mod print;
 mod query;
+mod record;
+mod recording;
+mod replay;
 mod schema;
 mod signals;
 mod snapshot;
@@ -74,6 +77,8 @@ enum Command {
     Schema(schema::SchemaArgs),
     Flags(flags::FlagsArgs),
     Token(token::TokenArgs),
+    Record(record::RecordArgs),
+    Replay(replay::ReplayArgs),
     Config(config::ConfigArgs),
     Bench(bench::BenchArgs),
     Completions(completions::CompletionsArgs),
@@ -97,6 +102,8 @@ pub fn main() -> ExitCode {
         Command::Schema(args) => on_runtime(schema::run(args)),
         Command::Flags(args) => on_runtime(flags::run(args)),
         Command::Token(args) => token::run(args),
+        Command::Record(args) => on_runtime(record::run(args)),
+        Command::Replay(args) => on_runtime(replay::run(args)),
         Command::Config(args) => config::run(&args),
         Command::Completions(args) => completions::run(&args, Cli::command()),
         Command::Bench(args) => bench::run(&args),

@@ -18,6 +18,7 @@ mod lifecycle;
 mod own_world;
 mod python;
 mod queries;
+mod recording;
 mod roster;
 mod schema;
 mod slow;

@@ -31,7 +31,11 @@ fn the_built_in_schema_has_the_built_in_components() {
         schema.components().iter().map(|component| (component.id(), component.name())).collect();
     assert_eq!(
         names,
-        [(ComponentId::POSITION, "spatialdb.v1.Position"), (ComponentId::METADATA, "spatialdb.v1.Metadata")]
+        [
+            (ComponentId::POSITION, "spatialdb.v1.Position"),
+            (ComponentId::METADATA, "spatialdb.v1.Metadata"),
+            (ComponentId::WORKER_SESSION, "spatialdb.v1.WorkerSession"),
+        ]
     );
     assert_eq!(Schema::compile(&[]).unwrap().digest(), schema.digest());
 }
@@ -46,6 +50,7 @@ fn components_come_with_id_name_and_durability() {
         [
             (1, "spatialdb.v1.Position", Durability::Checkpointed),
             (2, "spatialdb.v1.Metadata", Durability::Checkpointed),
+            (6, "spatialdb.v1.WorkerSession", Durability::Volatile),
             (1000, "common.Plain.Inner", Durability::Checkpointed),
             (1001, "earth.City", Durability::Durable),
             (536_870_911, "common.Money", Durability::Volatile),

@@ -3,10 +3,7 @@
 use std::{path::PathBuf, time::Duration};
 
 use clap::Args;
-use spatialdb_proto::{
-    error_of_status,
-    v1::{GetSchemaRequest, world_service_client::WorldServiceClient},
-};
+use spatialdb_proto::v1::{GetSchemaRequest, world_service_client::WorldServiceClient};
 use spatialdb_schema::Schema;
 use tonic::{
     Request, Status,
@@ -31,7 +28,7 @@ pub(super) struct ClientArgs {
 
     /// What lets you in, where a server wants it
     #[arg(long, env = "SPATIALDB_TOKEN", value_name = "TOKEN", hide_env_values = true)]
-    token: Option<String>,
+    pub(super) token: Option<String>,
 
     /// Connect with TLS, and trust the certificates in this file
     #[arg(long, env = "SPATIALDB_CA", value_name = "FILE")]
@@ -55,6 +52,18 @@ impl Client {
     /// # Errors
     /// [`CliError::Connect`].
     pub(super) async fn connect(args: &ClientArgs) -> Result<Self, CliError> {
+        let channel = Self::channel(args).await?;
+        let bearer = Bearer::new(args.token.as_deref())?;
+        let world = WorldServiceClient::with_interceptor(channel, bearer)
+            .max_decoding_message_size(MESSAGE_BYTES_MAX);
+        Ok(Self { address: args.address.clone(), world })
+    }
+
+    /// The bare connection.
+    ///
+    /// # Errors
+    /// [`CliError::Connect`].
+    pub(super) async fn channel(args: &ClientArgs) -> Result<Channel, CliError> {
         let address = args.address.trim_start_matches("https://").trim_start_matches("http://").to_owned();
         let refused = |error: tonic::transport::Error| CliError::Connect {
             address: address.clone(),
@@ -68,11 +77,7 @@ impl Client {
             let tls = ClientTlsConfig::new().ca_certificate(Certificate::from_pem(pem));
             endpoint = endpoint.tls_config(tls).map_err(refused)?;
         }
-        let channel = endpoint.connect_timeout(CONNECT_TIMEOUT).connect().await.map_err(refused)?;
-        let bearer = Bearer::new(args.token.as_deref())?;
-        let world = WorldServiceClient::with_interceptor(channel, bearer)
-            .max_decoding_message_size(MESSAGE_BYTES_MAX);
-        Ok(Self { address, world })
+        endpoint.connect_timeout(CONNECT_TIMEOUT).connect().await.map_err(refused)
     }
 
     /// Where the world serves.
@@ -93,14 +98,7 @@ impl Client {
 
     /// The error of a call that failed.
     pub(super) fn failed(&self, status: &Status) -> CliError {
-        match error_of_status(status) {
-            Some(error) => CliError::Refused(error),
-            None => CliError::Call {
-                address: self.address.clone(),
-                code: status.code(),
-                message: status.message().to_owned(),
-            },
-        }
+        CliError::of_status(&self.address, status)
     }
 }
 

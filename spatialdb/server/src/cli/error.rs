@@ -9,6 +9,7 @@ use std::{
 
 use spatialdb_types::ErrorCode;
 
+use super::recording::RecordingError;
 use crate::{bench::BenchError, config::ConfigError, server::LaunchError};
 
 // As clap has it; the others are from sysexits.h.
@@ -116,6 +117,15 @@ pub enum CliError {
         /// What it says.
         message: String,
     },
+    /// A recording cannot be read.
+    #[error(transparent)]
+    Recording(#[from] RecordingError),
+    /// Other rows were refused than before.
+    #[error("{rows} rows had another outcome than when it was recorded")]
+    ReplayDiffers {
+        /// How many.
+        rows: usize,
+    },
     /// The schema that the world sent cannot be used.
     #[error("{address}: its schema cannot be used: {cause}")]
     Schema {
@@ -151,6 +161,18 @@ impl From<LaunchError> for CliError {
 }
 
 impl CliError {
+    /// The error of a call that failed.
+    pub(super) fn of_status(address: &str, status: &tonic::Status) -> Self {
+        match spatialdb_proto::error_of_status(status) {
+            Some(error) => Self::Refused(error),
+            None => Self::Call {
+                address: address.to_owned(),
+                code: status.code(),
+                message: status.message().to_owned(),
+            },
+        }
+    }
+
     /// Tells people why, and the shell what kind.
     pub(super) fn report(&self) -> ExitCode {
         // `spatialdb query | head` has what it wants.
@@ -173,6 +195,8 @@ impl CliError {
             Self::Launch(LaunchError::Tls { .. }) => EX_CONFIG,
             Self::Launch(LaunchError::Schema(_) | LaunchError::Limit(_)) => EX_CONFIG,
             Self::Launch(LaunchError::Incompatible { .. }) => EX_DATAERR,
+            Self::Recording(RecordingError::Io { .. }) => 1,
+            Self::Recording(_) => EX_DATAERR,
             Self::Launch(LaunchError::Snapshot { source, .. }) => source.exit_code(),
             Self::Connect { .. } => EX_UNAVAILABLE,
             Self::Call { code: tonic::Code::Unavailable, .. } => EX_UNAVAILABLE,
