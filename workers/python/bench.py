@@ -30,7 +30,7 @@ class Server:
         if shutil.which(binary) is None:
             sys.exit(f"bench.py: {binary} is missing: run `make build`, or name it with --server")
         self._process = subprocess.Popen(
-            [binary, "launch", "--listen", "127.0.0.1:0", "--log", "warn"], stdout=subprocess.PIPE, text=True)
+            [binary, "launch", "--empty", "--listen", "127.0.0.1:0", "--log", "warn"], stdout=subprocess.PIPE, text=True)
         words = (self._process.stdout.readline() if self._process.stdout else "").split()
         if words[:1] != ["ready"]:
             sys.exit("bench.py: the server did not come up")
