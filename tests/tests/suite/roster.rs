@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use spatialdb_proto::error_of_status;
 use spatialdb_proto::v1::{self, client_message::Body, server_message};
 use spatialdb_tests::{
-    Client, Launch, METADATA, WORKER_SESSION, World, column, eventually, has, metadata, update, view,
+    Client, Launch, METADATA, WORKER_SESSION, World, column, eventually, has, metadata, run, update, view,
 };
 use spatialdb_types::Reason;
 
@@ -107,4 +107,18 @@ async fn flags_are_told_at_first_and_when_they_change() {
     let nobody = v1::SetFlagsRequest { worker_type: "A B".to_owned(), ..Default::default() };
     let error = error_of_status(&tools.set_flags(nobody).await.expect_err("refused")).expect("ours");
     assert_eq!(error.reason, Reason::NameInvalid);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn flags_are_changed_from_the_command_line() {
+    let world = World::launch(Launch::probe().config("[flags.probe]\nspeed = \"fast\""));
+    let ask = |args: &[&str]| run(&[args, &["--address", world.address()]].concat());
+    assert_eq!(ask(&["flags", "get", "probe"]).stdout, "speed=fast");
+    let set = ask(&["flags", "set", "probe", "colour=red", "size=3", "--remove", "speed"]);
+    assert_eq!((set.code, set.stdout.as_str()), (Some(0), "colour=red\nsize=3"), "{}", set.stderr);
+    let line = ask(&["flags", "get", "probe", "--json"]).stdout;
+    assert_eq!(line.lines().next(), Some(r#"{"name":"colour","value":"red"}"#));
+    assert_eq!(world.attach("probe").await.welcome.flags, flags(&[("colour", "red"), ("size", "3")]));
+    let wrong = ask(&["flags", "set", "probe", "colour"]);
+    assert!(wrong.code == Some(2) && wrong.stderr.contains("NAME=VALUE"), "{}", wrong.stderr);
 }

@@ -8,7 +8,7 @@ use spatialdb_proto::error_of_status;
 use spatialdb_proto::v1::{self, server_message};
 use spatialdb_schema::Schema;
 use spatialdb_tests::{
-    Launch, VITALS, Vitals, World, column, entity_ids, new_rows, repository, update, view,
+    Launch, VITALS, Vitals, World, column, entity_ids, new_rows, repository, run, update, view,
 };
 use spatialdb_types::Reason;
 use tonic_reflection::pb::v1::server_reflection_request::MessageRequest;
@@ -118,4 +118,22 @@ async fn what_data_would_no_longer_fit_is_refused_field_by_field() {
     let detail = apply(&world, vec![1, 2, 3], false).await.expect_err("refused");
     assert!(!detail.is_empty());
     assert_eq!(world.attach("probe").await.welcome.schema_digest, before);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn the_command_line_says_what_is_added_and_what_does_not_fit() {
+    let world = World::launch(Launch::probe());
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().to_str().expect("text");
+    let ask = |args: &[&str]| run(&[args, &["--address", world.address()]].concat());
+    changed(folder.path(), |text| text + MORE);
+    let tried = ask(&["schema", "apply", path, "--dry-run"]);
+    assert!(tried.code == Some(0) && tried.stdout.starts_with("would add probe.Mood"), "{tried:?}");
+    let applied = ask(&["schema", "apply", path]);
+    assert!(applied.code == Some(0) && applied.stdout.starts_with("added probe.Mood"), "{applied:?}");
+    assert!(ask(&["schema"]).stdout.contains("probe.Mood"));
+    changed(folder.path(), |text| text + &MORE.replacen("string word", "int32 word", 1));
+    let refused = ask(&["schema", "apply", path]);
+    assert_eq!(refused.code, Some(65));
+    assert!(refused.stderr.contains("probe.Mood.word (1): string is now int32"), "{}", refused.stderr);
 }

@@ -1,8 +1,14 @@
 //! `[[workers]]`: programs that start, restart and stop with the world.
 
-use std::fs;
+use std::{
+    fs,
+    net::TcpStream,
+    process::Command,
+    thread,
+    time::{Duration, Instant},
+};
 
-use spatialdb_tests::{Launch, World, eventually};
+use spatialdb_tests::{DEADLINE, Launch, Process, World, binary, eventually, run_in};
 
 /// Whether the process runs. Zombies count as gone: nobody but their parent can end them further.
 pub(crate) fn is_running(pid: u32) -> bool {
@@ -114,4 +120,38 @@ async fn workers_do_not_outlive_a_server_that_is_killed() {
     for pid in pids {
         gone(pid).await;
     }
+}
+
+/// A server that wants tokens makes one for each of its own workers.
+#[test]
+fn workers_of_a_locked_world_are_let_in() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let tokens = folder.path().join("tokens.toml");
+    assert_eq!(run_in(folder.path(), &["token", "new", "--tool"]).code, Some(0));
+    let config = format!("[server]\ntokens = {tokens:?}\n");
+    let script = "echo found $(spatialdb query --has Metadata --count); sleep 100";
+    let world = World::launch(Launch::probe().config(&(config + &worker("looker", script, ""))));
+    let found =
+        world.log().find("what it found", |line| line.strip_prefix("looker-1 | found ").map(str::to_owned));
+    assert_eq!(found.as_deref(), Some("64"));
+}
+
+#[test]
+fn an_ephemeral_world_ends_with_the_process_that_started_it() {
+    let program = binary("spatialdb").display().to_string();
+    let script = format!("{program} launch --empty --ephemeral --listen 127.0.0.1:0 --json & wait");
+    let parent = Process::start(Command::new("sh").args(["-c", &script]));
+    let line = parent.stdout.find("where it is", |line| line.starts_with('{').then(|| line.to_owned()));
+    let line: serde_json::Value = serde_json::from_str(&line.expect("a line")).expect("JSON");
+    let address = line["address"].as_str().expect("an address").to_owned();
+    let pid = line["pid"].as_u64().expect("a pid") as u32;
+    assert!(TcpStream::connect(&address).is_ok() && is_running(pid));
+    // Killed, so that it passes nothing on.
+    drop(parent);
+    let deadline = Instant::now() + DEADLINE;
+    while is_running(pid) {
+        assert!(Instant::now() < deadline, "it lives on");
+        thread::sleep(Duration::from_millis(10));
+    }
+    assert!(TcpStream::connect(&address).is_err());
 }

@@ -1,7 +1,6 @@
 //! The token file: what the server keeps of each token.
 
 use std::collections::BTreeSet;
-use std::fmt::Write as _;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
@@ -10,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use super::principal::{Kind, Principal, Right};
+use crate::random;
 
 const HEADING: &str = "# Made by `spatialdb token`. Secrets are not in here, only their SHA-256.\n\n";
 
@@ -167,11 +167,7 @@ impl RawEntry {
         Self {
             id: entry.id.clone(),
             name: entry.name.clone(),
-            hash: entry.hash.iter().fold(String::new(), |mut text, byte| {
-                // Writing to a text does not fail.
-                let _ = write!(text, "{byte:02x}");
-                text
-            }),
+            hash: random::hex(&entry.hash),
             kind: match entry.kind {
                 Kind::Worker => "worker".to_owned(),
                 Kind::Tool => "tool".to_owned(),

@@ -60,10 +60,10 @@ mod tests {
     #[test]
     fn this_process_has_memory() {
         let pid = std::process::id();
-        assert!(
-            memory_bytes(pid, "VmHWM").expect("own status")
-                >= memory_bytes(pid, "VmRSS").expect("own status")
-        );
+        // No more than that: the kernel adds up both only now and then, each in its own time.
+        for field in ["VmHWM", "VmRSS"] {
+            assert!(memory_bytes(pid, field).expect("own status") > 1 << 20);
+        }
         assert!(cpu_seconds(pid).is_ok());
         assert!(cpu_seconds(u32::MAX).is_err());
     }

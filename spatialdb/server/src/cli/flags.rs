@@ -21,9 +21,6 @@ Examples:
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub(super) struct FlagsArgs {
-    #[command(flatten)]
-    client: ClientArgs,
-
     #[command(subcommand)]
     command: FlagsCommand,
 }
@@ -35,6 +32,8 @@ enum FlagsCommand {
         /// The worker type
         #[arg(value_name = "TYPE")]
         worker_type: String,
+        #[command(flatten)]
+        client: ClientArgs,
     },
     /// Set some, remove some, and print what there is then
     Set {
@@ -47,6 +46,8 @@ enum FlagsCommand {
         /// A flag to remove; may be given again
         #[arg(long, value_name = "NAME")]
         remove: Vec<String>,
+        #[command(flatten)]
+        client: ClientArgs,
     },
 }
 
@@ -57,10 +58,13 @@ fn parse_flag(text: &str) -> Result<(String, String), String> {
 
 /// Runs the command.
 pub(super) async fn run(args: FlagsArgs) -> Result<(), CliError> {
-    let mut client = Client::connect(&args.client).await?;
+    let (FlagsCommand::Get { client: to, .. } | FlagsCommand::Set { client: to, .. }) = &args.command;
+    let (json, mut client) = (to.json, Client::connect(to).await?);
     let answer = match args.command {
-        FlagsCommand::Get { worker_type } => client.world.get_flags(GetFlagsRequest { worker_type }).await,
-        FlagsCommand::Set { worker_type, flags, remove } => {
+        FlagsCommand::Get { worker_type, .. } => {
+            client.world.get_flags(GetFlagsRequest { worker_type }).await
+        }
+        FlagsCommand::Set { worker_type, flags, remove, .. } => {
             let flags: HashMap<String, String> = flags.into_iter().collect();
             client.world.set_flags(SetFlagsRequest { worker_type, flags, removed: remove }).await
         }
@@ -70,7 +74,7 @@ pub(super) async fn run(args: FlagsArgs) -> Result<(), CliError> {
     flags.sort();
     let mut out = io::stdout().lock();
     for (name, value) in flags {
-        if args.client.json {
+        if json {
             writeln!(out, "{}", serde_json::json!({ "name": name, "value": value }))
         } else {
             writeln!(out, "{name}={value}")
