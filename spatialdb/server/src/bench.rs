@@ -7,6 +7,7 @@
 //! to the server. What is measured is what was checked: a figure is printed only if all results were right.
 
 mod error;
+mod handshakes;
 mod ingest;
 mod laden;
 mod latency;
@@ -46,6 +47,7 @@ pub(crate) fn run(
             Scenario::Ingest => on_one_thread(ingest::run(plan))?,
             Scenario::Latency => on_one_thread(latency::run(plan))?,
             Scenario::Launch => on_one_thread(launch::run(plan, laden_world(&mut laden, plan)?))?,
+            Scenario::Handshakes => on_one_thread(handshakes::run(plan))?,
             Scenario::Memory => on_one_thread(memory::run(plan, laden_world(&mut laden, plan)?))?,
         };
         done(&report)?;

@@ -164,6 +164,23 @@ fn every_command_has_help_with_examples() {
     assert!(run(&["--version"]).stdout.starts_with("spatialdb 0."));
 }
 
+/// Small, but whole: a world with tokens, writers, a viewer, strangers, and the comparison at the end.
+#[test]
+fn a_bench_checks_what_it_measured() {
+    let args =
+        ["bench", "handshakes", "--seconds", "2", "--entities", "2000", "--strangers", "500", "--json"];
+    let done = run(&args);
+    assert_eq!(done.code, Some(0), "{}", done.stderr);
+    let lines = done.stdout.lines().map(|line| serde_json::from_str(line).expect("JSON"));
+    let lines: Vec<serde_json::Value> = lines.collect();
+    let value = |metric: &str| {
+        let line = lines.iter().find(|line| line["metric"] == metric).unwrap_or_else(|| panic!("{lines:?}"));
+        assert_eq!((&line["scenario"], &line["checked"]), (&"handshakes".into(), &true.into()));
+        line["value"].as_f64().expect("a number")
+    };
+    assert!(value("refused_per_second") > 10.0 && value("updates_per_second") > 1000.0, "{lines:?}");
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn json_is_one_object_a_line() {
     let world = World::launch(Launch::probe());

@@ -148,7 +148,11 @@ fn get(world: &World, path: &str, token: Option<&str>) -> String {
     stream.write_all(head.as_bytes()).expect("sent");
     let mut answer = String::new();
     stream.read_to_string(&mut answer).expect("answered");
-    answer.split(' ').nth(1).expect("a status").to_owned()
+    answer
+}
+
+fn status(answer: &str) -> &str {
+    answer.split(' ').nth(1).expect("a status")
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
@@ -196,18 +200,15 @@ async fn each_way_in_with_each_kind_of_token() {
             assert_eq!(call(&channel, name, token).await, Err(SessionNotFound), "{who}: {name}");
         }
         assert_eq!(call(&channel, "Health", token).await, ok, "{who}");
-        let status = match looking {
+        let http = match looking {
             Ok(()) => "200",
             Err(NotPermitted) => "403",
             Err(_) => "401",
         };
-        assert_eq!(get(&world, "/metrics", token), status, "{who}");
-        assert_ne!(get(&world, "/", token), "401", "{who}");
-        assert_eq!(
-            get(&world, "/no/such/path", token),
-            if status == "200" { "404" } else { status },
-            "{who}"
-        );
+        assert_eq!(status(&get(&world, "/metrics", token)), http, "{who}");
+        assert_ne!(status(&get(&world, "/", token)), "401", "{who}");
+        let nowhere = if http == "200" { "404" } else { http };
+        assert_eq!(status(&get(&world, "/no/such/path", token)), nowhere, "{who}");
     }
 }
 
@@ -365,4 +366,23 @@ async fn strangers_are_counted_and_hung_up_on() {
     let again = world.attach("probe").await;
     drop(again);
     assert_eq!(world.count(all_made()).await, 64);
+}
+
+/// However many calls are refused, the log does not grow with them.
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn a_few_refusals_a_second_are_logged_and_all_are_counted() {
+    let keys = Keys::new();
+    let token = keys.make(&["--tool"]);
+    let world = keys.world();
+    let mut tools = WorldServiceClient::new(world.channel().await);
+    let started = Instant::now();
+    for _ in 0..500 {
+        tools.get_world(with(v1::GetWorldRequest {}, None)).await.expect_err("refused");
+    }
+    let seconds = started.elapsed().as_secs() as usize + 1;
+    let told = world.log().text().matches("refused error=TOKEN_MISSING").count();
+    assert!((1..=10 * seconds).contains(&told), "{told} in {seconds} s");
+    let metrics = get(&world, "/metrics", Some(&token));
+    let line = metrics.lines().find(|line| line.starts_with("spatialdb_edge_refused_total"));
+    assert!(line.is_some_and(|line| line.contains("TOKEN_MISSING") && line.ends_with(" 500")), "{metrics}");
 }

@@ -37,6 +37,20 @@ const DRAIN_TIMEOUT: Duration = Duration::from_secs(15);
 const CELL_CHANGES_LEAST_PERCENT: f64 = 10.0;
 const PARTITION_CHANGES_LEAST_PERCENT: f64 = 0.5;
 
+/// An ingest under way.
+pub(super) struct Ingest {
+    plan: Plan,
+    load: Load,
+    server: ServerProcess,
+    tools: Tools,
+    durability: String,
+    writers: Writers,
+    follower: JoinHandle<Result<Replica, BenchError>>,
+    finished: oneshot::Sender<Vec<Point3>>,
+    // The server reads them, and writes its log there.
+    _files: WorldFiles,
+}
+
 /// What is sent.
 struct Load {
     walk: Arc<Walk>,
@@ -49,6 +63,101 @@ struct Writers {
     shared: Vec<Arc<Shared>>,
 }
 
+/// What the counters rose by.
+pub(super) struct Span {
+    /// How long it was.
+    pub(super) seconds: f64,
+    /// Rows decided.
+    pub(super) rows: f64,
+    server_cpu_seconds: f64,
+    client_cpu_seconds: f64,
+}
+
+/// How an ingest ended, once all was compared.
+pub(super) struct Ended {
+    /// What the server promises.
+    pub(super) durability: String,
+    cell_change_percent: f64,
+    partition_change_percent: f64,
+    viewer: Replica,
+}
+
+/// Runs the scenario.
+///
+/// # Errors
+/// The server fails or refuses something, or the results are wrong.
+pub(super) async fn run(plan: &Plan) -> Result<Report, BenchError> {
+    let mut ingest = Ingest::start(plan, |world| Ok(world)).await?;
+    ingest.run_for(WARM_UP).await?;
+    let span = ingest.run_for(Duration::from_secs(plan.seconds)).await?;
+    Ok(report(plan, &span, ingest.end().await?))
+}
+
+impl Ingest {
+    /// Starts a server with the world of the plan, as `furnish` changes it; then the viewer, then the writers.
+    ///
+    /// # Errors
+    /// The server fails or refuses something.
+    pub(super) async fn start(
+        plan: &Plan,
+        furnish: impl FnOnce(WorldFiles) -> Result<WorldFiles, BenchError>,
+    ) -> Result<Self, BenchError> {
+        let load = Load::new(plan);
+        let files = furnish(WorldFiles::of_walk(&load.walk)?)?;
+        let server = ServerProcess::start(&files, plan.partitions)?;
+        let mut tools = Tools::connect(&server).await?;
+        let durability = tools.world().await?.durability;
+        let mut viewer = Link::attach(&server, "viewer").await?;
+        let mut replica = Replica::new(plan.entities as usize);
+        viewer::fill(&mut viewer, &mut replica).await?;
+        let (finished, expected) = oneshot::channel();
+        let follower = tokio::spawn(viewer::follow(viewer, replica, expected));
+        let writers = Writers::start(&load, &server).await?;
+        Ok(Self { plan: *plan, load, server, tools, durability, writers, follower, finished, _files: files })
+    }
+
+    /// The server.
+    pub(super) const fn server(&self) -> &ServerProcess {
+        &self.server
+    }
+
+    /// Goes on for that long. Returns what the counters rose by.
+    ///
+    /// # Errors
+    /// A writer failed.
+    pub(super) async fn run_for(&mut self, time: Duration) -> Result<Span, BenchError> {
+        let from = self.read()?;
+        self.writers.run_for(time).await?;
+        Ok(self.read()?.since(&from))
+    }
+
+    /// Stops writing, and compares what writers, viewer and store have.
+    ///
+    /// # Errors
+    /// They differ, or the server fails.
+    pub(super) async fn end(mut self) -> Result<Ended, BenchError> {
+        let sent = self.writers.stop().await?;
+        let expected = self.load.positions_after(&sent);
+        // If the viewer has gone, it says why.
+        let _ = self.finished.send(expected.clone());
+        let viewer = self.follower.await.map_err(|error| crashed(&error))??;
+        check_store(&mut self.tools, &expected).await?;
+        self.server.stop()?;
+        let (cell_change_percent, partition_change_percent) =
+            self.load.crossing_percents(&self.plan, &sent)?;
+        Ok(Ended { durability: self.durability, cell_change_percent, partition_change_percent, viewer })
+    }
+
+    fn read(&self) -> Result<Reading, BenchError> {
+        Ok(Reading {
+            at: Instant::now(),
+            rows: self.writers.rows_decided(&self.load),
+            server_cpu_seconds: self.server.cpu_seconds()?,
+            client_cpu_seconds: procfs::cpu_seconds(std::process::id())?,
+        })
+    }
+}
+
 /// What the counters show at one instant.
 struct Reading {
     at: Instant,
@@ -57,41 +166,15 @@ struct Reading {
     client_cpu_seconds: f64,
 }
 
-/// Runs the scenario.
-///
-/// # Errors
-/// The server fails or refuses something, or the results are wrong.
-pub(super) async fn run(plan: &Plan) -> Result<Report, BenchError> {
-    let load = Load::new(plan);
-    let files = WorldFiles::of_walk(&load.walk)?;
-    let server = ServerProcess::start(&files, plan.partitions)?;
-    let mut tools = Tools::new(server.connect().await?);
-    let durability = tools.world().await?.durability;
-
-    let mut viewer = Link::attach(server.connect().await?, "viewer").await?;
-    let mut replica = Replica::new(plan.entities as usize);
-    viewer::fill(&mut viewer, &mut replica).await?;
-    let (finished, expected) = oneshot::channel();
-    // A session lives as long as both of its halves.
-    let Link { sender: _viewer_sender, receiver } = viewer;
-    let follower = tokio::spawn(viewer::follow(receiver, replica, expected));
-
-    let mut writers = Writers::start(&load, &server).await?;
-    let (from, to) = writers.measure(&load, &server, plan.seconds).await?;
-    let sent = writers.stop().await?;
-    let expected = load.positions_after(&sent);
-    // If the viewer has gone, it says why.
-    let _ = finished.send(expected.clone());
-    let replica = joined(follower).await?;
-    check_store(&mut tools, &expected).await?;
-    server.stop()?;
-
-    let (cells, partitions) = load.crossing_percents(plan, &sent)?;
-    Ok(report(plan, durability, &from, &to)
-        .figure("cell_change_percent", cells, "%")
-        .figure("partition_change_percent", partitions, "%")
-        .figure("viewer_rows_per_second", replica.rows as f64 / plan.seconds as f64, "1/s")
-        .fact("viewer_frames", replica.frames))
+impl Reading {
+    fn since(&self, before: &Self) -> Span {
+        Span {
+            seconds: self.at.duration_since(before.at).as_secs_f64(),
+            rows: (self.rows - before.rows) as f64,
+            server_cpu_seconds: self.server_cpu_seconds - before.server_cpu_seconds,
+            client_cpu_seconds: self.client_cpu_seconds - before.client_cpu_seconds,
+        }
+    }
 }
 
 impl Load {
@@ -138,7 +221,7 @@ impl Writers {
     async fn start(load: &Load, server: &ServerProcess) -> Result<Self, BenchError> {
         let mut links = Vec::new();
         for stream in 0..load.pools.len() {
-            links.push(Link::attach(server.connect().await?, &format!("writer-{stream}")).await?);
+            links.push(Link::attach(server, &format!("writer-{stream}")).await?);
         }
         let mut writers = Self { tasks: JoinSet::new(), shared: Vec::new() };
         for (stream, (link, pool)) in links.into_iter().zip(&load.pools).enumerate() {
@@ -148,18 +231,6 @@ impl Writers {
             writers.shared.push(shared);
         }
         Ok(writers)
-    }
-
-    async fn measure(
-        &mut self,
-        load: &Load,
-        server: &ServerProcess,
-        seconds: u64,
-    ) -> Result<(Reading, Reading), BenchError> {
-        self.run_for(WARM_UP).await?;
-        let from = self.read(load, server)?;
-        self.run_for(Duration::from_secs(seconds)).await?;
-        Ok((from, self.read(load, server)?))
     }
 
     // A writer ends early only if something is wrong.
@@ -190,15 +261,10 @@ impl Writers {
         Ok(sent)
     }
 
-    fn read(&self, load: &Load, server: &ServerProcess) -> Result<Reading, BenchError> {
+    fn rows_decided(&self, load: &Load) -> u64 {
         let rows =
             |(shared, pool): (&Arc<Shared>, &Arc<Pool>)| pool.rows(shared.applied.load(Ordering::Relaxed));
-        Ok(Reading {
-            at: Instant::now(),
-            rows: self.shared.iter().zip(&load.pools).map(rows).sum(),
-            server_cpu_seconds: server.cpu_seconds()?,
-            client_cpu_seconds: procfs::cpu_seconds(std::process::id())?,
-        })
+        self.shared.iter().zip(&load.pools).map(rows).sum()
     }
 }
 
@@ -224,24 +290,21 @@ fn position(entity: &v1::Entity) -> Option<Point3> {
     Some(Point3::new(at.x, at.y, at.z))
 }
 
-fn report(plan: &Plan, durability: String, from: &Reading, to: &Reading) -> Report {
-    let seconds = to.at.duration_since(from.at).as_secs_f64();
-    let rows = (to.rows - from.rows) as f64;
-    let server_cpu_seconds = to.server_cpu_seconds - from.server_cpu_seconds;
-    Report::new(plan.scenario, durability)
-        .figure("updates_per_second", (rows / seconds).round(), "1/s")
-        .figure("server_cpu_seconds", server_cpu_seconds, "s")
-        .figure("server_cpu_ns_per_update", server_cpu_seconds * 1e9 / rows.max(1.0), "ns")
-        .figure("client_cpu_seconds", to.client_cpu_seconds - from.client_cpu_seconds, "s")
+fn report(plan: &Plan, span: &Span, ended: Ended) -> Report {
+    Report::new(plan.scenario, ended.durability)
+        .figure("updates_per_second", (span.rows / span.seconds).round(), "1/s")
+        .figure("server_cpu_seconds", span.server_cpu_seconds, "s")
+        .figure("server_cpu_ns_per_update", span.server_cpu_seconds * 1e9 / span.rows.max(1.0), "ns")
+        .figure("client_cpu_seconds", span.client_cpu_seconds, "s")
+        .figure("cell_change_percent", ended.cell_change_percent, "%")
+        .figure("partition_change_percent", ended.partition_change_percent, "%")
+        .figure("viewer_rows_per_second", ended.viewer.rows as f64 / plan.seconds as f64, "1/s")
+        .fact("viewer_frames", ended.viewer.frames)
         .fact("entities", plan.entities)
         .fact("streams", plan.streams)
         .fact("partitions", plan.partitions)
         .fact("batch", plan.batch)
-        .fact("seconds", seconds)
-}
-
-async fn joined(task: JoinHandle<Result<Replica, BenchError>>) -> Result<Replica, BenchError> {
-    task.await.map_err(|error| crashed(&error))?
+        .fact("seconds", span.seconds)
 }
 
 fn crashed(error: &JoinError) -> BenchError {

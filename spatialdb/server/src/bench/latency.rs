@@ -30,11 +30,11 @@ pub(super) async fn run(plan: &Plan) -> Result<Report, BenchError> {
     let walk = Walk::new(plan.entities as usize);
     let files = WorldFiles::of_walk(&walk)?;
     let server = ServerProcess::start(&files, plan.partitions)?;
-    let durability = Tools::new(server.connect().await?).world().await?.durability;
-    let mut viewer = Link::attach(server.connect().await?, "viewer").await?;
+    let durability = Tools::connect(&server).await?.world().await?.durability;
+    let mut viewer = Link::attach(&server, "viewer").await?;
     let view = View { view_id: 1, constraint: Some(tools::everything()), ..View::default() };
     viewer.fill_view(view, plan.entities, |_| ()).await?;
-    let writer = Link::attach(server.connect().await?, "writer").await?;
+    let writer = Link::attach(&server, "writer").await?;
     let mut sender = writer.sender;
     let drain = tokio::spawn(drain(writer.receiver));
 

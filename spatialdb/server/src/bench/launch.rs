@@ -20,7 +20,7 @@ pub(super) async fn run(plan: &Plan, world: &LadenWorld) -> Result<Report, Bench
     for _ in 0..RUNS {
         let started = Instant::now();
         let server = ServerProcess::start(world.files(), plan.partitions)?;
-        let mut tools = Tools::new(server.connect().await?);
+        let mut tools = Tools::connect(&server).await?;
         // The last entity of the file: an answer proves that all of it is there.
         tools.entity(world.entities()).await?;
         ms.push(started.elapsed().as_millis() as u64);

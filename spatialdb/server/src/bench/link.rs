@@ -17,9 +17,9 @@ use spatialdb_proto::{
 };
 use tokio::{sync::mpsc, time::timeout};
 use tokio_stream::wrappers::ReceiverStream;
-use tonic::{Request, Streaming, client::Grpc, codegen::http::uri::PathAndQuery, transport::Channel};
+use tonic::{Request, Streaming, client::Grpc, codegen::http::uri::PathAndQuery};
 
-use super::error::BenchError;
+use super::{error::BenchError, server::ServerProcess};
 use codec::{Codec, Outgoing};
 
 pub(super) use codec::prebuilt;
@@ -56,10 +56,11 @@ impl Link {
     ///
     /// # Errors
     /// The server does not welcome it.
-    pub(super) async fn attach(channel: Channel, name: &str) -> Result<Self, BenchError> {
+    pub(super) async fn attach(server: &ServerProcess, name: &str) -> Result<Self, BenchError> {
+        let channel = server.connect().await?;
         let (queue, queued) = mpsc::channel(QUEUE_MESSAGES);
         let mut sender = Sender { name: name.to_owned(), queue, seq: 0 };
-        sender.send(Body::Hello(hello(name)))?;
+        sender.send(Body::Hello(hello(name, server.token())))?;
         let attached = async {
             let failed = |status| BenchError::status(name, &status);
             let mut grpc = Grpc::new(channel).max_decoding_message_size(64 << 20);
@@ -187,13 +188,14 @@ impl Receiver {
     }
 }
 
-fn hello(name: &str) -> Hello {
+fn hello(name: &str, token: Option<&str>) -> Hello {
     Hello {
         protocol_min: PROTOCOL_VERSION,
         protocol_max: PROTOCOL_VERSION,
         worker_type: "bench".to_owned(),
         name: name.to_owned(),
         instance: format!("spatialdb bench, process {}", std::process::id()),
+        token: token.unwrap_or_default().to_owned(),
         ..Hello::default()
     }
 }

@@ -52,7 +52,7 @@ async fn usage(plan: &Plan, world: &LadenWorld) -> Result<Usage, BenchError> {
     let server = ServerProcess::start(world.files(), plan.partitions)?;
     let settled_bytes = settled_bytes(&server).await?;
     let peak_bytes = server.memory_bytes("VmHWM")?;
-    let mut tools = Tools::new(server.connect().await?);
+    let mut tools = Tools::connect(&server).await?;
     let durability = check(&mut tools, world).await?;
     server.stop()?;
     Ok(Usage { settled_bytes, peak_bytes, durability })

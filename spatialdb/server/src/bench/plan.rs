@@ -17,6 +17,8 @@ pub(crate) enum Scenario {
     Launch,
     /// Memory beyond the payload.
     Memory,
+    /// Strangers at the door of a busy server.
+    Handshakes,
 }
 
 /// What the user set; the rest comes from the scenario.
@@ -32,6 +34,10 @@ pub(crate) struct Request {
     pub(crate) entities: Option<u64>,
     /// Rows of a message.
     pub(crate) batch: Option<u64>,
+    /// Calls of strangers a second.
+    pub(crate) strangers: Option<u64>,
+    /// Calls that a stranger's connection is used for.
+    pub(crate) calls: Option<u64>,
 }
 
 /// A scenario with all its settings.
@@ -49,6 +55,10 @@ pub(crate) struct Plan {
     pub(crate) entities: u64,
     /// Rows of a message.
     pub(crate) batch: u64,
+    /// Calls of strangers a second.
+    pub(crate) strangers: u64,
+    /// Calls that a stranger's connection is used for.
+    pub(crate) calls: u64,
 }
 
 /// Why a request is no plan.
@@ -88,7 +98,8 @@ pub(crate) enum PlanError {
 
 impl Scenario {
     /// Every scenario, in the order of `all`.
-    pub(crate) const ALL: [Self; 4] = [Self::Ingest, Self::Latency, Self::Launch, Self::Memory];
+    pub(crate) const ALL: [Self; 5] =
+        [Self::Ingest, Self::Latency, Self::Launch, Self::Memory, Self::Handshakes];
 
     /// Its name on the command line and in results.
     pub(crate) const fn name(self) -> &'static str {
@@ -97,23 +108,28 @@ impl Scenario {
             Self::Latency => "latency",
             Self::Launch => "launch",
             Self::Memory => "memory",
+            Self::Handshakes => "handshakes",
         }
     }
 
     const fn has(self, flag: Flag) -> bool {
         match flag {
             Flag::Partitions | Flag::Entities => true,
-            Flag::Seconds => matches!(self, Self::Ingest | Self::Latency),
-            Flag::Streams | Flag::Batch => matches!(self, Self::Ingest),
+            Flag::Seconds => matches!(self, Self::Ingest | Self::Latency | Self::Handshakes),
+            Flag::Streams | Flag::Batch => matches!(self, Self::Ingest | Self::Handshakes),
+            Flag::Strangers | Flag::Calls => matches!(self, Self::Handshakes),
         }
     }
 
     const fn default_of(self, flag: Flag) -> u64 {
         match (flag, self) {
+            (Flag::Seconds, Self::Handshakes) => 20,
             (Flag::Seconds, _) => 10,
+            (Flag::Strangers, _) => 2200,
+            (Flag::Calls, _) => 16,
             (Flag::Streams | Flag::Partitions, _) => 2,
             (Flag::Batch, _) => 4000,
-            (Flag::Entities, Self::Ingest) => 100_000,
+            (Flag::Entities, Self::Ingest | Self::Handshakes) => 100_000,
             (Flag::Entities, Self::Latency) => 10_000,
             (Flag::Entities, Self::Launch | Self::Memory) => 1_000_000,
         }
@@ -133,10 +149,20 @@ enum Flag {
     Partitions,
     Entities,
     Batch,
+    Strangers,
+    Calls,
 }
 
 impl Flag {
-    const ALL: [Self; 5] = [Self::Seconds, Self::Streams, Self::Partitions, Self::Entities, Self::Batch];
+    const ALL: [Self; 7] = [
+        Self::Seconds,
+        Self::Streams,
+        Self::Partitions,
+        Self::Entities,
+        Self::Batch,
+        Self::Strangers,
+        Self::Calls,
+    ];
 
     const fn name(self) -> &'static str {
         match self {
@@ -145,6 +171,8 @@ impl Flag {
             Self::Partitions => "partitions",
             Self::Entities => "entities",
             Self::Batch => "batch",
+            Self::Strangers => "strangers",
+            Self::Calls => "calls",
         }
     }
 
@@ -155,6 +183,8 @@ impl Flag {
             Self::Partitions => request.partitions,
             Self::Entities => request.entities,
             Self::Batch => request.batch,
+            Self::Strangers => request.strangers,
+            Self::Calls => request.calls,
         }
     }
 
@@ -165,6 +195,8 @@ impl Flag {
             Self::Partitions => PARTITIONS_MAX as u64,
             Self::Entities => 10_000_000,
             Self::Batch => Limits::default().message_rows_max,
+            Self::Strangers => 100_000,
+            Self::Calls => 1_000_000,
         }
     }
 }
@@ -208,6 +240,8 @@ impl Plan {
             partitions: value(Flag::Partitions)?,
             entities: value(Flag::Entities)?,
             batch: value(Flag::Batch)?,
+            strangers: value(Flag::Strangers)?,
+            calls: value(Flag::Calls)?,
         };
         if scenario.has(Flag::Streams) && plan.streams > plan.entities {
             let Self { streams, entities, .. } = plan;
@@ -244,12 +278,12 @@ mod tests {
         let batch = Request { batch: Some(10), ..Request::default() };
         assert_eq!(
             refused(Scenario::Latency, batch),
-            "--batch does not apply to `latency`; it belongs to: ingest"
+            "--batch does not apply to `latency`; it belongs to: ingest, handshakes"
         );
         let seconds = Request { seconds: Some(10), ..Request::default() };
         assert_eq!(
             refused(Scenario::Memory, seconds),
-            "--seconds does not apply to `memory`; it belongs to: ingest, latency"
+            "--seconds does not apply to `memory`; it belongs to: ingest, latency, handshakes"
         );
         let entities = Request { entities: Some(10), ..Request::default() };
         let error = Plan::all(&entities).expect_err("refused").to_string();

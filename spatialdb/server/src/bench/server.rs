@@ -36,6 +36,7 @@ pub(super) struct ServerProcess {
     child: Child,
     log: PathBuf,
     address: SocketAddr,
+    token: Option<String>,
 }
 
 impl ServerProcess {
@@ -50,9 +51,19 @@ impl ServerProcess {
         let mut child = command.spawn().map_err(cannot("start the server"))?;
         let stdout = child.stdout.take();
         let address = SocketAddr::from(([127, 0, 0, 1], 0));
-        let mut server = Self { child, log, address };
+        let mut server = Self { child, log, address, token: world.token().map(str::to_owned) };
         server.address = server.wait_ready(stdout)?;
         Ok(server)
+    }
+
+    /// Where it listens.
+    pub(super) const fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// The token that lets in, if it wants one.
+    pub(super) fn token(&self) -> Option<&str> {
+        self.token.as_deref()
     }
 
     /// Opens a connection of its own.

@@ -1,26 +1,51 @@
 //! The calls of a tool, with errors that say which call.
 
-use std::time::Duration;
+use std::{io, time::Duration};
 
 use spatialdb_proto::v1::{
     Constraint, Entity, GetEntityRequest, GetWorldRequest, QueryRequest, World, constraint,
     world_service_client::WorldServiceClient,
 };
 use spatialdb_types::ComponentId;
-use tonic::transport::Channel;
+use tonic::{
+    metadata::{Ascii, MetadataValue},
+    service::{Interceptor, interceptor::InterceptedService},
+    transport::Channel,
+};
 
-use super::error::BenchError;
+use super::{
+    error::{BenchError, cannot},
+    server::ServerProcess,
+};
 
 const MESSAGE_BYTES_MAX: usize = 64 << 20;
 const CALL_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// A tool that is connected.
-pub(super) struct Tools(WorldServiceClient<Channel>);
+pub(super) struct Tools(WorldServiceClient<InterceptedService<Channel, Token>>);
+
+/// What each call shows, if the server wants it.
+struct Token(Option<MetadataValue<Ascii>>);
+
+impl Interceptor for Token {
+    fn call(&mut self, mut request: tonic::Request<()>) -> Result<tonic::Request<()>, tonic::Status> {
+        if let Some(token) = &self.0 {
+            request.metadata_mut().insert("authorization", token.clone());
+        }
+        Ok(request)
+    }
+}
 
 impl Tools {
-    /// Over that connection.
-    pub(super) fn new(channel: Channel) -> Self {
-        Self(WorldServiceClient::new(channel).max_decoding_message_size(MESSAGE_BYTES_MAX))
+    /// Over a connection of its own.
+    ///
+    /// # Errors
+    /// The server does not take it.
+    pub(super) async fn connect(server: &ServerProcess) -> Result<Self, BenchError> {
+        let token = server.token().map(|token| format!("Bearer {token}").parse()).transpose();
+        let token = token.map_err(|_| cannot("show the token")(io::ErrorKind::InvalidData.into()))?;
+        let client = WorldServiceClient::with_interceptor(server.connect().await?, Token(token));
+        Ok(Self(client.max_decoding_message_size(MESSAGE_BYTES_MAX)))
     }
 
     /// Asks for the world.

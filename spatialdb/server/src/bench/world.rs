@@ -1,7 +1,9 @@
 //! The files that a bench's server starts from.
 
 use std::{
-    fs,
+    collections::BTreeSet,
+    fs::{self, OpenOptions},
+    io::{self, Write as _},
     path::{Path, PathBuf},
 };
 
@@ -14,6 +16,7 @@ use super::{
     error::{BenchError, cannot},
     walk::{CELL_M, Walk},
 };
+use crate::auth::{Entry, Kind, Right, Token, TokenFile, TokenFileError};
 
 /// The only space of a bench's world.
 pub(super) const SPACE: SpaceId = SpaceId(0);
@@ -23,6 +26,7 @@ const SCHEMA: &str = include_str!("world/bench.proto");
 /// A folder with a snapshot and settings; gone when dropped.
 pub(super) struct WorldFiles {
     folder: TempDir,
+    token: Option<String>,
 }
 
 impl WorldFiles {
@@ -35,7 +39,7 @@ impl WorldFiles {
             .prefix("spatialdb-bench-")
             .tempdir()
             .map_err(cannot("make a temporary folder"))?;
-        Ok(Self { folder })
+        Ok(Self { folder, token: None })
     }
 
     /// A world whose entities are where a walk starts, with the cells that the walk counts by.
@@ -52,6 +56,39 @@ impl WorldFiles {
         }
         writer.finish()?;
         Ok(files)
+    }
+
+    /// The same, and the server wants a token.
+    ///
+    /// # Errors
+    /// It cannot be written.
+    pub(super) fn locked(mut self) -> Result<Self, BenchError> {
+        let token = Token::random();
+        let mut tokens = TokenFile::default();
+        tokens.push(Entry {
+            id: token.id().to_owned(),
+            name: "bench".to_owned(),
+            hash: token.hash(),
+            kind: Kind::Worker,
+            worker_types: BTreeSet::new(),
+            read_only: false,
+            rights: [Right::Query].into(),
+            expires: None,
+        });
+        let refused = |error: TokenFileError| cannot("write the tokens")(io::Error::other(error));
+        tokens.write(&self.path("tokens.toml")).map_err(refused)?;
+        let add = || {
+            let mut settings = OpenOptions::new().append(true).create(true).open(self.path("world.toml"))?;
+            settings.write_all(b"[server]\ntokens = \"tokens.toml\"\n")
+        };
+        add().map_err(cannot("write the settings"))?;
+        self.token = Some(token.text());
+        Ok(self)
+    }
+
+    /// The token that lets in, if the server wants one.
+    pub(super) fn token(&self) -> Option<&str> {
+        self.token.as_deref()
     }
 
     /// Starts the snapshot.

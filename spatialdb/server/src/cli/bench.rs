@@ -13,11 +13,12 @@ results give an error and no figures. Tool and server share the machine, so the 
 beside what was reached.
 
 Scenarios:
-  ingest   positions of many entities in columnar batches, a whole-world viewer at 1 Hz looks on
-  latency  one update in flight, from its writer to a viewer of another session
-  launch   from the start of the process to the first answer, with a large world
-  memory   what an entity costs beyond its payload
-  all      one after the other
+  ingest      positions of many entities in columnar batches, a whole-world viewer at 1 Hz looks on
+  latency     one update in flight, from its writer to a viewer of another session
+  launch      from the start of the process to the first answer, with a large world
+  memory      what an entity costs beyond its payload
+  handshakes  what ingest loses while strangers with a wrong token are refused
+  all         one after the other
 
 Examples:
   What this machine can do, in about a minute:
@@ -33,11 +34,11 @@ pub(super) struct BenchArgs {
     #[arg(value_enum, value_name = "SCENARIO")]
     scenario: ScenarioArg,
 
-    /// How long to measure: ingest, latency [default: 10]
+    /// How long to measure: ingest, latency, handshakes [default: 10; handshakes: 20]
     #[arg(long, value_name = "N")]
     seconds: Option<u64>,
 
-    /// How many sessions write: ingest [default: 2]
+    /// How many sessions write: ingest, handshakes [default: 2]
     #[arg(long, value_name = "N")]
     streams: Option<u64>,
 
@@ -49,9 +50,17 @@ pub(super) struct BenchArgs {
     #[arg(long, value_name = "N")]
     entities: Option<u64>,
 
-    /// How many rows a message has: ingest [default: 4000]
+    /// How many rows a message has: ingest, handshakes [default: 4000]
     #[arg(long, value_name = "N")]
     batch: Option<u64>,
+
+    /// How many calls strangers make a second: handshakes [default: 2200]
+    #[arg(long, value_name = "N")]
+    strangers: Option<u64>,
+
+    /// How many calls a stranger's connection is used for: handshakes [default: 16]
+    #[arg(long, value_name = "N")]
+    calls: Option<u64>,
 
     /// Print one JSON object a figure
     #[arg(long)]
@@ -64,6 +73,7 @@ enum ScenarioArg {
     Latency,
     Launch,
     Memory,
+    Handshakes,
     All,
 }
 
@@ -90,6 +100,8 @@ fn plans(args: &BenchArgs) -> Result<Vec<Plan>, PlanError> {
         partitions: args.partitions,
         entities: args.entities,
         batch: args.batch,
+        strangers: args.strangers,
+        calls: args.calls,
     };
     let one = |scenario| Plan::of(scenario, &request).map(|plan| vec![plan]);
     match args.scenario {
@@ -97,6 +109,7 @@ fn plans(args: &BenchArgs) -> Result<Vec<Plan>, PlanError> {
         ScenarioArg::Latency => one(Scenario::Latency),
         ScenarioArg::Launch => one(Scenario::Launch),
         ScenarioArg::Memory => one(Scenario::Memory),
+        ScenarioArg::Handshakes => one(Scenario::Handshakes),
         ScenarioArg::All => Plan::all(&request),
     }
 }

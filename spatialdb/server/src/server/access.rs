@@ -4,7 +4,9 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use spatialdb_proto::status_of;
 use spatialdb_types::{Error, Reason};
+use tonic::Status;
 
 use super::edge::Edge;
 use super::http::Admission;
@@ -37,6 +39,12 @@ impl Caller {
             has_certificate: Admission::has_certificate(request),
             admission: Admission::of_request(request),
         }
+    }
+
+    /// It is refused. Returns what it is told.
+    pub(super) fn refuse(&self, error: &Error) -> Status {
+        self.admission.refuse(error);
+        status_of(error)
     }
 
     /// It has shown who it is.

@@ -6,6 +6,7 @@ mod doors;
 mod host;
 mod page;
 mod reflection;
+mod refusals;
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -10,9 +10,9 @@ mod parts;
 mod reader;
 mod task;
 
+use std::future::ready;
 use std::sync::Arc;
 
-use spatialdb_proto::status_of;
 use spatialdb_proto::v1::{
     ClientMessage, FramesRequest, OpenRequest, OpenResponse, SendRequest, SendResponse, ServerMessage,
 };
@@ -48,10 +48,21 @@ impl WorkerService for Workers {
     type FramesStream = Stream;
 
     async fn attach(&self, request: Request<Streaming<ClientMessage>>) -> Result<Response<Stream>, Status> {
-        let (out, stream) = mpsc::channel(OUT_QUEUE);
-        // The answer must not wait for Hello: some clients send nothing before they have seen it.
         let caller = Caller::of(&request);
-        tokio::spawn(reader::run(self.edge.clone(), caller, request.into_inner(), out));
+        let mut incoming = request.into_inner();
+        let (out, stream) = mpsc::channel(OUT_QUEUE);
+        let first = tokio::select! {
+            biased;
+            first = incoming.message() => Some(first),
+            () = ready(()) => None,
+        };
+        match first {
+            // Most say Hello with the call itself. Who is refused is then answered by it, and costs next to nothing.
+            Some(first) => reader::begin(&self.edge, &caller, first, incoming, out)
+                .map_err(|error| caller.refuse(&error))?,
+            // The answer must not wait for Hello: some clients send nothing before they have seen it.
+            None => drop(tokio::spawn(reader::run(self.edge.clone(), caller, incoming, out))),
+        }
         Ok(Response::new(ReceiverStream::new(stream)))
     }
 
@@ -59,14 +70,14 @@ impl WorkerService for Workers {
         let caller = Caller::of(&request);
         let hello = request.into_inner().hello.unwrap_or_default();
         let opened = self.open.open(&self.edge, &caller, hello);
-        let session_key = opened.map_err(|error| reader::refused(&error))?;
+        let session_key = opened.map_err(|error| caller.refuse(&error))?;
         Ok(Response::new(OpenResponse { session_key }))
     }
 
     async fn frames(&self, request: Request<FramesRequest>) -> Result<Response<Stream>, Status> {
         let caller = Caller::of(&request);
         let frames = self.open.frames(request.into_inner().session_key);
-        let frames = frames.map_err(|error| status_of(&error))?;
+        let frames = frames.map_err(|error| caller.refuse(&error))?;
         caller.admit();
         Ok(Response::new(frames))
     }

@@ -9,11 +9,7 @@ use tokio::{
     time::{Instant, timeout_at},
 };
 
-use super::super::{
-    error::BenchError,
-    link::{Link, Receiver},
-    tools,
-};
+use super::super::{error::BenchError, link::Link, tools};
 
 const CATCH_UP: Duration = Duration::from_secs(15);
 const RATE_HZ: f64 = 1.0;
@@ -88,10 +84,12 @@ pub(super) async fn fill(link: &mut Link, replica: &mut Replica) -> Result<(), B
 /// # Errors
 /// The session ends, or the replica is not equal in time.
 pub(super) async fn follow(
-    mut receiver: Receiver,
+    viewer: Link,
     mut replica: Replica,
     mut finished: oneshot::Receiver<Vec<Point3>>,
 ) -> Result<Replica, BenchError> {
+    // A session lives as long as both of its halves.
+    let Link { sender: _sender, mut receiver } = viewer;
     let expected = loop {
         tokio::select! {
             frame = receiver.frame() => replica.apply(&frame?),

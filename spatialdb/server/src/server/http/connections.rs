@@ -12,12 +12,14 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use axum::http::Extensions;
-use spatialdb_types::Limits;
+use spatialdb_types::{Error, Limits};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
 use tokio::time::Sleep;
 use tonic::transport::server::{Connected, TlsConnectInfo};
+
+use super::refusals::Refusals;
 
 /// How long a connection may take to be admitted.
 const ADMISSION_TIMEOUT: Duration = Duration::from_secs(10);
@@ -28,11 +30,12 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(20);
 /// Accepted connections that wait to be served.
 const ACCEPTED_QUEUE: usize = 16;
 
-/// How many connections there are.
+/// What all connections share.
 #[derive(Debug, Default)]
-struct Counts {
+struct Shared {
     open: AtomicU64,
     strangers: AtomicU64,
+    refusals: Refusals,
 }
 
 /// Whether a connection has shown who it is. Travels with each of its calls.
@@ -42,7 +45,7 @@ pub(in crate::server) struct Admission(Arc<Inner>);
 #[derive(Debug)]
 struct Inner {
     is_granted: AtomicBool,
-    counts: Arc<Counts>,
+    shared: Arc<Shared>,
 }
 
 /// A connection that is counted.
@@ -57,7 +60,7 @@ pub(super) fn accept(listener: TcpListener, limits: &Limits) -> mpsc::Receiver<i
     let (accepted, connections) = mpsc::channel(ACCEPTED_QUEUE);
     let (open_max, strangers_max) = (limits.connections_max, limits.connections_unadmitted_max);
     tokio::spawn(async move {
-        let counts = Arc::new(Counts::default());
+        let shared = Arc::new(Shared::default());
         loop {
             let stream = tokio::select! {
                 stream = listener.accept() => stream,
@@ -67,15 +70,15 @@ pub(super) fn accept(listener: TcpListener, limits: &Limits) -> mpsc::Receiver<i
                 tokio::time::sleep(ACCEPT_PAUSE).await;
                 continue;
             };
-            let is_full = counts.open.load(Ordering::Relaxed) >= open_max
-                || counts.strangers.load(Ordering::Relaxed) >= strangers_max;
+            let is_full = shared.open.load(Ordering::Relaxed) >= open_max
+                || shared.strangers.load(Ordering::Relaxed) >= strangers_max;
             if is_full {
                 metrics::counter!("spatialdb_edge_connections_refused_total").increment(1);
                 continue;
             }
             // Answers must not wait for the acknowledgement of earlier ones. One that cannot be told is slower, not wrong.
             let _ = stream.set_nodelay(true);
-            if accepted.send(Ok(Connection::new(stream, &counts))).await.is_err() {
+            if accepted.send(Ok(Connection::new(stream, &shared))).await.is_err() {
                 return;
             }
         }
@@ -104,17 +107,22 @@ impl Admission {
         secure.and_then(TlsConnectInfo::peer_certs).is_some_and(|certificates| !certificates.is_empty())
     }
 
-    fn new(counts: &Arc<Counts>) -> Self {
-        counts.open.fetch_add(1, Ordering::Relaxed);
-        counts.strangers.fetch_add(1, Ordering::Relaxed);
-        Self(Arc::new(Inner { is_granted: AtomicBool::new(false), counts: counts.clone() }))
+    fn new(shared: &Arc<Shared>) -> Self {
+        shared.open.fetch_add(1, Ordering::Relaxed);
+        shared.strangers.fetch_add(1, Ordering::Relaxed);
+        Self(Arc::new(Inner { is_granted: AtomicBool::new(false), shared: shared.clone() }))
     }
 
     /// It has shown who it is.
     pub(in crate::server) fn grant(&self) {
         if !self.0.is_granted.swap(true, Ordering::Relaxed) {
-            self.0.counts.strangers.fetch_sub(1, Ordering::Relaxed);
+            self.0.shared.strangers.fetch_sub(1, Ordering::Relaxed);
         }
+    }
+
+    /// A call of it was refused.
+    pub(in crate::server) fn refuse(&self, error: &Error) {
+        self.0.shared.refusals.note(error);
     }
 
     fn is_granted(&self) -> bool {
@@ -123,15 +131,15 @@ impl Admission {
 }
 
 impl Connection {
-    fn new(io: TcpStream, counts: &Arc<Counts>) -> Self {
+    fn new(io: TcpStream, shared: &Arc<Shared>) -> Self {
         let deadline = Box::pin(tokio::time::sleep(ADMISSION_TIMEOUT));
-        Self { io, admission: Admission::new(counts), deadline }
+        Self { io, admission: Admission::new(shared), deadline }
     }
 }
 
 impl Drop for Connection {
     fn drop(&mut self) {
-        self.admission.0.counts.open.fetch_sub(1, Ordering::Relaxed);
+        self.admission.0.shared.open.fetch_sub(1, Ordering::Relaxed);
         self.admission.grant();
     }
 }

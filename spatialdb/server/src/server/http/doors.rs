@@ -64,7 +64,7 @@ pub(super) async fn pass(State(doors): State<Arc<Doors>>, mut request: Request, 
         Ok(()) if is_preflight => cors::preflight(),
         Ok(()) => next.run(request).await,
         Err(error) => {
-            metrics::counter!("spatialdb_edge_refused_total", "reason" => error.reason.name()).increment(1);
+            Admission::of(request.extensions()).refuse(&error);
             refused(request.headers(), &error)
         }
     };

@@ -28,31 +28,35 @@ const ANSWER_QUEUE: usize = 64;
 
 type Out = mpsc::Sender<Result<ServerMessage, Status>>;
 
-/// Serves one attachment from its first message to its end.
-pub(super) async fn run(edge: Arc<Edge>, caller: Caller, mut stream: Streaming<ClientMessage>, out: Out) {
-    let hello = match tokio::time::timeout(HELLO_TIMEOUT, stream.message()).await {
-        Ok(Ok(Some(message))) => first_message(message),
-        Ok(Ok(None)) => return,
-        Ok(Err(status)) => Err(broken(&edge, &status)),
+/// Waits for Hello, and begins.
+pub(super) async fn run(edge: Arc<Edge>, caller: Caller, mut incoming: Streaming<ClientMessage>, out: Out) {
+    let begun = match tokio::time::timeout(HELLO_TIMEOUT, incoming.message()).await {
+        Ok(first) => begin(&edge, &caller, first, incoming, out.clone()),
         Err(_) => Err(Error::new(Reason::MessageUnexpected, "no Hello within 10 s")),
     };
-    let opened = hello.and_then(|hello| open(&edge, &caller, hello));
-    match opened {
-        Ok((reader, session)) => {
-            tokio::spawn(session.run(out));
-            reader.run(stream).await;
-        }
+    if let Err(error) = begun {
         // The client may be gone already.
-        Err(error) => {
-            let _ = out.send(Err(refused(&error))).await;
-        }
+        let _ = out.send(Err(caller.refuse(&error))).await;
     }
 }
 
-/// Hello is refused.
-pub(super) fn refused(error: &Error) -> Status {
-    tracing::info!(%error, "attach refused");
-    status_of(error)
+/// Begins a session by its first message. It lives on in two tasks of its own.
+pub(super) fn begin(
+    edge: &Arc<Edge>,
+    caller: &Caller,
+    first: Result<Option<ClientMessage>, Status>,
+    incoming: Streaming<ClientMessage>,
+    out: Out,
+) -> Result<(), Error> {
+    let hello = match first {
+        Ok(Some(message)) => first_message(message)?,
+        Ok(None) => return Err(Error::new(Reason::MessageUnexpected, "the stream ended before Hello")),
+        Err(status) => return Err(broken(edge, &status)),
+    };
+    let (reader, session) = open(edge, caller, hello)?;
+    tokio::spawn(session.run(out));
+    tokio::spawn(reader.run(incoming));
+    Ok(())
 }
 
 /// What a message that could not be read means. If the connection is gone nobody hears it.
