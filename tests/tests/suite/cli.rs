@@ -172,7 +172,7 @@ fn a_bench_checks_what_it_measured() {
     let done = run(&args);
     assert_eq!(done.code, Some(0), "{}", done.stderr);
     let lines = done.stdout.lines().map(|line| serde_json::from_str(line).expect("JSON"));
-    let lines: Vec<serde_json::Value> = lines.collect();
+    let lines: Vec<Value> = lines.collect();
     let value = |metric: &str| {
         let line = lines.iter().find(|line| line["metric"] == metric).unwrap_or_else(|| panic!("{lines:?}"));
         assert_eq!((&line["scenario"], &line["checked"]), (&"handshakes".into(), &true.into()));

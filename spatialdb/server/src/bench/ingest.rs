@@ -87,7 +87,7 @@ pub(super) struct Ended {
 /// # Errors
 /// The server fails or refuses something, or the results are wrong.
 pub(super) async fn run(plan: &Plan) -> Result<Report, BenchError> {
-    let mut ingest = Ingest::start(plan, |world| Ok(world)).await?;
+    let mut ingest = Ingest::start(plan, Ok).await?;
     ingest.run_for(WARM_UP).await?;
     let span = ingest.run_for(Duration::from_secs(plan.seconds)).await?;
     Ok(report(plan, &span, ingest.end().await?))
