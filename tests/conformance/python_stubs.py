@@ -46,7 +46,8 @@ class Driver:
         self.hello, self.views = None, {}  # what is said again after the connection was lost
 
     async def connect(self, type, name):
-        self.hello = wire.Hello(protocol_min=1, protocol_max=1, worker_type=type, name=name)
+        token = os.environ.get("SPATIALDB_TOKEN", "")
+        self.hello = wire.Hello(protocol_min=1, protocol_max=1, worker_type=type, name=name, token=token)
         try:
             await self.attach()
         except grpc.aio.AioRpcError as error:
@@ -55,8 +56,13 @@ class Driver:
         return {"session": str(self.welcome.session_id), "name": self.welcome.name}
 
     async def attach(self):
-        self.channel = grpc.aio.insecure_channel(os.environ["SPATIALDB_ADDRESS"], options=[
-            ("grpc.max_receive_message_length", 64 << 20), ("grpc.use_local_subchannel_pool", 1)])
+        address, ca = os.environ["SPATIALDB_ADDRESS"], os.environ.get("SPATIALDB_CA")
+        options = [("grpc.max_receive_message_length", 64 << 20), ("grpc.use_local_subchannel_pool", 1)]
+        if ca:
+            trusted = grpc.ssl_channel_credentials(open(ca, "rb").read())
+            self.channel = grpc.aio.secure_channel(address, trusted, options=options)
+        else:
+            self.channel = grpc.aio.insecure_channel(address, options=options)
         self.call = worker_pb2_grpc.WorkerServiceStub(self.channel).Attach()
         self.seq, self.applied, self.entities = 0, 0, {}
         self.rejections, self.answers, self.ready, self.is_lost = [], {}, {}, False

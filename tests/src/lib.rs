@@ -6,6 +6,7 @@
 //! Nothing here sleeps for luck: every wait is for a condition, and has a deadline that fails the test. Failures
 //! panic: this crate is only for tests.
 
+mod certificates;
 mod client;
 mod launch;
 mod log;
@@ -18,6 +19,7 @@ mod replica;
 mod tools;
 mod world;
 
+pub use certificates::Certificates;
 pub use client::{Client, Ending, Outcome};
 pub use launch::Launch;
 pub use log::Log;
@@ -28,7 +30,7 @@ pub use message::{
 pub use probe::{
     BLOB_FIRST, METADATA, POSITION, State, TAG, VITALS, Vitals, WORKER_SESSION, metadata, probe_snapshot,
 };
-pub use process::{Finished, Process, binary, repository, run, run_in, spatialdb};
+pub use process::{Finished, Process, binary, repository, run, run_in, search_path, spatialdb};
 pub use python::{generate_python, python};
 pub use raw::attach_raw;
 pub use replica::{Replica, Value};

@@ -2,6 +2,7 @@
 
 use std::{
     env,
+    ffi::OsString,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     thread,
@@ -33,6 +34,16 @@ pub fn binary(name: &str) -> PathBuf {
         path.display()
     );
     path
+}
+
+/// PATH, with the programs that cargo has built in front.
+///
+/// # Panics
+/// If it has not.
+pub fn search_path() -> OsString {
+    let programs = binary("spatialdb").parent().map(Path::to_owned);
+    let others = env::var_os("PATH").unwrap_or_default();
+    env::join_paths(programs.into_iter().chain(env::split_paths(&others))).expect("no colon in them")
 }
 
 /// The `spatialdb` command, without settings of the one who runs the tests.

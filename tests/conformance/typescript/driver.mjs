@@ -129,7 +129,6 @@ const operations = {
   async replica() {
     // What has come and waits in the socket is taken in first.
     await new Promise((resolve) => setTimeout(resolve, 0));
-    schema ??= await worker.world.schema();
     return { entities: replicaJson() };
   },
   async heartbeat({ load, tick_ms }) {
@@ -171,8 +170,8 @@ for await (const line of createInterface({ input: process.stdin })) {
   try {
     const { op, ...command } = JSON.parse(line);
     if (operations[op] === undefined) throw new SpatialdbError("OPERATION_UNKNOWN", `no operation ${op}`);
+    schema ??= await worker?.world.schema();
     answer(await operations[op](command));
-    if (op === "close") process.exitCode = 0;
     if (op === "close") break;
   } catch (error) {
     const { reason, detail } = error instanceof SpatialdbError ? error : { reason: "DRIVER_FAILED", detail: String(error?.stack ?? error) };

@@ -48,6 +48,9 @@ macro_rules! drivers {
                 numbers_of_64_bits_are_exact,
                 heartbeats_show,
                 flags_and_schema_are_known,
+                a_component_that_is_added_is_usable,
+                a_locked_world_lets_in_who_has_a_token,
+                it_comes_in_encrypted,
                 it_comes_back_after_the_server_was_killed,
             }
         })*

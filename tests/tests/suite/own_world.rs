@@ -1,7 +1,7 @@
 //! A world of one's own: made, set up, checked, launched, as its README says.
 
 use std::{
-    fs,
+    env, fs,
     os::unix,
     path::{Path, PathBuf},
     process::Command,
@@ -11,7 +11,7 @@ use std::{
 
 use rustix::process::Signal;
 use serde_json::Value;
-use spatialdb_tests::{DEADLINE, Finished, Process, repository, run_in, spatialdb};
+use spatialdb_tests::{DEADLINE, Finished, Process, repository, run_in, search_path, spatialdb};
 use tempfile::TempDir;
 
 /// A world made by `spatialdb new`.
@@ -33,6 +33,11 @@ impl Own {
 
     fn run(&self, args: &[&str]) -> Finished {
         run_in(&self.path, args)
+    }
+
+    /// A command in its folder, with `spatialdb` on PATH.
+    fn with_program<'a>(&self, command: &'a mut Command) -> &'a mut Command {
+        command.current_dir(&self.path).env("PATH", search_path())
     }
 
     /// Launches it and waits until sheep have moved and the worker says so itself.
@@ -109,6 +114,7 @@ fn a_world_with_a_worker_in_python_lives() {
     );
     unix::fs::symlink(repository().join(".venv"), own.path.join(".venv")).expect("linked");
     own.lives();
+    succeeds(own.with_program(Command::new(".venv/bin/python").args(["-B", "-m", "unittest"])));
 }
 
 #[test]
@@ -124,6 +130,8 @@ fn a_world_with_a_worker_in_rust_lives() {
     fs::create_dir_all(own.path.join("target/release")).expect("made");
     fs::copy(built.join("debug/shepherd"), own.path.join("target/release/shepherd")).expect("built");
     own.lives();
+    let mut cargo = Command::new("cargo");
+    succeeds(own.with_program(cargo.args(["test", "--offline", "--quiet"]).env("CARGO_TARGET_DIR", &built)));
 }
 
 #[test]
@@ -132,6 +140,7 @@ fn a_world_with_a_worker_in_typescript_lives() {
     let mut npm = Command::new("npm");
     succeeds(npm.args(["install", "--prefer-offline", "--no-audit", "--no-fund"]).current_dir(&own.path));
     own.lives();
+    succeeds(own.with_program(Command::new("npm").arg("test")));
 }
 
 // target/<profile>/spatialdb

@@ -1,52 +1,14 @@
 //! TLS from files, and certificates of workers.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
 use rustix::process::Signal;
 use spatialdb_proto::error_of_status;
 use spatialdb_proto::v1::{self, client_message::Body, world_service_client::WorldServiceClient};
 use spatialdb_sdk::{TlsOptions, Worker, WorkerError, WorkerOptions};
-use spatialdb_tests::{Launch, Process, World, run_in, spatialdb};
+use spatialdb_tests::{Certificates, Launch, Process, World, run_in, spatialdb};
 use tonic::transport::{Certificate, ClientTlsConfig, Endpoint};
-
-/// A folder with an authority and what it signed.
-struct Certificates {
-    folder: tempfile::TempDir,
-    authority: CertifiedIssuer<'static, KeyPair>,
-}
-
-impl Certificates {
-    fn new() -> Self {
-        let folder = tempfile::tempdir().expect("a folder");
-        let mut params = CertificateParams::new(Vec::new()).expect("params");
-        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        let authority =
-            CertifiedIssuer::self_signed(params, KeyPair::generate().expect("a key")).expect("signed");
-        fs::write(folder.path().join("ca.pem"), authority.pem()).expect("written");
-        Self { folder, authority }
-    }
-
-    fn path(&self, name: &str) -> PathBuf {
-        self.folder.path().join(name)
-    }
-
-    /// Makes NAME.pem and NAME.key.
-    fn sign(&self, name: &str) {
-        let names = vec!["127.0.0.1".to_owned(), "localhost".to_owned()];
-        let key = KeyPair::generate().expect("a key");
-        let params = CertificateParams::new(names).expect("params");
-        let certificate = params.signed_by(&key, &self.authority).expect("signed");
-        fs::write(self.path(&format!("{name}.pem")), certificate.pem()).expect("written");
-        fs::write(self.path(&format!("{name}.key")), key.serialize_pem()).expect("written");
-    }
-}
-
-fn config(certificates: &Certificates, more: &str) -> String {
-    let (cert, key) = (certificates.path("server.pem"), certificates.path("server.key"));
-    format!("[tls]\ncert = {cert:?}\nkey = {key:?}\n{more}")
-}
 
 fn options(world: &World, ca: &Path, token: &str) -> WorkerOptions {
     let mut options = WorkerOptions::new(world.address(), "probe");
@@ -60,13 +22,13 @@ fn options(world: &World, ca: &Path, token: &str) -> WorkerOptions {
 async fn workers_and_tools_come_in_encrypted() {
     let certificates = Certificates::new();
     certificates.sign("server");
-    let world = World::launch(Launch::probe().config(&config(&certificates, "")));
+    let world = World::launch(Launch::probe().config(&certificates.settings("")));
     let ca = certificates.path("ca.pem");
     let worker = Worker::connect(options(&world, &ca, "")).await.expect("attached");
     assert!(!worker.welcomed().world_id.is_empty());
     let text = |path: &Path| path.display().to_string();
     let done = run_in(
-        certificates.folder.path(),
+        certificates.folder(),
         &["query", "--count", "--address", world.address(), "--ca", &text(&ca)],
     );
     assert_eq!((done.code, done.stdout.parse::<u64>().is_ok()), (Some(0), true), "{}", done.stderr);
@@ -91,11 +53,11 @@ async fn workers_show_a_certificate_where_it_is_wanted() {
     certificates.sign("server");
     certificates.sign("worker");
     let ca = certificates.path("ca.pem");
-    let make = |args: &[&str]| run_in(certificates.folder.path(), &[&["token", "new"], args].concat()).stdout;
+    let make = |args: &[&str]| run_in(certificates.folder(), &[&["token", "new"], args].concat()).stdout;
     let (worker, tool) = (make(&["--worker", "probe"]), make(&["--tool"]));
     let tokens = certificates.path("tokens.toml");
     let more = format!("client_ca = {ca:?}\n[server]\ntokens = {tokens:?}");
-    let world = World::launch(Launch::probe().config(&config(&certificates, &more)));
+    let world = World::launch(Launch::probe().config(&certificates.settings(&more)));
 
     let bare = Worker::connect(options(&world, &ca, &worker)).await.expect_err("refused");
     assert!(bare.to_string().contains("CERTIFICATE_MISSING"), "{bare}");
@@ -122,7 +84,7 @@ async fn workers_show_a_certificate_where_it_is_wanted() {
     assert!(Worker::connect(forged).await.is_err());
 
     // Without tokens the certificate is all there is.
-    let open = World::launch(Launch::probe().config(&config(&certificates, &format!("client_ca = {ca:?}"))));
+    let open = World::launch(Launch::probe().config(&certificates.settings(&format!("client_ca = {ca:?}"))));
     let bare = Worker::connect(options(&open, &ca, "")).await.expect_err("refused");
     assert!(bare.to_string().contains("CERTIFICATE_MISSING"), "{bare}");
 
@@ -148,7 +110,7 @@ async fn workers_show_a_certificate_where_it_is_wanted() {
 fn other_machines_are_let_in_with_tls_and_tokens_only() {
     let certificates = Certificates::new();
     certificates.sign("server");
-    let folder = certificates.folder.path();
+    let folder = certificates.folder();
     assert_eq!(run_in(folder, &["token", "new", "--tool"]).code, Some(0));
     let launch = |text: &str| {
         fs::write(folder.join("world.toml"), text).expect("written");
@@ -156,7 +118,7 @@ fn other_machines_are_let_in_with_tls_and_tokens_only() {
     };
     for (text, missing) in [
         (String::new(), "[tls] cert and key, and [server] tokens"),
-        (config(&certificates, ""), "[server] tokens"),
+        (certificates.settings(""), "[server] tokens"),
         ("[server]\ntokens = 'tokens.toml'".to_owned(), "[tls] cert and key"),
     ] {
         let done = launch(&text);
@@ -174,7 +136,7 @@ fn other_machines_are_let_in_with_tls_and_tokens_only() {
             assert!(done.stderr.contains(part), "{}", done.stderr);
         }
     }
-    let both = config(&certificates, "[server]\ntokens = 'tokens.toml'");
+    let both = certificates.settings("[server]\ntokens = 'tokens.toml'");
     fs::write(folder.join("world.toml"), both).expect("written");
     let args = ["launch", "--config", "world.toml", "--listen", "0.0.0.0:0", "--empty"];
     let mut world = Process::start(spatialdb(&args).current_dir(folder));

@@ -51,6 +51,8 @@ class Options:
         self.name = self.name or os.environ.get("SPATIALDB_WORKER_NAME", "")
         self.token = self.token or os.environ.get("SPATIALDB_TOKEN", "")
         self.ca = self.ca or os.environ.get("SPATIALDB_CA") or None
+        self.cert = self.cert or os.environ.get("SPATIALDB_CERT") or None
+        self.key = self.key or os.environ.get("SPATIALDB_KEY") or None
         self.instance = self.instance or f"python, pid {os.getpid()}"
         if not self.worker_type:
             raise ValueError('worker_type is not given and SPATIALDB_WORKER_TYPE is not set; e.g. "balloons"')

@@ -39,6 +39,7 @@ mod inbox;
 mod options;
 mod replica;
 mod session;
+pub mod testing;
 mod tools;
 mod view;
 mod worker;

@@ -1,5 +1,7 @@
 // The entry for Node: gRPC over HTTP/2, one bidirectional stream a session.
 
+import { readFileSync } from "node:fs";
+import { invalid } from "./errors.js";
 import { originOf, type ConnectOptions } from "./options.js";
 import { Http2Transport, type TlsOptions } from "./transport/http2.js";
 import { WebTransport } from "./transport/web.js";
@@ -10,9 +12,12 @@ import { World } from "./world.js";
 export * from "./common.js";
 
 export interface NodeConnectOptions extends ConnectOptions {
-  /** Files of TLS for an https:// address. */
+  /** What is in the files of TLS: whom to trust, what to show. With it, host:port means https. */
   tls?: TlsOptions;
-  /** "attach", the default: HTTP/2. "web": what browsers use, gRPC-Web; slower, for tests and for proxies. */
+  /**
+   * "attach", the default: HTTP/2. "web": what browsers use, gRPC-Web; slower, for tests and for proxies. It trusts whom
+   * Node's fetch trusts: NODE_EXTRA_CA_CERTS.
+   */
   transport?: "attach" | "web";
 }
 
@@ -20,7 +25,8 @@ const ADDRESS_DEFAULT = "127.0.0.1:7400";
 
 /**
  * Connects to a world. `spatialdb launch` tells its workers by SPATIALDB_ADDRESS, SPATIALDB_WORKER_TYPE,
- * SPATIALDB_WORKER_NAME and SPATIALDB_TOKEN: they are used for what the options leave out.
+ * SPATIALDB_WORKER_NAME, SPATIALDB_TOKEN and SPATIALDB_CA: they are used for what the options leave out. So are
+ * SPATIALDB_CERT and SPATIALDB_KEY, for servers that want a certificate of workers.
  */
 export function connect(options: NodeConnectOptions): Promise<Worker> {
   const { env } = process;
@@ -40,8 +46,21 @@ export function openWorld(options: Omit<NodeConnectOptions, "workerType"> = {}):
 }
 
 function transportOf(options: Omit<NodeConnectOptions, "workerType">): Transport {
-  const origin = originOf(options.address || process.env["SPATIALDB_ADDRESS"] || ADDRESS_DEFAULT);
+  const tls = options.tls ?? tlsOfEnvironment();
+  const origin = originOf(options.address || process.env["SPATIALDB_ADDRESS"] || ADDRESS_DEFAULT, tls ? "https" : "http");
   const token = options.token ?? process.env["SPATIALDB_TOKEN"] ?? "";
   if (options.transport === "web") return new WebTransport(origin, token);
-  return new Http2Transport(origin, token, options.tls ?? {});
+  return new Http2Transport(origin, token, tls ?? {});
+}
+
+function tlsOfEnvironment(): TlsOptions | undefined {
+  const text = (name: string): { [key: string]: Buffer } => {
+    const path = process.env[`SPATIALDB_${name.toUpperCase()}`];
+    try {
+      return path ? { [name]: readFileSync(path) } : {};
+    } catch (error) {
+      throw invalid(`SPATIALDB_${name.toUpperCase()} ${path}: ${error instanceof Error ? error.message : String(error)}`);
+    }
+  };
+  return process.env["SPATIALDB_CA"] ? { ...text("ca"), ...text("cert"), ...text("key") } : undefined;
 }

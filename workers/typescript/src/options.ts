@@ -53,9 +53,9 @@ export function settingsOf(options: ConnectOptions): Settings {
   return settings;
 }
 
-/** The URL of an address: host:port means http. */
-export function originOf(address: string): string {
-  const url = /^https?:\/\//.test(address) ? address : `http://${address}`;
+/** The URL of an address; `scheme` is for host:port. */
+export function originOf(address: string, scheme: "http" | "https" = "http"): string {
+  const url = /^https?:\/\//.test(address) ? address : `${scheme}://${address}`;
   try {
     return new URL(url).origin;
   } catch {

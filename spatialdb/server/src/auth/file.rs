@@ -150,6 +150,7 @@ impl Entry {
             token: self.id.clone(),
             name: self.name.clone(),
             kind: self.kind,
+            is_own: false,
             worker_types: (!self.worker_types.is_empty() || self.kind == Kind::Tool)
                 .then(|| self.worker_types.clone()),
             is_read_only: self.read_only,

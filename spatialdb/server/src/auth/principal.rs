@@ -38,6 +38,8 @@ pub(crate) struct Principal {
     /// For people, in logs and limits.
     pub(crate) name: String,
     pub(crate) kind: Kind,
+    /// A worker that the server started itself.
+    pub(crate) is_own: bool,
     /// `None`: any.
     pub(crate) worker_types: Option<BTreeSet<String>>,
     /// Changes nothing, whatever its rights.
@@ -72,6 +74,7 @@ impl Principal {
                 token: String::new(),
                 name: "anybody".to_owned(),
                 kind: Kind::Tool,
+                is_own: false,
                 worker_types: None,
                 is_read_only: false,
                 rights: Right::ALL.into_iter().collect(),
@@ -86,6 +89,7 @@ impl Principal {
             token: token.to_owned(),
             name: format!("workers.{worker_type}"),
             kind: Kind::Worker,
+            is_own: true,
             worker_types: Some(BTreeSet::from([worker_type.to_owned()])),
             is_read_only: false,
             rights: BTreeSet::from([Right::Create, Right::Delete, Right::Query]),

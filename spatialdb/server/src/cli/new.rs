@@ -74,11 +74,16 @@ const IGNORE: &str = "gitignore";
 impl Language {
     fn files(self) -> &'static [File] {
         match self {
-            Self::Python => template!("python": "worker.py", "requirements.txt", "gitignore"),
-            Self::Rust => template!("rust": "Cargo.toml", "build.rs", "src/main.rs", "gitignore"),
+            Self::Python => {
+                template!("python": "worker.py", "test_world.py", "requirements.txt", "gitignore")
+            }
+            Self::Rust => {
+                template!("rust": "Cargo.toml", "build.rs", "src/main.rs", "tests/world.rs", "gitignore")
+            }
             Self::Typescript => {
                 template!(
-                    "typescript": "package.json", "package-lock.json", "tsconfig.json", "src/worker.ts", "gitignore",
+                    "typescript": "package.json", "package-lock.json", "tsconfig.json", "src/worker.ts",
+                    "test/world.test.mjs", "gitignore",
                 )
             }
         }
@@ -98,6 +103,14 @@ impl Language {
                 include_str!("../../templates/typescript/files.md"),
                 include_str!("../../templates/typescript/setup.md"),
             ],
+        }
+    }
+
+    fn test(self) -> &'static str {
+        match self {
+            Self::Python => ".venv/bin/python -m unittest",
+            Self::Rust => "cargo test --release",
+            Self::Typescript => "npm test",
         }
     }
 
@@ -162,6 +175,7 @@ fn fill(path: &str, text: &str, lang: Language, name: &str, sdk: &str) -> String
             text.replacen("# meadow", &format!("# {name}"), 1)
                 .replace("@files@", files.trim_end())
                 .replace("@setup@", setup.trim_end())
+                .replace("@test@", lang.test())
         }
         "world.toml" => text
             .replace("name = \"meadow\"", &format!("name = \"{name}\""))

@@ -74,8 +74,9 @@ impl Access {
             (None, Some(tokens)) => tokens.verify(token)?,
         };
         principal.check_type(worker_type)?;
-        // Without tokens anybody may be a worker: then the certificate is all there is.
-        let is_worker = principal.kind == Kind::Worker || self.tokens.is_none();
+        // Without tokens anybody may be a worker: then the certificate is all there is. Nobody but the server's own
+        // workers has seen their tokens.
+        let is_worker = principal.kind == Kind::Worker && !principal.is_own || self.tokens.is_none();
         if self.wants_certificates && is_worker && !caller.has_certificate {
             let detail = "workers must show a certificate: tls.client_ca is set";
             return Err(Error::new(Reason::CertificateMissing, detail));

@@ -16,10 +16,11 @@ use axum::routing::get;
 use spatialdb_proto::v1::worker_service_server::WorkerServiceServer;
 use spatialdb_proto::v1::world_service_server::WorldServiceServer;
 use tokio::net::TcpListener;
+use tokio_rustls::TlsAcceptor;
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
 use tonic::service::Routes;
-use tonic::transport::{Error, Server, ServerTlsConfig};
+use tonic::transport::{Error, Server};
 use tonic_web::GrpcWebLayer;
 
 pub(super) use self::connections::Admission;
@@ -46,7 +47,7 @@ const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(20);
 pub(super) async fn serve(
     edge: Arc<Edge>,
     doors: Doors,
-    tls: Option<ServerTlsConfig>,
+    tls: Option<TlsAcceptor>,
     listener: TcpListener,
     stop: CancellationToken,
 ) -> Result<(), Error> {
@@ -70,18 +71,19 @@ pub(super) async fn serve(
         .merge(page::routes())
         .fallback(page::not_found)
         .layer(middleware::from_fn_with_state(Arc::new(doors), doors::pass));
-    let incoming = ReceiverStream::new(connections::accept(listener, &limits));
-    let mut server = Server::builder();
-    if let Some(tls) = tls {
-        server = server.tls_config(tls)?;
-    }
-    server
+    let server = Server::builder()
         .accept_http1(true)
         .initial_stream_window_size(STREAM_WINDOW_BYTES)
         .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
         .http2_keepalive_interval(Some(KEEPALIVE_INTERVAL))
         .http2_keepalive_timeout(Some(KEEPALIVE_TIMEOUT))
-        .add_routes(Routes::from(router))
-        .serve_with_incoming_shutdown(incoming, stop.cancelled())
-        .await
+        .add_routes(Routes::from(router));
+    let plain = connections::accept(listener, &limits);
+    match tls {
+        None => server.serve_with_incoming_shutdown(ReceiverStream::new(plain), stop.cancelled()).await,
+        Some(tls) => {
+            let secure = ReceiverStream::new(connections::encrypt(plain, tls));
+            server.serve_with_incoming_shutdown(secure, stop.cancelled()).await
+        }
+    }
 }

@@ -97,11 +97,16 @@ pub(crate) struct Driver {
 impl Driver {
     /// Starts one for the world at that address.
     pub(crate) fn start(kind: Kind, address: &str) -> Self {
+        Self::start_with(kind, address, &[])
+    }
+
+    /// The same, with more in its environment.
+    pub(crate) fn start_with(kind: Kind, address: &str, env: &[(&str, &str)]) -> Self {
         let mut command = kind.command();
         for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("SPATIALDB_")) {
             command.env_remove(name);
         }
-        command.env("SPATIALDB_ADDRESS", address).current_dir(repository());
+        command.env("SPATIALDB_ADDRESS", address).envs(env.iter().copied()).current_dir(repository());
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().unwrap_or_else(|error| panic!("cannot start {command:?}: {error}"));
         let stdin = child.stdin.take();

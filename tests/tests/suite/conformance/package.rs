@@ -2,14 +2,18 @@
 
 use std::{fs, path::Path, process::Command};
 
-use spatialdb_tests::{Finished, Launch, Process, World, repository};
+use spatialdb_tests::{Finished, Launch, Process, World, repository, search_path};
 
 /// Python of the repository with modules from a folder.
 fn python(folder: &Path) -> Command {
     let path = repository().join(".venv/bin/python");
     assert!(path.exists(), "{} is missing: run `deploy/setup.sh`", path.display());
     let mut command = Command::new(path);
-    command.env("PYTHONPATH", folder).env("PYTHONDONTWRITEBYTECODE", "1").current_dir(repository());
+    command
+        .env("PATH", search_path())
+        .env("PYTHONPATH", folder)
+        .env("PYTHONDONTWRITEBYTECODE", "1")
+        .current_dir(repository());
     command
 }
 

@@ -1,5 +1,6 @@
 //! What every SDK must do. Each scenario has a world of its own.
 
+mod doors;
 mod reconnect;
 mod views;
 mod writes;
@@ -8,9 +9,10 @@ use std::future::Future;
 
 use serde_json::{Value, json};
 use spatialdb_proto::v1;
-use spatialdb_tests::World;
+use spatialdb_tests::{World, repository, run};
 
 pub(crate) use self::{
+    doors::{a_locked_world_lets_in_who_has_a_token, it_comes_in_encrypted},
     reconnect::it_comes_back_after_the_server_was_killed,
     views::{
         a_changed_view_shows_what_it_matches_now, a_view_shows_only_its_components,
@@ -101,6 +103,29 @@ pub(crate) fn heartbeats_show(kind: Kind) {
     driver.accepted();
     let shown = wait(world.session("the heartbeat has come", |session| session.load > 0.0));
     assert_eq!((shown.load, shown.tick_ms), (0.625, 12.5));
+    driver.close();
+}
+
+pub(crate) fn a_component_that_is_added_is_usable(kind: Kind) {
+    let world = probe();
+    let mut driver = Driver::attach(kind, world.address(), "anna");
+    let before = driver.ok(json!({"op": "schema"}))["digest"].clone();
+    let folder = tempfile::tempdir().expect("a folder");
+    let text = std::fs::read_to_string(repository().join("tests/schema/probe.proto")).expect("there");
+    let more = "message Mood { option (spatialdb.v1.component) = { id: 1500 }; string word = 1; }\n";
+    std::fs::write(folder.path().join("probe.proto"), text + more).expect("written");
+    let path = folder.path().to_str().expect("text");
+    let done = run(&["schema", "apply", path, "--address", world.address()]);
+    assert_eq!(done.code, Some(0), "{}", done.stderr);
+    let deadline = std::time::Instant::now() + spatialdb_tests::DEADLINE;
+    while driver.ok(json!({"op": "schema"}))["components"]["1500"] != "probe.Mood" {
+        assert!(std::time::Instant::now() < deadline, "the new component does not come");
+    }
+    assert_ne!(driver.ok(json!({"op": "schema"}))["digest"], before);
+    // What was known still is.
+    driver.subscribe(1, json!({"hasComponentNamed": VITALS}));
+    let id = driver.create(json!([{"components": {VITALS: {"hp": 3}}}])).remove(0);
+    driver.sees_value(&id, VITALS, &json!({"hp": 3}));
     driver.close();
 }
 

@@ -17,6 +17,8 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
 use tokio::time::Sleep;
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream;
 use tonic::transport::server::{Connected, TlsConnectInfo};
 
 use super::refusals::Refusals;
@@ -81,6 +83,27 @@ pub(super) fn accept(listener: TcpListener, limits: &Limits) -> mpsc::Receiver<i
             if accepted.send(Ok(Connection::new(stream, &shared))).await.is_err() {
                 return;
             }
+        }
+    });
+    connections
+}
+
+/// Has TLS spoken on them. Nobody waits for the handshake of another; it counts as a stranger and has as long as one.
+pub(super) fn encrypt(
+    mut plain: mpsc::Receiver<io::Result<Connection>>,
+    tls: TlsAcceptor,
+) -> mpsc::Receiver<io::Result<TlsStream<Connection>>> {
+    let (accepted, connections) = mpsc::channel(ACCEPTED_QUEUE);
+    tokio::spawn(async move {
+        while let Some(Ok(connection)) = plain.recv().await {
+            let (tls, accepted) = (tls.clone(), accepted.clone());
+            tokio::spawn(async move {
+                match tls.accept(connection).await {
+                    // Where nobody takes it, the server stops.
+                    Ok(stream) => drop(accepted.send(Ok(stream)).await),
+                    Err(error) => tracing::debug!(%error, "no TLS on a connection"),
+                }
+            });
         }
     });
     connections
