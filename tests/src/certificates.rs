@@ -19,7 +19,7 @@ impl Certificates {
     ///
     /// # Panics
     /// If the folder cannot be written.
-    pub fn new() -> Self {
+    pub fn make() -> Self {
         let folder = tempfile::tempdir().expect("a folder");
         let mut params = CertificateParams::new(Vec::new()).expect("params");
         // Unlike the names of what it signs, or some take those for signed by themselves.

@@ -1,7 +1,7 @@
 //! A world of one's own: made, set up, checked, launched, as its README says.
 
 use std::{
-    env, fs,
+    fs,
     os::unix,
     path::{Path, PathBuf},
     process::Command,

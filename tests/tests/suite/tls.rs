@@ -20,7 +20,7 @@ fn options(world: &World, ca: &Path, token: &str) -> WorkerOptions {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn workers_and_tools_come_in_encrypted() {
-    let certificates = Certificates::new();
+    let certificates = Certificates::make();
     certificates.sign("server");
     let world = World::launch(Launch::probe().config(&certificates.settings("")));
     let ca = certificates.path("ca.pem");
@@ -34,7 +34,7 @@ async fn workers_and_tools_come_in_encrypted() {
     assert_eq!((done.code, done.stdout.parse::<u64>().is_ok()), (Some(0), true), "{}", done.stderr);
 
     // Whoever does not trust the authority, or does not encrypt, stays out.
-    let stranger = Certificates::new();
+    let stranger = Certificates::make();
     let error = Worker::connect(options(&world, &stranger.path("ca.pem"), "")).await.expect_err("refused");
     assert!(matches!(error, WorkerError::Unreachable { .. }), "{error}");
     let plain =
@@ -49,7 +49,7 @@ async fn workers_and_tools_come_in_encrypted() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn workers_show_a_certificate_where_it_is_wanted() {
-    let certificates = Certificates::new();
+    let certificates = Certificates::make();
     certificates.sign("server");
     certificates.sign("worker");
     let ca = certificates.path("ca.pem");
@@ -73,7 +73,7 @@ async fn workers_show_a_certificate_where_it_is_wanted() {
     shown.token = String::new();
     assert!(Worker::connect(shown).await.expect_err("refused").to_string().contains("TOKEN_MISSING"));
     // One that a stranger signed is worth nothing.
-    let stranger = Certificates::new();
+    let stranger = Certificates::make();
     stranger.sign("worker");
     let mut forged = options(&world, &ca, &worker);
     forged.tls = Some(TlsOptions {
@@ -108,7 +108,7 @@ async fn workers_show_a_certificate_where_it_is_wanted() {
 
 #[test]
 fn other_machines_are_let_in_with_tls_and_tokens_only() {
-    let certificates = Certificates::new();
+    let certificates = Certificates::make();
     certificates.sign("server");
     let folder = certificates.folder();
     assert_eq!(run_in(folder, &["token", "new", "--tool"]).code, Some(0));

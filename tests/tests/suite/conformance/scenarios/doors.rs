@@ -31,7 +31,7 @@ pub(crate) fn a_locked_world_lets_in_who_has_a_token(kind: Kind) {
 }
 
 pub(crate) fn it_comes_in_encrypted(kind: Kind) {
-    let certificates = Certificates::new();
+    let certificates = Certificates::make();
     certificates.sign("server");
     let world = World::launch(Launch::probe().config(&certificates.settings("")));
     let ca = certificates.path("ca.pem").display().to_string();
