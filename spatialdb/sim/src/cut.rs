@@ -158,9 +158,10 @@ impl Sim {
 fn must_match(before: &EntityState, after: &EntityState, constraint: &Constraint) -> bool {
     match constraint {
         Constraint::All | Constraint::Entities(_) => meets(after, constraint),
-        Constraint::Box { .. } | Constraint::Sphere { .. } => {
-            before.position == after.position && meets(after, constraint)
-        }
+        Constraint::Box { .. }
+        | Constraint::Sphere { .. }
+        | Constraint::Cylinder { .. }
+        | Constraint::Space(_) => before.position == after.position && meets(after, constraint),
         _ => false,
     }
 }

@@ -125,7 +125,7 @@ impl Plan {
     fn constraint(&self, rng: &mut Rng, last: EntityId, depth: u64) -> Constraint {
         let nested =
             |rng: &mut Rng| (0..rng.between(0, 3)).map(|_| self.constraint(rng, last, depth + 1)).collect();
-        match rng.below(if depth < 2 { 14 } else { 9 }) {
+        match rng.below(if depth < 2 { 16 } else { 11 }) {
             0 => Constraint::All,
             1..=3 => Constraint::Box { space: self.space(rng), bounds: self.bounds(rng) },
             4..=5 => Constraint::Sphere {
@@ -139,8 +139,19 @@ impl Plan {
             }
             7 => Constraint::Has(ComponentId::POSITION),
             8 => Constraint::Has(self.component(rng)),
-            9..=10 => Constraint::And(nested(rng)),
-            11..=12 => Constraint::Or(nested(rng)),
+            9 => Constraint::Space(self.space(rng)),
+            10 => {
+                let Box3 { min, max } = self.bounds(rng);
+                Constraint::Cylinder {
+                    space: self.space(rng),
+                    center: self.position(rng).point,
+                    radius_m: rng.float(0.0, self.side_m),
+                    min_z: min.z,
+                    max_z: max.z,
+                }
+            }
+            11..=12 => Constraint::And(nested(rng)),
+            13..=14 => Constraint::Or(nested(rng)),
             _ => Constraint::Not(Box::new(self.constraint(rng, last, depth + 1))),
         }
     }
@@ -175,7 +186,7 @@ pub(crate) fn panned(view: &View, by: Point3) -> View {
     let shift = |p: Point3| Point3::new(p.x + by.x, p.y + by.y, p.z);
     match &mut view.constraint {
         Constraint::Box { bounds, .. } => *bounds = Box3 { min: shift(bounds.min), max: shift(bounds.max) },
-        Constraint::Sphere { center, .. } => *center = shift(*center),
+        Constraint::Sphere { center, .. } | Constraint::Cylinder { center, .. } => *center = shift(*center),
         _ => {}
     }
     view

@@ -43,6 +43,8 @@ fn constraints(ids: &[u64]) -> Vec<v1::Constraint> {
         kind(Kind::Box(v1::Box { space: 7, min: None, max: None })),
         sphere(0.0, 0.0, 700.0),
         sphere(-750.0, -600.0, 0.0),
+        kind(Kind::Cylinder(v1::Cylinder { radius_m: 700.0, max_z: Some(5.0), ..Default::default() })),
+        kind(Kind::Space(v1::Space { space: 7 })),
         entity_ids(&[ids[3], 5, 123_456]),
         has(TAG),
         kind(Kind::HasComponentNamed("probe.Vitals".to_owned())),
@@ -221,6 +223,16 @@ async fn bad_views_are_refused_with_the_part_and_the_rule() {
         (of(box_xy(0.0, 2.0, 1.0, 1.0)), "QUERY_INVALID", "box: y runs from 2 to 1"),
         (of(sphere(0.0, 0.0, -1.0)), "QUERY_INVALID", "sphere"),
         (of(sphere(0.0, 0.0, f64::NAN)), "QUERY_INVALID", "sphere"),
+        (
+            of(kind(Kind::Cylinder(v1::Cylinder {
+                min_z: Some(1.0),
+                max_z: Some(0.0),
+                ..Default::default()
+            }))),
+            "QUERY_INVALID",
+            "cylinder: z",
+        ),
+        (of(kind(Kind::Space(v1::Space { space: 4711 }))), "SPACE_UNKNOWN", "4711"),
         (of(sphere(f64::INFINITY, 0.0, 1.0)), "QUERY_INVALID", "sphere"),
         (
             of(kind(Kind::Sphere(v1::Sphere { radius_m: 1.0, ..Default::default() }))),

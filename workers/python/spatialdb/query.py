@@ -10,9 +10,11 @@ from collections.abc import Iterable
 from google.protobuf.message import Message
 
 from .components import component_id
-from .v1.query_pb2 import All, Box, Constraint, ConstraintList, EntityIds, Point, Sphere
+from .v1.query_pb2 import All, Box, Constraint, ConstraintList, Cylinder, EntityIds, Point, Space, Sphere
 
-__all__ = ["Constraint", "all_of", "any_of", "box", "entities", "everything", "has", "not_", "sphere"]
+__all__ = [
+    "Constraint", "all_of", "any_of", "box", "cylinder", "entities", "everything", "has", "in_space", "not_", "sphere",
+]  # fmt: skip
 
 
 def everything() -> Constraint:
@@ -32,6 +34,20 @@ def box(
 def sphere(x: float, y: float, z: float = 0.0, *, radius_m: float, space: int = 0) -> Constraint:
     """Position at most `radius_m` from a point."""
     return Constraint(sphere=Sphere(space=space, center=Point(x=x, y=y, z=z), radius_m=radius_m))
+
+
+def cylinder(
+    x: float, y: float, *, radius_m: float, z_min: float | None = None, z_max: float | None = None, space: int = 0
+) -> Constraint:
+    """Position at most `radius_m` from a point over x and y; the height is z_min <= z < z_max."""
+    return Constraint(
+        cylinder=Cylinder(space=space, center_x=x, center_y=y, radius_m=radius_m, min_z=z_min, max_z=z_max)
+    )
+
+
+def in_space(space: int) -> Constraint:
+    """Has a position in the space."""
+    return Constraint(space=Space(space=space))
 
 
 def entities(ids: Iterable[int]) -> Constraint:

@@ -3,6 +3,8 @@
 //! Responsible for: building views and constraints without spelling out the wire types.
 //! Not responsible for: evaluating them (the server does).
 
+use std::ops::Range;
+
 use spatialdb_proto::v1::{self, constraint::Kind};
 use spatialdb_types::{Box3, EntityId, Point3, SpaceId, ViewId};
 
@@ -38,6 +40,26 @@ impl Constraint {
     /// Position at most `radius_m` metres from `center`.
     pub fn in_sphere(space: SpaceId, center: Point3, radius_m: f64) -> Self {
         Self::of(Kind::Sphere(v1::Sphere { space: space.0, center: Some(point(center)), radius_m }))
+    }
+
+    /// Position at most `radius_m` metres from `center` over x and y, and inside of the half-open height.
+    ///
+    /// # Units
+    /// Metres. Infinite heights leave a side open.
+    pub fn in_cylinder(space: SpaceId, center: Point3, radius_m: f64, height: Range<f64>) -> Self {
+        Self::of(Kind::Cylinder(v1::Cylinder {
+            space: space.0,
+            center_x: center.x,
+            center_y: center.y,
+            radius_m,
+            min_z: Some(height.start),
+            max_z: Some(height.end),
+        }))
+    }
+
+    /// Has a position in the space.
+    pub fn in_space(space: SpaceId) -> Self {
+        Self::of(Kind::Space(v1::Space { space: space.0 }))
     }
 
     /// One of these entities.

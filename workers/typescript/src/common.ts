@@ -3,7 +3,7 @@
 export { Worker, type View, type ViewOptions } from "./worker.js";
 export { Batch, component, type EncodedComponent, type NewEntity } from "./batch.js";
 export { type ComponentRef } from "./components.js";
-export { all, and, box, entities, has, not, or, sphere, type Place } from "./constraints.js";
+export { all, and, box, cylinder, entities, has, inSpace, not, or, sphere, type Place } from "./constraints.js";
 export { GrpcCode, ProtocolError, SpatialdbError } from "./errors.js";
 export { Changes, type Rejection, type WorkerEvents } from "./events.js";
 export { Follower, type Bounds } from "./follow.js";

@@ -1,6 +1,7 @@
 // What to look at: short ways to write the constraints of views and queries.
 //
-//   all()   box({ x: 0, y: 0 }, { x: 10, y: 10 })   sphere({ x: 5, y: 5 }, 100)   entities([7n])
+//   all()   box({ x: 0, y: 0 }, { x: 10, y: 10 })   sphere({ x: 5, y: 5 }, 100)   cylinder({ x: 5, y: 5 }, 100)
+//   inSpace(0)   entities([7n])
 //   has(MetadataSchema)   has("earth.City")   and(a, b)   or(a, b)   not(a)
 
 import { create, type DescMessage } from "@bufbuild/protobuf";
@@ -29,6 +30,22 @@ export function box(min: Place, max: Place, space = 0): Constraint {
 export function sphere(center: Place, radiusM: number, space = 0): Constraint {
   const value = { space, center: create(PointSchema, { z: 0, ...center }), radiusM };
   return create(ConstraintSchema, { kind: { case: "sphere", value } });
+}
+
+/** Position not further than `radiusM` metres from the centre over x and y; the height is minZ <= z < maxZ. */
+export function cylinder(
+  center: { x: number; y: number },
+  radiusM: number,
+  { minZ, maxZ, space = 0 }: { minZ?: number; maxZ?: number; space?: number } = {},
+): Constraint {
+  const heights = { ...(minZ === undefined ? {} : { minZ }), ...(maxZ === undefined ? {} : { maxZ }) };
+  const value = { space, centerX: center.x, centerY: center.y, radiusM, ...heights };
+  return create(ConstraintSchema, { kind: { case: "cylinder", value } });
+}
+
+/** Has a position in the space. */
+export function inSpace(space: number): Constraint {
+  return create(ConstraintSchema, { kind: { case: "space", value: { space } } });
 }
 
 /** One of these entities. */

@@ -25,6 +25,21 @@ pub enum Constraint {
         /// Metres.
         radius_m: f64,
     },
+    /// Position within a distance over x and y, inclusive, and within a half-open height.
+    Cylinder {
+        /// In this space.
+        space: SpaceId,
+        /// From here; z does not matter.
+        center: Point3,
+        /// Metres.
+        radius_m: f64,
+        /// From this height.
+        min_z: f64,
+        /// To below this one.
+        max_z: f64,
+    },
+    /// Position in a space.
+    Space(SpaceId),
     /// One of these, sorted.
     Entities(Arc<[EntityId]>),
     /// Has the component.
@@ -70,6 +85,13 @@ impl Constraint {
             Self::Sphere { space, center, radius_m } => subject.position.is_some_and(|p| {
                 p.space == *space && p.point.distance_squared(*center) <= radius_m * radius_m
             }),
+            Self::Cylinder { space, center, radius_m, min_z, max_z } => subject.position.is_some_and(|p| {
+                let (dx, dy) = (p.point.x - center.x, p.point.y - center.y);
+                p.space == *space
+                    && dx * dx + dy * dy <= radius_m * radius_m
+                    && (*min_z..*max_z).contains(&p.point.z)
+            }),
+            Self::Space(space) => subject.position.is_some_and(|p| p.space == *space),
             Self::Entities(ids) => ids.binary_search(&subject.entity).is_ok(),
             Self::Has(component) => subject.components.binary_search(component).is_ok(),
             Self::And(all) => all.iter().all(|c| c.matches(subject)),
@@ -83,9 +105,10 @@ impl Constraint {
         match self {
             Self::All | Self::Has(_) | Self::Not(_) => vec![Candidates::All],
             Self::Box { space, bounds } => vec![Candidates::Cells(*space, *bounds)],
-            Self::Sphere { space, center, radius_m } => {
+            Self::Sphere { space, center, radius_m } | Self::Cylinder { space, center, radius_m, .. } => {
                 vec![Candidates::Cells(*space, around(*center, *radius_m))]
             }
+            Self::Space(space) => vec![Candidates::Cells(*space, Box3::EVERYWHERE)],
             Self::Entities(ids) => vec![Candidates::Entities(ids.clone())],
             Self::And(all) => all
                 .iter()
@@ -119,9 +142,13 @@ impl Constraint {
         at_most("constraint_depth_max", depth, limits.constraint_depth_max)?;
         at_most("constraint_nodes_max", cost.nodes, limits.constraint_nodes_max)?;
         match self {
-            Self::All | Self::Has(_) => Ok(()),
+            Self::All | Self::Has(_) | Self::Space(_) => Ok(()),
             Self::Box { bounds, .. } => check_box(bounds),
-            Self::Sphere { center, radius_m, .. } => check_sphere(*center, *radius_m, limits),
+            Self::Sphere { center, radius_m, .. } => check_round("sphere", *center, *radius_m, limits),
+            Self::Cylinder { center, radius_m, min_z, max_z, .. } => {
+                check_round("cylinder", *center, *radius_m, limits)?;
+                check_range("cylinder", "z", *min_z, *max_z)
+            }
             Self::Entities(ids) => {
                 cost.entities += ids.len() as u64;
                 at_most("constraint_entities_max", cost.entities, limits.constraint_entities_max)
@@ -150,15 +177,20 @@ fn at_most(name: &str, value: u64, limit: u64) -> Result<(), Error> {
 fn check_box(bounds: &Box3) -> Result<(), Error> {
     let (a, b) = (bounds.min, bounds.max);
     for (axis, min, max) in [("x", a.x, b.x), ("y", a.y, b.y), ("z", a.z, b.z)] {
-        if min.is_nan() || max.is_nan() || max < min {
-            let detail = format!("box: {axis} runs from {min} to {max}; min <= max is needed, no NaN");
-            return Err(Error::new(Reason::QueryInvalid, detail));
-        }
+        check_range("box", axis, min, max)?;
     }
     Ok(())
 }
 
-fn check_sphere(center: Point3, radius_m: f64, limits: &Limits) -> Result<(), Error> {
+fn check_range(what: &str, axis: &str, min: f64, max: f64) -> Result<(), Error> {
+    if min <= max {
+        return Ok(());
+    }
+    let detail = format!("{what}: {axis} runs from {min} to {max}; min <= max is needed, no NaN");
+    Err(Error::new(Reason::QueryInvalid, detail))
+}
+
+fn check_round(what: &str, center: Point3, radius_m: f64, limits: &Limits) -> Result<(), Error> {
     // Beyond this, squares of distances lose their meaning; no entity is further out than position_abs_m_max.
     let max = 4.0 * limits.position_abs_m_max as f64;
     let is_near = |v: f64| v.abs() <= max;
@@ -166,7 +198,7 @@ fn check_sphere(center: Point3, radius_m: f64, limits: &Limits) -> Result<(), Er
         return Ok(());
     }
     let detail = format!(
-        "sphere: radius_m = {radius_m} around {center:?}; finite numbers up to 4 * position_abs_m_max = {max} and radius_m >= 0 are needed"
+        "{what}: radius_m = {radius_m} around {center:?}; finite numbers up to 4 * position_abs_m_max = {max} and radius_m >= 0 are needed"
     );
     Err(Error::new(Reason::QueryInvalid, detail))
 }
@@ -219,6 +251,22 @@ mod tests {
     }
 
     #[test]
+    fn cylinders_are_round_and_closed_over_x_and_y_and_half_open_in_height() {
+        let cylinder = |min_z, max_z| Constraint::Cylinder {
+            space: SpaceId(0),
+            center: Point3::new(0.0, 0.0, 1e6),
+            radius_m: 2.0,
+            min_z,
+            max_z,
+        };
+        assert!(cylinder(f64::NEG_INFINITY, f64::INFINITY).matches(&subject(2.0)));
+        assert!(!cylinder(f64::NEG_INFINITY, f64::INFINITY).matches(&subject(2.000001)));
+        assert!(cylinder(0.0, 1.0).matches(&subject(0.0)) && !cylinder(-1.0, 0.0).matches(&subject(0.0)));
+        assert!(Constraint::Space(SpaceId(0)).matches(&subject(0.0)));
+        assert!(!Constraint::Space(SpaceId(1)).matches(&subject(0.0)));
+    }
+
+    #[test]
     fn and_looks_where_it_is_cheapest() {
         let ids: Arc<[EntityId]> = Arc::new([EntityId(7)]);
         let both =
@@ -239,6 +287,16 @@ mod tests {
             deep = Constraint::Not(Box::new(deep));
         }
         let sphere = |radius_m| Constraint::Sphere { space: SpaceId(0), center: Point3::default(), radius_m };
+        let cylinder = |radius_m, min_z, max_z| Constraint::Cylinder {
+            space: SpaceId(0),
+            center: Point3::default(),
+            radius_m,
+            min_z,
+            max_z,
+        };
+        for bad in [cylinder(-1.0, 0.0, 1.0), cylinder(1.0, 1.0, 0.0), cylinder(1.0, f64::NAN, 1.0)] {
+            assert_eq!(bad.check(&limits).expect_err("refused").reason, Reason::QueryInvalid);
+        }
         for bad in [Constraint::Box { space: SpaceId(0), bounds: flat }, sphere(f64::NAN), sphere(-1.0), deep]
         {
             assert_eq!(bad.check(&limits).expect_err("refused").reason, Reason::QueryInvalid);

@@ -91,6 +91,14 @@ impl<'a> Known<'a> {
                     radius_m: sphere.radius_m,
                 }
             }
+            Kind::Cylinder(cylinder) => Constraint::Cylinder {
+                space: self.space(cylinder.space)?,
+                center: Point3::new(cylinder.center_x, cylinder.center_y, 0.0),
+                radius_m: cylinder.radius_m,
+                min_z: cylinder.min_z.unwrap_or(f64::NEG_INFINITY),
+                max_z: cylinder.max_z.unwrap_or(f64::INFINITY),
+            },
+            Kind::Space(space) => Constraint::Space(self.space(space.space)?),
             Kind::EntityIds(ids) => {
                 let mut entities: Vec<EntityId> = ids.entities.into_iter().map(EntityId).collect();
                 entities.sort_unstable();

@@ -25,6 +25,13 @@ pub(crate) fn constraint_of(json: &Value) -> Result<Constraint, Failed> {
         "sphere" => {
             Constraint::in_sphere(space(value), corner(&value["center"], 0.0), float(&value["radiusM"]))
         }
+        "cylinder" => {
+            let center = Point3::new(float(&value["centerX"]), float(&value["centerY"]), 0.0);
+            let height = |name: &str, open| value.get(name).map_or(open, float);
+            let height = height("minZ", f64::NEG_INFINITY)..height("maxZ", f64::INFINITY);
+            Constraint::in_cylinder(space(value), center, float(&value["radiusM"]), height)
+        }
+        "space" => Constraint::in_space(space(value)),
         "entityIds" => {
             let ids = value["entities"].as_array().into_iter().flatten();
             Constraint::entities(ids.map(|id| EntityId(text(id).parse().unwrap_or(0))))

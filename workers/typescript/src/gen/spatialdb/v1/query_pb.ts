@@ -12,7 +12,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file spatialdb/v1/query.proto.
  */
 export const file_spatialdb_v1_query: GenFile = /*@__PURE__*/
-  fileDesc("ChhzcGF0aWFsZGIvdjEvcXVlcnkucHJvdG8SDHNwYXRpYWxkYi52MSLvAgoKQ29uc3RyYWludBIgCgNhbGwYASABKAsyES5zcGF0aWFsZGIudjEuQWxsSAASIAoDYm94GAIgASgLMhEuc3BhdGlhbGRiLnYxLkJveEgAEiYKBnNwaGVyZRgDIAEoCzIULnNwYXRpYWxkYi52MS5TcGhlcmVIABItCgplbnRpdHlfaWRzGAQgASgLMhcuc3BhdGlhbGRiLnYxLkVudGl0eUlkc0gAEhcKDWhhc19jb21wb25lbnQYBSABKA1IABIdChNoYXNfY29tcG9uZW50X25hbWVkGAYgASgJSAASKwoDYW5kGAcgASgLMhwuc3BhdGlhbGRiLnYxLkNvbnN0cmFpbnRMaXN0SAASKgoCb3IYCCABKAsyHC5zcGF0aWFsZGIudjEuQ29uc3RyYWludExpc3RIABInCgNub3QYCSABKAsyGC5zcGF0aWFsZGIudjEuQ29uc3RyYWludEgAQgYKBGtpbmRKBAgKECAiBQoDQWxsIlgKA0JveBINCgVzcGFjZRgBIAEoDRIgCgNtaW4YAiABKAsyEy5zcGF0aWFsZGIudjEuUG9pbnQSIAoDbWF4GAMgASgLMhMuc3BhdGlhbGRiLnYxLlBvaW50Ik4KBlNwaGVyZRINCgVzcGFjZRgBIAEoDRIjCgZjZW50ZXIYAiABKAsyEy5zcGF0aWFsZGIudjEuUG9pbnQSEAoIcmFkaXVzX20YAyABKAEiMwoFUG9pbnQSCQoBeBgBIAEoARIJCgF5GAIgASgBEg4KAXoYAyABKAFIAIgBAUIECgJfeiIdCglFbnRpdHlJZHMSEAoIZW50aXRpZXMYASADKAQiPwoOQ29uc3RyYWludExpc3QSLQoLY29uc3RyYWludHMYASADKAsyGC5zcGF0aWFsZGIudjEuQ29uc3RyYWludGIGcHJvdG8z");
+  fileDesc("ChhzcGF0aWFsZGIvdjEvcXVlcnkucHJvdG8SDHNwYXRpYWxkYi52MSLBAwoKQ29uc3RyYWludBIgCgNhbGwYASABKAsyES5zcGF0aWFsZGIudjEuQWxsSAASIAoDYm94GAIgASgLMhEuc3BhdGlhbGRiLnYxLkJveEgAEiYKBnNwaGVyZRgDIAEoCzIULnNwYXRpYWxkYi52MS5TcGhlcmVIABItCgplbnRpdHlfaWRzGAQgASgLMhcuc3BhdGlhbGRiLnYxLkVudGl0eUlkc0gAEhcKDWhhc19jb21wb25lbnQYBSABKA1IABIdChNoYXNfY29tcG9uZW50X25hbWVkGAYgASgJSAASKwoDYW5kGAcgASgLMhwuc3BhdGlhbGRiLnYxLkNvbnN0cmFpbnRMaXN0SAASKgoCb3IYCCABKAsyHC5zcGF0aWFsZGIudjEuQ29uc3RyYWludExpc3RIABInCgNub3QYCSABKAsyGC5zcGF0aWFsZGIudjEuQ29uc3RyYWludEgAEiQKBXNwYWNlGAogASgLMhMuc3BhdGlhbGRiLnYxLlNwYWNlSAASKgoIY3lsaW5kZXIYCyABKAsyFi5zcGF0aWFsZGIudjEuQ3lsaW5kZXJIAEIGCgRraW5kSgQIDBAgIgUKA0FsbCJYCgNCb3gSDQoFc3BhY2UYASABKA0SIAoDbWluGAIgASgLMhMuc3BhdGlhbGRiLnYxLlBvaW50EiAKA21heBgDIAEoCzITLnNwYXRpYWxkYi52MS5Qb2ludCJOCgZTcGhlcmUSDQoFc3BhY2UYASABKA0SIwoGY2VudGVyGAIgASgLMhMuc3BhdGlhbGRiLnYxLlBvaW50EhAKCHJhZGl1c19tGAMgASgBIhYKBVNwYWNlEg0KBXNwYWNlGAEgASgNIosBCghDeWxpbmRlchINCgVzcGFjZRgBIAEoDRIQCghjZW50ZXJfeBgCIAEoARIQCghjZW50ZXJfeRgDIAEoARIQCghyYWRpdXNfbRgEIAEoARISCgVtaW5fehgFIAEoAUgAiAEBEhIKBW1heF96GAYgASgBSAGIAQFCCAoGX21pbl96QggKBl9tYXhfeiIzCgVQb2ludBIJCgF4GAEgASgBEgkKAXkYAiABKAESDgoBehgDIAEoAUgAiAEBQgQKAl96Ih0KCUVudGl0eUlkcxIQCghlbnRpdGllcxgBIAMoBCI/Cg5Db25zdHJhaW50TGlzdBItCgtjb25zdHJhaW50cxgBIAMoCzIYLnNwYXRpYWxkYi52MS5Db25zdHJhaW50YgZwcm90bzM");
 
 /**
  * A condition on one entity.
@@ -95,6 +95,22 @@ export type Constraint = Message<"spatialdb.v1.Constraint"> & {
      */
     value: Constraint;
     case: "not";
+  } | {
+    /**
+     * Has a position in this space.
+     *
+     * @generated from field: spatialdb.v1.Space space = 10;
+     */
+    value: Space;
+    case: "space";
+  } | {
+    /**
+     * Position inside an upright cylinder.
+     *
+     * @generated from field: spatialdb.v1.Cylinder cylinder = 11;
+     */
+    value: Cylinder;
+    case: "cylinder";
   } | { case: undefined; value?: undefined };
 };
 
@@ -178,6 +194,68 @@ export const SphereSchema: GenMessage<Sphere> = /*@__PURE__*/
   messageDesc(file_spatialdb_v1_query, 3);
 
 /**
+ * @generated from message spatialdb.v1.Space
+ */
+export type Space = Message<"spatialdb.v1.Space"> & {
+  /**
+   * @generated from field: uint32 space = 1;
+   */
+  space: number;
+};
+
+/**
+ * Describes the message spatialdb.v1.Space.
+ * Use `create(SpaceSchema)` to create a new message.
+ */
+export const SpaceSchema: GenMessage<Space> = /*@__PURE__*/
+  messageDesc(file_spatialdb_v1_query, 4);
+
+/**
+ * Round and closed: (x, y) at most radius_m from (center_x, center_y). Its height is half-open, as
+ * that of a box: min_z <= z < max_z; a missing or infinite bound leaves that side open.
+ *
+ * @generated from message spatialdb.v1.Cylinder
+ */
+export type Cylinder = Message<"spatialdb.v1.Cylinder"> & {
+  /**
+   * @generated from field: uint32 space = 1;
+   */
+  space: number;
+
+  /**
+   * @generated from field: double center_x = 2;
+   */
+  centerX: number;
+
+  /**
+   * @generated from field: double center_y = 3;
+   */
+  centerY: number;
+
+  /**
+   * @generated from field: double radius_m = 4;
+   */
+  radiusM: number;
+
+  /**
+   * @generated from field: optional double min_z = 5;
+   */
+  minZ?: number | undefined;
+
+  /**
+   * @generated from field: optional double max_z = 6;
+   */
+  maxZ?: number | undefined;
+};
+
+/**
+ * Describes the message spatialdb.v1.Cylinder.
+ * Use `create(CylinderSchema)` to create a new message.
+ */
+export const CylinderSchema: GenMessage<Cylinder> = /*@__PURE__*/
+  messageDesc(file_spatialdb_v1_query, 5);
+
+/**
  * @generated from message spatialdb.v1.Point
  */
 export type Point = Message<"spatialdb.v1.Point"> & {
@@ -204,7 +282,7 @@ export type Point = Message<"spatialdb.v1.Point"> & {
  * Use `create(PointSchema)` to create a new message.
  */
 export const PointSchema: GenMessage<Point> = /*@__PURE__*/
-  messageDesc(file_spatialdb_v1_query, 4);
+  messageDesc(file_spatialdb_v1_query, 6);
 
 /**
  * @generated from message spatialdb.v1.EntityIds
@@ -221,7 +299,7 @@ export type EntityIds = Message<"spatialdb.v1.EntityIds"> & {
  * Use `create(EntityIdsSchema)` to create a new message.
  */
 export const EntityIdsSchema: GenMessage<EntityIds> = /*@__PURE__*/
-  messageDesc(file_spatialdb_v1_query, 5);
+  messageDesc(file_spatialdb_v1_query, 7);
 
 /**
  * @generated from message spatialdb.v1.ConstraintList
@@ -238,5 +316,5 @@ export type ConstraintList = Message<"spatialdb.v1.ConstraintList"> & {
  * Use `create(ConstraintListSchema)` to create a new message.
  */
 export const ConstraintListSchema: GenMessage<ConstraintList> = /*@__PURE__*/
-  messageDesc(file_spatialdb_v1_query, 6);
+  messageDesc(file_spatialdb_v1_query, 8);
 
