@@ -1,6 +1,10 @@
 //! A CSV file as entities, a row each.
 
-use std::{borrow::Cow, io::Read, path::Path};
+use std::{
+    borrow::Cow,
+    io::{self, Read},
+    path::Path,
+};
 
 use csv::{ReaderBuilder, StringRecord};
 use spatialdb_schema::Schema;
@@ -36,8 +40,11 @@ pub fn import_csv(
         return Err(map.wrong(keys.delimiter.span(), "csv.delimiter", reason).into());
     };
     // Every row is asked for the columns that it needs, so that an error can name line and column.
-    let mut reader =
-        ReaderBuilder::new().delimiter(delimiter).has_headers(keys.header).flexible(true).from_reader(input);
+    let mut reader = ReaderBuilder::new()
+        .delimiter(delimiter)
+        .has_headers(keys.header)
+        .flexible(true)
+        .from_reader(Quotes::new(input, delimiter));
     let header = match keys.header {
         true => Some(reader.headers().map_err(|error| read_error(&error, 1))?.clone()),
         false => None,
@@ -51,6 +58,9 @@ pub fn import_csv(
         let line = reader.position().line();
         if !reader.read_record(&mut record).map_err(|error| read_error(&error, line))? {
             break;
+        }
+        if let Some(line) = reader.get_ref().unclosed_at_end() {
+            return Err(At::line(line).wrong("row", "a quote is opened here and never closed".to_owned()));
         }
         // Blank lines before a row belong to no row.
         let at = At::line(record.position().map_or(line, csv::Position::line));
@@ -66,6 +76,60 @@ pub fn import_csv(
         bytes = now;
     }
     gather.finish(path, progress)
+}
+
+/// Follows the quotes of what is read: the parser takes all that follows an unclosed one for a value.
+struct Quotes<R> {
+    input: R,
+    delimiter: u8,
+    line: u64,
+    at: Quoted,
+    /// Where the last quote was opened.
+    opened: u64,
+    has_ended: bool,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Quoted {
+    FieldStart,
+    No,
+    Yes,
+    /// After a quote inside: the end, or half of a doubled one.
+    Perhaps,
+}
+
+impl<R> Quotes<R> {
+    const fn new(input: R, delimiter: u8) -> Self {
+        Self { input, delimiter, line: 1, at: Quoted::FieldStart, opened: 0, has_ended: false }
+    }
+
+    fn unclosed_at_end(&self) -> Option<u64> {
+        (self.has_ended && self.at == Quoted::Yes).then_some(self.opened)
+    }
+
+    fn follow(&mut self, byte: u8) {
+        self.line += u64::from(byte == b'\n');
+        self.at = match (self.at, byte) {
+            (Quoted::FieldStart, b'"') => {
+                self.opened = self.line;
+                Quoted::Yes
+            }
+            (Quoted::Yes, b'"') => Quoted::Perhaps,
+            (Quoted::Yes, _) | (Quoted::Perhaps, b'"') => Quoted::Yes,
+            (_, b'\n' | b'\r') => Quoted::FieldStart,
+            (_, byte) if byte == self.delimiter => Quoted::FieldStart,
+            _ => Quoted::No,
+        };
+    }
+}
+
+impl<R: Read> Read for Quotes<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let count = self.input.read(buffer)?;
+        buffer[..count].iter().for_each(|byte| self.follow(*byte));
+        self.has_ended = count == 0 && !buffer.is_empty();
+        Ok(count)
+    }
 }
 
 struct CsvRow<'a> {
@@ -114,7 +178,7 @@ fn read_error(error: &csv::Error, line: u64) -> SnapshotError {
         csv::ErrorKind::Io(source) => SnapshotError::Io {
             action: "read",
             path: "the CSV file".into(),
-            source: std::io::Error::new(source.kind(), source.to_string()),
+            source: io::Error::new(source.kind(), source.to_string()),
         },
         _ => at.wrong("row", error.to_string()),
     }

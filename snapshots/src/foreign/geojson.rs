@@ -8,7 +8,7 @@
 
 use std::{
     borrow::Cow,
-    cell::RefCell,
+    cell::{Cell as Flag, RefCell},
     fmt,
     io::{BufReader, Read},
     path::Path,
@@ -48,10 +48,11 @@ pub fn import_geojson(
     let mut gather = Gather::new(options, schema);
     let place = Progress::default();
     let failure = RefCell::new(None);
+    let seen: Vec<Flag<bool>> = plan.columns.iter().map(|_| Flag::new(false)).collect();
     let mut take = |feature: Map<String, Value>, line: u64| {
         progress(ImportStep::Read { bytes: place.more_bytes() });
         let at = At::line(line);
-        let feature = Feature { feature: &feature, columns: &plan.columns };
+        let feature = Feature { feature: &feature, columns: &plan.columns, seen: &seen };
         plan.entity(&feature, at).and_then(|(id, entity)| gather.add(id, entity, at))
     };
     // Bytes are counted as the parser takes them, so that lines are exact.
@@ -65,6 +66,12 @@ pub fn import_geojson(
         }
     }
     drop(json);
+    // A property that no feature has is misspelled.
+    let mut columns = plan.columns.iter().zip(&seen).filter(|(column, _)| !column.name.starts_with('@'));
+    if let Some((column, _)) = columns.find(|(_, seen)| !seen.get()) {
+        let reason = format!("no feature has a property {:?}", column.name);
+        return Err(map.wrong(column.at.clone(), &column.key, reason).into());
+    }
     gather.finish(path, progress)
 }
 
@@ -197,6 +204,8 @@ impl<'de> DeserializeSeed<'de> for Lined<'_> {
 struct Feature<'a> {
     feature: &'a Map<String, Value>,
     columns: &'a [Column],
+    /// Which properties there are at all.
+    seen: &'a [Flag<bool>],
 }
 
 impl Row for Feature<'_> {
@@ -217,6 +226,9 @@ impl Row for Feature<'_> {
             }
             _ => {
                 let value = self.feature.get("properties").and_then(|properties| properties.get(name));
+                if value.is_some() {
+                    self.seen[column].set(true);
+                }
                 value.map_or(Cell::Missing, |value| Cell::Json(Cow::Borrowed(value)))
             }
         }

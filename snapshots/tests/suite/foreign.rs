@@ -127,6 +127,25 @@ fn a_bad_row_names_line_column_and_reason() {
 }
 
 #[test]
+fn a_quote_that_is_never_closed_is_found() {
+    let mapping = "csv = { header = false }\ncomponents.Metadata.name = \"1\"";
+    let found = "line 2: row: a quote is opened here and never closed";
+    refused(csv("Lyon,1\n\"Paris,2\nRome,3\n", mapping), found, 65);
+    // Quotes that are closed, doubled, over lines, or inside of a plain value are none of its business.
+    let (imported, _) = csv("\"a \"\"b\"\"\nc\",1\n5\" pipe,2\n\"\",3\n\"end\"", mapping).unwrap();
+    assert_eq!(imported.ids_given, 4);
+}
+
+#[test]
+fn a_property_that_no_feature_has_is_named() {
+    let text = r#"{"type":"FeatureCollection","features":[{"type":"Feature","properties":{"name":"a"},"geometry":null}]}"#;
+    let wrong = "[components.Metadata]\nname = \"nmae\"";
+    let found = "a.toml:2: components.Metadata.name: no feature has a property \"nmae\"";
+    refused(geojson(text, wrong), found, 78);
+    assert!(geojson(text, "[components.Metadata]\nname = \"name\"").is_ok());
+}
+
+#[test]
 fn csv_may_have_no_header_and_another_delimiter() {
     let mapping = "csv = { delimiter = \"\\t\", header = false }\nposition = { x = \"2\", y = \"3\" }\n\
                    components.Metadata.name = \"1\"";
@@ -197,7 +216,7 @@ fn features_become_entities_where_they_are() {
     assert!(lines[3]["components"].get("spatialdb.v1.Position").is_none());
 
     // Features one after the other.
-    let one = r#"{"properties":{"n":"c"},"geometry":{"type":"Point","coordinates":[1,2]},"type":"Feature"}"#;
+    let one = r#"{"properties":{"n":"c","tea":null},"geometry":{"type":"Point","coordinates":[1,2]},"type":"Feature"}"#;
     let (imported, _) = geojson(&format!("{one}\n{one}\n"), mapping).unwrap();
     assert_eq!(imported.ids_given, 2);
     refused(

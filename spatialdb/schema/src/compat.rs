@@ -10,11 +10,33 @@ use spatialdb_types::ComponentId;
 
 use crate::{error::SchemaError, schema::Schema};
 
+/// What a world that runs would lose by going from `old` to `new`, as [`incompatibilities`] says it: also fields that are
+/// gone, whose numbers could later come back with another meaning, and components under another name.
+pub fn losses(old: &Schema, new: &Schema) -> Vec<String> {
+    let Comparison { mut found, removed, .. } = compared(old, new);
+    found.extend(removed);
+    for component in old.components() {
+        if let Some(other) = new.component(component.id()).filter(|other| other.name() != component.name()) {
+            found.push(format!("component {}: {} is now {}", component.id(), component.name(), other.name()));
+        }
+    }
+    found
+}
+
+/// What is neither lost nor added, but other than before: names of fields, kinds that read each other.
+pub fn changes(old: &Schema, new: &Schema) -> Vec<String> {
+    compared(old, new).changed
+}
+
 /// What keeps values written with `old` from being read with `new`, a line for each difference, in order of component
 /// id and field number. Empty when nothing does.
 ///
 /// A removed field is none: its values are kept as unknown fields.
 pub fn incompatibilities(old: &Schema, new: &Schema) -> Vec<String> {
+    compared(old, new).found
+}
+
+fn compared(old: &Schema, new: &Schema) -> Comparison {
     let mut comparison = Comparison::default();
     for component in old.components() {
         let (id, name) = (component.id(), component.name());
@@ -26,7 +48,7 @@ pub fn incompatibilities(old: &Schema, new: &Schema) -> Vec<String> {
             }),
         }
     }
-    comparison.found
+    comparison
 }
 
 /// What `new` has beyond `old`: full names of components, and of their fields as `component.field`.
@@ -71,6 +93,8 @@ pub(crate) fn refuse_other_built_ins(ours: &Schema, theirs: &Schema) -> Result<(
 #[derive(Debug, Default)]
 struct Comparison {
     found: Vec<String>,
+    removed: Vec<String>,
+    changed: Vec<String>,
     // Pairs of messages that were compared, so that recursion ends and each difference is told once.
     seen: HashSet<(String, String)>,
 }
@@ -93,11 +117,26 @@ impl Comparison {
         waiting: &mut Vec<(MessageDescriptor, MessageDescriptor)>,
     ) {
         for before in old.fields() {
-            let Some(after) = new.get_field(before.number()) else { continue };
+            let field = format!("component {id}, {} ({})", before.full_name(), before.number());
+            let Some(after) = new.get_field(before.number()) else {
+                self.removed.push(format!("{field}: removed"));
+                continue;
+            };
             if let Some(change) = change(&before, &after) {
-                let (name, number) = (before.full_name(), before.number());
-                self.found.push(format!("component {id}, {name} ({number}): {change}"));
-            } else if let (Kind::Message(before), Kind::Message(after)) = (before.kind(), after.kind()) {
+                self.found.push(format!("{field}: {change}"));
+                continue;
+            }
+            if before.name() != after.name() {
+                self.changed.push(format!("{field}: now named {}", after.name()));
+            }
+            if before.cardinality() != after.cardinality() {
+                self.changed.push(format!("{field}: now repeated"));
+            } else if before.kind() != after.kind()
+                && !matches!(before.kind(), Kind::Message(_) | Kind::Enum(_))
+            {
+                self.changed.push(format!("{field}: {:?} is now {:?}", before.kind(), after.kind()));
+            }
+            if let (Kind::Message(before), Kind::Message(after)) = (before.kind(), after.kind()) {
                 waiting.push((before, after));
             }
         }

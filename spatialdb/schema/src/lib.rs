@@ -20,7 +20,7 @@ mod shape;
 mod sources;
 mod wire;
 
-pub use compat::{additions, incompatibilities};
+pub use compat::{additions, changes, incompatibilities, losses};
 pub use component::{Component, Durability};
 pub use error::{PayloadError, Place, SchemaError};
 pub use fields::FieldPlan;

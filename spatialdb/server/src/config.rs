@@ -84,6 +84,8 @@ pub struct TlsConfig {
     pub cert: Option<PathBuf>,
     /// Its key.
     pub key: Option<PathBuf>,
+    /// Whom workers that the server starts trust; if it is not set, `cert` itself.
+    pub ca: Option<PathBuf>,
     /// Who signs the certificates of workers; if it is set they must show one.
     pub client_ca: Option<PathBuf>,
 }
@@ -92,6 +94,11 @@ impl TlsConfig {
     /// Whether connections are encrypted.
     pub const fn is_on(&self) -> bool {
         self.cert.is_some()
+    }
+
+    /// Whom workers that the server starts trust.
+    pub fn trusted(&self) -> Option<&Path> {
+        self.ca.as_deref().or(self.cert.as_deref())
     }
 
     /// Whether workers must show a certificate.
@@ -220,11 +227,19 @@ impl WorldConfig {
 
     fn read_tls(&mut self, mut section: Section, folder: &Path) -> Result<(), ConfigError> {
         let mut file = |key| section.text(key).map(|name| name.map(|name| folder.join(name)));
-        self.tls = TlsConfig { cert: file("cert")?, key: file("key")?, client_ca: file("client_ca")? };
-        let TlsConfig { cert, key, client_ca } = &self.tls;
+        self.tls = TlsConfig {
+            cert: file("cert")?,
+            key: file("key")?,
+            ca: file("ca")?,
+            client_ca: file("client_ca")?,
+        };
+        let TlsConfig { cert, key, ca, client_ca } = &self.tls;
         if cert.is_some() != key.is_some() {
             let missing = if cert.is_some() { "key" } else { "cert" };
             return Err(section.missing(missing, "a certificate and its key are needed together"));
+        }
+        if ca.is_some() && cert.is_none() {
+            return Err(section.missing("cert", "ca is for trusting the server's own certificate"));
         }
         if client_ca.is_some() && cert.is_none() {
             return Err(section.missing("cert", "client_ca needs the server's own certificate too"));

@@ -18,7 +18,7 @@ mod port;
 mod roster;
 mod routes;
 mod session;
-mod tls;
+pub(crate) mod tls;
 mod tools;
 
 use std::io;
@@ -130,13 +130,14 @@ pub async fn launch(
     shutdown: CancellationToken,
     ready: oneshot::Sender<SocketAddr>,
 ) -> Result<(), LaunchError> {
-    check_limits(&options)?;
+    check_limits(&options.config)?;
     let hosts = Hosts { hosts: options.config.hosts.clone(), origins: options.config.origins.clone() };
     let access = Access {
         tokens: options.tokens.clone(),
         wants_certificates: options.config.tls.wants_certificates(),
     };
     let verifier = options.tokens.clone().map(|tokens| tokens as Arc<dyn Verifier>);
+    let doors = Doors { hosts, verifier, wants_certificates: access.wants_certificates };
     let tls = tls::load(&options.config.tls)?;
     // Bind first: a busy port is told at once, not after a long load. Nothing is accepted before the world is whole.
     let address = options.listen;
@@ -157,12 +158,17 @@ pub async fn launch(
     );
     let keepers = [tokio::spawn(roster::keep(edge.clone())), tokio::spawn(access::review(edge.clone()))];
     let stop = CancellationToken::new();
-    let server =
-        tokio::spawn(http::serve(edge.clone(), Doors { hosts, verifier }, tls, listener, stop.clone()));
+    let mut server = tokio::spawn(http::serve(edge.clone(), doors, tls, listener, stop.clone()));
     // The receiver may be gone; then nobody waits for the address.
     let _ = ready.send(address);
     tokio::select! {
         () = shutdown.cancelled() => tracing::info!("draining"),
+        served = &mut server => {
+            tracing::error!("the transport has failed: stopping");
+            keepers.iter().for_each(JoinHandle::abort);
+            threads.stop();
+            return served.map_err(LaunchError::Loading)?.map_err(LaunchError::from);
+        }
         () = failed.cancelled() => {
             tracing::error!("a partition has failed: stopping");
             edge.cuts.close();
@@ -191,8 +197,17 @@ async fn drain(edge: &Arc<Edge>, stop: CancellationToken) {
     stop.cancel();
 }
 
-fn check_limits(options: &LaunchOptions) -> Result<(), LaunchError> {
-    let limits = &options.config.limits;
+/// Whether a server could hold what the settings name.
+///
+/// # Errors
+/// The first limit, or file of TLS, that is wrong.
+pub(crate) fn check(config: &WorldConfig) -> Result<(), LaunchError> {
+    check_limits(config)?;
+    tls::load(&config.tls).map(|_| ())
+}
+
+fn check_limits(config: &WorldConfig) -> Result<(), LaunchError> {
+    let limits = &config.limits;
     let ranges = [
         ("session_views_max", limits.session_views_max, 1, 64),
         ("message_bytes_max", limits.message_bytes_max, 4 << 10, 1 << 30),

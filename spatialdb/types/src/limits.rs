@@ -54,6 +54,8 @@ limits! {
     connections_max = 4096;
     /// Connections at once that have not shown who they are.
     connections_unadmitted_max = 256;
+    /// Bytes that all calls of one connection may carry before it has shown who it is.
+    connection_unadmitted_bytes_max = 256 << 10;
     /// Views of one session.
     session_views_max = 64;
     /// Messages of one session that are received and not yet decided.

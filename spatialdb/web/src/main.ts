@@ -22,7 +22,7 @@ const terms = (rows: readonly (readonly string[])[]) => rows.flatMap(([name, val
 });
 const say = (light: "up" | "down", state: string) => { byId("light").className = light; byId("state").textContent = state; };
 async function run(): Promise<void> {
-  /** Of http://HOST/#token=TOKEN: what follows # is never sent in an address. */ const token = new URLSearchParams(location.hash.slice(1)).get("token") ?? "";
+  /** Of http://HOST/#token=TOKEN, and of this tab since: what follows # is never sent. */ const token = new URLSearchParams(location.hash.slice(1)).get("token") ?? sessionStorage.getItem("token") ?? ""; sessionStorage.setItem("token", token);
   const worker = await connect({ workerType: "viewer", token, instance: navigator.userAgent.slice(0, 120), patienceMs: Infinity });
   let schema = await worker.world.schema();
   /** The world's own components, in order: they give the colours. */

@@ -135,5 +135,22 @@ async fn the_command_line_says_what_is_added_and_what_does_not_fit() {
     changed(folder.path(), |text| text + &MORE.replacen("string word", "int32 word", 1));
     let refused = ask(&["schema", "apply", path]);
     assert_eq!(refused.code, Some(65));
+    // Nothing is taken away: its number could come back with another meaning.
+    for (text, part) in [
+        (MORE.replacen("string word = 1;", "", 1), "probe.Mood.word (1): removed"),
+        (MORE.replacen("message Mood", "message Temper", 1), "probe.Mood is now probe.Temper"),
+    ] {
+        changed(folder.path(), |before| before + &text);
+        let refused = ask(&["schema", "apply", path]);
+        assert!(refused.code == Some(65) && refused.stderr.contains(part), "{}", refused.stderr);
+    }
+    changed(folder.path(), |text| text + &MORE.replacen("word", "saying", 1));
+    let renamed = ask(&["schema", "apply", path, "--dry-run"]);
+    assert!(
+        renamed.stdout.contains("would change component 1500, probe.Mood.word (1): now named saying"),
+        "{renamed:?}"
+    );
+    changed(folder.path(), |text| text + &MORE.replacen("string word", "int32 word", 1));
+    let refused = ask(&["schema", "apply", path]);
     assert!(refused.stderr.contains("probe.Mood.word (1): string is now int32"), "{}", refused.stderr);
 }

@@ -54,6 +54,12 @@ impl Names {
         Ok(Attached { session, owner, replaced })
     }
 
+    /// The session that holds a name.
+    pub fn holder(&self, worker_type: &str, name: &str) -> Option<SessionId> {
+        let owner = Owner { worker_type: worker_type.to_owned(), name: name.to_owned() };
+        self.by_owner.get(&owner).copied()
+    }
+
     /// Ends a session. One that was replaced has ended already.
     pub fn detach(&mut self, session: SessionId) {
         if let Some(owner) = self.sessions.remove(&session) {

@@ -1,6 +1,7 @@
 //! The token file: what the server keeps of each token.
 
 use std::collections::BTreeSet;
+use std::fs::File;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
@@ -103,6 +104,23 @@ impl TokenFile {
     /// As [`TokenFile::read`].
     pub(crate) fn read_or_new(path: &Path) -> Result<Self, TokenFileError> {
         if path.exists() { Self::read(path) } else { Ok(Self::default()) }
+    }
+
+    /// Keeps others from changing the file until what this gives is dropped.
+    ///
+    /// # Errors
+    /// The system refuses.
+    pub(crate) fn lock(path: &Path) -> Result<File, TokenFileError> {
+        let mut name = path.file_name().unwrap_or_default().to_owned();
+        name.push(".lock");
+        // Beside it: the file itself is replaced whole.
+        let path = path.with_file_name(name);
+        let lock = || -> std::io::Result<File> {
+            let file = File::options().create(true).truncate(false).write(true).open(&path)?;
+            file.lock()?;
+            Ok(file)
+        };
+        lock().map_err(|source| TokenFileError::Write { path: path.clone(), source })
     }
 
     /// Writes the file whole, readable for its owner only; whoever reads it meanwhile has the old one.

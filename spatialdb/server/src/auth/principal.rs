@@ -26,7 +26,7 @@ pub(crate) enum Right {
     Delete,
     /// Look: views, queries, the schema, metrics.
     Query,
-    /// Change the schema and flags.
+    /// Change the schema and flags; of tools: entities too.
     Edit,
 }
 
@@ -108,12 +108,16 @@ impl Principal {
         Err(self.refused(&format!("{} is not granted to it", right.name())))
     }
 
-    /// Whether it may change entities that are there.
+    /// Whether it may change entities that are there: what workers are for, and of tools those that edit.
     ///
     /// # Errors
     /// `NOT_PERMITTED`.
     pub(crate) fn check_write(&self) -> Result<(), Error> {
-        if self.is_read_only { Err(self.read_only()) } else { Ok(()) }
+        match self.kind {
+            Kind::Tool => self.check(Right::Edit),
+            Kind::Worker if self.is_read_only => Err(self.read_only()),
+            Kind::Worker => Ok(()),
+        }
     }
 
     /// Whether it may attach as a worker of that type.

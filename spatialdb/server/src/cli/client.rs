@@ -1,6 +1,6 @@
 //! The connection of a client command to a running world.
 
-use std::{path::PathBuf, time::Duration};
+use std::{io, path::PathBuf, time::Duration};
 
 use clap::Args;
 use spatialdb_proto::v1::{GetSchemaRequest, world_service_client::WorldServiceClient};
@@ -12,7 +12,7 @@ use tonic::{
     transport::{Certificate, Channel, ClientTlsConfig, Endpoint},
 };
 
-use super::CliError;
+use super::{CliError, error::deepest_cause};
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -74,6 +74,10 @@ impl Client {
         if let Some(ca) = &args.ca {
             let unreadable = |source| CliError::Certificate { file: ca.clone(), source };
             let pem = std::fs::read_to_string(ca).map_err(unreadable)?;
+            if !pem.contains("-----BEGIN CERTIFICATE-----") {
+                let reason = "there is no CERTIFICATE in PEM form in it";
+                return Err(unreadable(io::Error::new(io::ErrorKind::InvalidData, reason)));
+            }
             let tls = ClientTlsConfig::new().ca_certificate(Certificate::from_pem(pem));
             endpoint = endpoint.tls_config(tls).map_err(refused)?;
         }
@@ -125,13 +129,4 @@ impl Interceptor for Bearer {
         }
         Ok(request)
     }
-}
-
-// tonic says "transport error"; what a person needs is at the bottom: "Connection refused".
-fn deepest_cause(error: &dyn std::error::Error) -> String {
-    let mut deepest = error;
-    while let Some(source) = deepest.source() {
-        deepest = source;
-    }
-    deepest.to_string()
 }

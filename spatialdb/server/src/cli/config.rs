@@ -14,8 +14,12 @@ use serde_json::json;
 use spatialdb_schema::Schema;
 use spatialdb_snapshots::Reader;
 
-use super::{CliError, print};
-use crate::config::{WorkerConfig, WorldConfig, settings};
+use super::{CliError, launch::exposed, print, start::from_lines};
+use crate::{
+    auth::TokenFile,
+    config::{WorkerConfig, WorldConfig, settings},
+    server,
+};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -129,12 +133,13 @@ fn problems(config: &WorldConfig) -> Vec<String> {
         problems.push(format!("world.schema: {error}"));
     }
     if let Some(path) = &config.snapshot {
-        problems.extend(snapshot_problem(path).map(|text| format!("world.snapshot: {text}")));
+        problems.extend(snapshot_problem(path, config).map(|text| format!("world.snapshot: {text}")));
     }
     let files = [
         ("server.tokens", &config.tokens),
         ("tls.cert", &config.tls.cert),
         ("tls.key", &config.tls.key),
+        ("tls.ca", &config.tls.ca),
         ("tls.client_ca", &config.tls.client_ca),
     ];
     for (key, file) in files {
@@ -142,15 +147,23 @@ fn problems(config: &WorldConfig) -> Vec<String> {
             problems.push(format!("{key}: {}: there is no such file", file.display()));
         }
     }
+    // What is said of missing files is said once.
+    if problems.is_empty() {
+        problems.extend(server::check(config).err().map(|error| error.to_string()));
+        let tokens = config.tokens.as_deref().map(TokenFile::read).transpose();
+        problems.extend(tokens.err().map(|error| error.to_string()));
+        problems.extend(server::tls::distrust_of_own_workers(config));
+        problems.extend(exposed(config, false).err().map(|error| error.to_string()));
+    }
     for (index, worker) in config.workers.iter().enumerate() {
         problems.extend(worker_problem(worker).map(|(key, text)| format!("workers[{index}].{key}: {text}")));
     }
     problems
 }
 
-fn snapshot_problem(path: &Path) -> Option<String> {
+fn snapshot_problem(path: &Path, config: &WorldConfig) -> Option<String> {
     if path.extension().is_some_and(|end| end == "jsonl") {
-        return (!path.is_file()).then(|| format!("{}: there is no such file", path.display()));
+        return from_lines(path, config).err().map(|error| error.to_string());
     }
     let opened = Reader::open(path).and_then(|reader| reader.schema());
     opened.err().map(|error| format!("{}: {error}", path.display()))

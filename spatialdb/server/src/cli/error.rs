@@ -1,6 +1,7 @@
 //! How a command fails: what it says, and its exit code.
 
 use std::{
+    error::Error,
     io::{self, Write},
     net::SocketAddr,
     path::PathBuf,
@@ -96,7 +97,7 @@ pub enum CliError {
     /// There is no world.
     #[error(
         "{address}: cannot connect: {cause}; is a world running? start one with `spatialdb launch SNAPSHOT`, \
-         or name another with --address"
+         name another with --address, or give --ca if it has TLS"
     )]
     Connect {
         /// Where it should have been.
@@ -165,6 +166,10 @@ impl CliError {
     pub(super) fn of_status(address: &str, status: &tonic::Status) -> Self {
         match spatialdb_proto::error_of_status(status) {
             Some(error) => Self::Refused(error),
+            // It came from the connection, not from a world.
+            None if status.source().is_some() => {
+                Self::Connect { address: address.to_owned(), cause: deepest_cause(status) }
+            }
             None => Self::Call {
                 address: address.to_owned(),
                 code: status.code(),
@@ -195,7 +200,8 @@ impl CliError {
             Self::Launch(LaunchError::Tls { .. }) => EX_CONFIG,
             Self::Launch(LaunchError::Schema(_) | LaunchError::Limit(_)) => EX_CONFIG,
             Self::Launch(LaunchError::Incompatible { .. }) => EX_DATAERR,
-            Self::Recording(RecordingError::Io { .. }) => 1,
+            Self::Certificate { .. } => EX_CONFIG,
+            Self::Recording(RecordingError::Io { .. }) => EX_IOERR,
             Self::Recording(_) => EX_DATAERR,
             Self::Launch(LaunchError::Snapshot { source, .. }) => source.exit_code(),
             Self::Connect { .. } => EX_UNAVAILABLE,
@@ -209,6 +215,15 @@ impl CliError {
             _ => 1,
         }
     }
+}
+
+/// tonic says "transport error"; what a person needs is at the bottom: "Connection refused".
+pub(super) fn deepest_cause(error: &dyn Error) -> String {
+    let mut deepest = error;
+    while let Some(source) = deepest.source() {
+        deepest = source;
+    }
+    deepest.to_string()
 }
 
 #[cfg(test)]

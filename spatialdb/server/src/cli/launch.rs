@@ -95,6 +95,9 @@ pub(super) async fn run(args: LaunchArgs) -> Result<(), CliError> {
     let config = read_config(&args)?;
     let tokens = config.tokens.as_deref().map(Tokens::open).transpose();
     let tokens = tokens.map_err(|error| CliError::Tokens(error.to_string()))?.map(Arc::new);
+    if let Some(reason) = server::tls::distrust_of_own_workers(&config) {
+        tracing::warn!("{reason}");
+    }
     let start = tokio::task::spawn_blocking({
         let (asked, config) = (asked(&args), config.clone());
         move || asked.start(&config)
@@ -118,7 +121,7 @@ pub(super) async fn run(args: LaunchArgs) -> Result<(), CliError> {
     // It has been read.
     drop(start);
     let workers = start_workers(&args, &config, address, tokens.as_deref())?;
-    announce(&args, address)?;
+    announce(&args, address, config.tls.is_on())?;
     let ended = tokio::select! {
         ended = &mut world => Some(ended),
         () = signals.stop_asked() => None,
@@ -165,16 +168,25 @@ fn read_config(args: &LaunchArgs) -> Result<WorldConfig, CliError> {
     if args.without_workers {
         config.workers.clear();
     }
+    exposed(&config, args.insecure)?;
+    Ok(config)
+}
+
+/// Other machines come in with tokens and TLS only.
+///
+/// # Errors
+/// What the settings do not name.
+pub(super) fn exposed(config: &WorldConfig, is_insecure: bool) -> Result<(), CliError> {
     let missing = match (config.tls.is_on(), config.tokens.is_some()) {
         (true, true) => None,
         (false, true) => Some("[tls] cert and key"),
         (true, false) => Some("[server] tokens"),
         (false, false) => Some("[tls] cert and key, and [server] tokens"),
     };
-    if let Some(missing) = missing.filter(|_| !config.listen.ip().is_loopback() && !args.insecure) {
+    if let Some(missing) = missing.filter(|_| !config.listen.ip().is_loopback() && !is_insecure) {
         return Err(CliError::Exposed { address: config.listen, missing });
     }
-    Ok(config)
+    Ok(())
 }
 
 fn options(
@@ -210,7 +222,7 @@ fn start_workers(
     let options = SupervisorOptions {
         address: supervisor::local_address(address),
         tokens: config.workers.iter().map(|worker| (worker.worker_type.clone(), token(worker))).collect(),
-        ca: config.tls.cert.as_ref().map(|file| std::path::absolute(file).unwrap_or_else(|_| file.clone())),
+        ca: config.tls.trusted().map(|file| std::path::absolute(file).unwrap_or_else(|_| file.to_owned())),
         program: env::current_exe().map_err(CliError::Guard)?,
         sink,
         restart: RestartPolicy::default(),
@@ -219,7 +231,7 @@ fn start_workers(
 }
 
 // One line that a script can wait for, and for people where to look.
-fn announce(args: &LaunchArgs, address: SocketAddr) -> Result<(), CliError> {
+fn announce(args: &LaunchArgs, address: SocketAddr, is_secure: bool) -> Result<(), CliError> {
     let mut out = io::stdout().lock();
     if args.json {
         let line = serde_json::json!({ "address": address.to_string(), "pid": std::process::id() });
@@ -234,11 +246,13 @@ fn announce(args: &LaunchArgs, address: SocketAddr) -> Result<(), CliError> {
         } else {
             format!(" --address {address}")
         };
+        let scheme = if is_secure { "https" } else { "http" };
         let text = format!(
             "\nThe world is up at {address}. In another terminal:\n\
              \x20   spatialdb query{at} --limit 10      what is in it\n\
              \x20   spatialdb workers{at}               who simulates it\n\
-             \x20   curl http://{address}/metrics       how it does\n\
+             \x20   curl {scheme}://{address}/metrics       how it does\n\
+             In a browser: {scheme}://{address}/\n\
              Ctrl-c stops it.\n\n"
         );
         io::stderr().lock().write_all(text.as_bytes())?;

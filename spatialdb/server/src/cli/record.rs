@@ -54,12 +54,35 @@ pub(super) struct RecordArgs {
     #[arg(long, value_name = "ADDRESS:PORT", default_value = "127.0.0.1:7401")]
     listen: SocketAddr,
 
+    /// Let other machines in on --listen, without encryption; the network is trusted
+    #[arg(long)]
+    insecure: bool,
+
     #[command(flatten)]
     client: ClientArgs,
 }
 
 /// Passes sessions on until a signal.
 pub(super) async fn run(args: RecordArgs) -> Result<(), CliError> {
+    if !args.listen.ip().is_loopback() && !args.insecure {
+        let text = format!(
+            "--listen {}: whoever reaches it would be passed on unencrypted; --insecure allows it",
+            args.listen
+        );
+        return Err(CliError::Usage(text));
+    }
+    // Told now, not when the first worker comes.
+    let folder = args.file.parent().filter(|folder| !folder.as_os_str().is_empty());
+    if let Some(folder) = folder.filter(|folder| !folder.is_dir()) {
+        return Err(CliError::Usage(format!(
+            "{}: there is no folder {}",
+            args.file.display(),
+            folder.display()
+        )));
+    }
+    if args.file.exists() {
+        return Err(CliError::Usage(format!("{}: there is one already", args.file.display())));
+    }
     let channel = Client::channel(&args.client).await?;
     let mut signals = Signals::new(Parent::Ignored).map_err(CliError::Runtime)?;
     let bind = |source| CliError::Bind { address: args.listen, source };

@@ -71,7 +71,8 @@ pub enum RecordingError {
 
 impl Recorder {
     pub(super) fn create(path: &Path) -> io::Result<Self> {
-        let mut file = BufWriter::new(File::create(path)?);
+        // What was recorded before is never written over.
+        let mut file = BufWriter::new(File::create_new(path)?);
         file.write_all(&MAGIC)?;
         file.flush()?;
         Ok(Self { file, started: Instant::now(), is_broken: false })

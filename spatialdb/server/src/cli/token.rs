@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::time::SystemTime;
 
 use clap::{Args, Subcommand};
+use spatialdb_core::world::check_name;
 
 use super::CliError;
 use crate::auth::{Entry, Kind, Right, Token, TokenFile};
@@ -55,7 +56,7 @@ enum TokenCommand {
 #[derive(Debug, Args)]
 struct NewArgs {
     /// For workers of this type; may be given again
-    #[arg(long = "worker", value_name = "TYPE", required_unless_present = "tool")]
+    #[arg(long = "worker", value_name = "TYPE", required_unless_present = "tool", value_parser = parse_type)]
     worker_types: Vec<String>,
 
     /// For tools: it may look, and attach as a viewer
@@ -63,21 +64,41 @@ struct NewArgs {
     tool: bool,
 
     /// Who has it, for logs and limits [default: the worker types]
-    #[arg(long)]
+    #[arg(long, value_parser = parse_name)]
     name: Option<String>,
 
     /// It changes nothing, whatever else is granted
     #[arg(long)]
     read_only: bool,
 
-    /// What it may do besides writing what is there: create, delete, query, edit (schema and flags); may be given
-    /// again [default: create, delete, query; of a tool: query]
+    /// What it may do: create, delete, query, edit (schema and flags; of a tool, entities too). Workers always write what
+    /// is there. May be given again [default: create, delete, query; of a tool: query]
     #[arg(long = "may", value_name = "RIGHT", value_parser = parse_right)]
     rights: Vec<Right>,
 
     /// How long it holds, as 12h or 30d [default: for ever]
-    #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
+    #[arg(long, value_name = "TIME", value_parser = parse_lifetime)]
     expires: Option<std::time::Duration>,
+}
+
+/// Longer ones are a slip of the hand, and dates after the year 9999 cannot be written down.
+const LIFETIME_MAX: std::time::Duration = std::time::Duration::from_secs(1000 * 365 * 24 * 3600);
+
+fn parse_lifetime(text: &str) -> Result<std::time::Duration, String> {
+    let time = humantime::parse_duration(text).map_err(|error| error.to_string())?;
+    if time.is_zero() || time > LIFETIME_MAX {
+        return Err("more than nothing and at most 1000 years are needed".to_owned());
+    }
+    Ok(time)
+}
+
+fn parse_name(text: &str) -> Result<String, String> {
+    let is_plain = (1..=64).contains(&text.len()) && !text.chars().any(char::is_control);
+    is_plain.then(|| text.to_owned()).ok_or_else(|| "1 to 64 bytes without line ends are needed".to_owned())
+}
+
+fn parse_type(text: &str) -> Result<String, String> {
+    check_name("worker type", text).map(|()| text.to_owned()).map_err(|error| error.detail)
 }
 
 fn parse_right(name: &str) -> Result<Right, String> {
@@ -86,6 +107,11 @@ fn parse_right(name: &str) -> Result<Right, String> {
 
 /// Runs the command.
 pub(super) fn run(args: TokenArgs) -> Result<(), CliError> {
+    // Held until the file is written: two at once must not undo each other.
+    let _lock = match &args.command {
+        TokenCommand::List { .. } => None,
+        _ => Some(TokenFile::lock(&args.file).map_err(|error| CliError::Tokens(error.to_string()))?),
+    };
     let mut file = match &args.command {
         TokenCommand::New(_) => TokenFile::read_or_new(&args.file),
         _ => TokenFile::read(&args.file),

@@ -101,6 +101,7 @@ fn known(config: &WorldConfig) -> Vec<(String, Value)> {
         ("server.publish_interval_max", duration(config.publish_interval_max)),
         ("tls.cert", path(&config.tls.cert)),
         ("tls.key", path(&config.tls.key)),
+        ("tls.ca", path(&config.tls.ca)),
         ("tls.client_ca", path(&config.tls.client_ca)),
     ];
     let mut known: Vec<(String, Value)> =

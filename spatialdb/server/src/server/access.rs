@@ -36,8 +36,8 @@ impl Caller {
     pub(super) fn of<T>(request: &tonic::Request<T>) -> Self {
         Self {
             principal: request.extensions().get::<Arc<Principal>>().cloned(),
-            has_certificate: Admission::has_certificate(request),
-            admission: Admission::of_request(request),
+            has_certificate: Admission::has_certificate(request.extensions()),
+            admission: Admission::of(request.extensions()),
         }
     }
 
@@ -78,12 +78,16 @@ impl Access {
         // workers has seen their tokens.
         let is_worker = principal.kind == Kind::Worker && !principal.is_own || self.tokens.is_none();
         if self.wants_certificates && is_worker && !caller.has_certificate {
-            let detail = "workers must show a certificate: tls.client_ca is set";
-            return Err(Error::new(Reason::CertificateMissing, detail));
+            return Err(certificate_missing());
         }
         caller.admit();
         Ok(principal)
     }
+}
+
+/// The error of a worker that comes without one.
+pub(super) fn certificate_missing() -> Error {
+    Error::new(Reason::CertificateMissing, "workers must show a certificate: tls.client_ca is set")
 }
 
 /// Whether the principal may have one session more.

@@ -8,7 +8,7 @@ use arc_swap::{ArcSwap, Guard};
 use dashmap::DashMap;
 use rustc_hash::FxBuildHasher;
 use spatialdb_core::{Micros, PartitionMap, World};
-use spatialdb_schema::{Component, Schema, additions, incompatibilities};
+use spatialdb_schema::{Component, Schema, additions, changes, losses};
 use spatialdb_types::{ComponentId, Error, Limits, PartitionId, Reason, SessionId, SpaceId};
 use tokio::sync::Semaphore;
 
@@ -62,6 +62,14 @@ pub(super) struct WorldInfo {
     pub(super) spaces: Vec<(SpaceId, String)>,
 }
 
+/// What a new schema brings.
+pub(super) struct SchemaDifference {
+    /// Components, and fields of others.
+    pub(super) added: Vec<String>,
+    /// What is other than before and loses nothing.
+    pub(super) changed: Vec<String>,
+}
+
 /// Whether something is only tried.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum DryRun {
@@ -108,11 +116,11 @@ impl Edge {
     ///
     /// # Errors
     /// `SCHEMA_INVALID` with what data would no longer fit, field by field; `LIMIT_REACHED`.
-    pub(super) fn apply_schema(&self, new: Schema, dry_run: DryRun) -> Result<Vec<String>, Error> {
+    pub(super) fn apply_schema(&self, new: Schema, dry_run: DryRun) -> Result<SchemaDifference, Error> {
         // Sessions come and go with this lock held: each is told, or is welcomed with the new schema.
         let _world = self.world();
         let old = self.schema.load_full();
-        let list = incompatibilities(&old, &new);
+        let list = losses(&old, &new);
         if !list.is_empty() {
             return Err(Error::new(Reason::SchemaInvalid, list.join("; ")));
         }
@@ -121,7 +129,7 @@ impl Edge {
             let detail = format!("the schema has {count} components; schema_components_max = {max}");
             return Err(Error::new(Reason::LimitReached, detail));
         }
-        let added = additions(&old, &new);
+        let difference = SchemaDifference { added: additions(&old, &new), changed: changes(&old, &new) };
         if dry_run == DryRun::No && new.digest() != old.digest() {
             let new = Arc::new(new);
             // First told, then in force: no frame can have what its session does not know.
@@ -130,7 +138,7 @@ impl Edge {
             }
             self.schema.store(new);
         }
-        Ok(added)
+        Ok(difference)
     }
 
     /// A value had fields that the schema does not know, as happens while workers are being upgraded.

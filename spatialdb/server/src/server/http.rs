@@ -7,6 +7,7 @@ mod host;
 mod page;
 mod reflection;
 mod refusals;
+mod unadmitted;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -38,6 +39,9 @@ use super::tools::Tools;
 /// back, before it gets there. About 1 to 40 does it.
 const STREAM_WINDOW_BYTES: u32 = 1 << 20;
 const CONNECTION_WINDOW_BYTES: u32 = 64 << 20;
+
+/// Calls at once on one connection.
+const STREAMS_MAX: u32 = 1024;
 
 /// How often a silent connection is asked whether it is there, and how long it may take to answer.
 const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(20);
@@ -75,6 +79,7 @@ pub(super) async fn serve(
         .accept_http1(true)
         .initial_stream_window_size(STREAM_WINDOW_BYTES)
         .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
+        .max_concurrent_streams(Some(STREAMS_MAX))
         .http2_keepalive_interval(Some(KEEPALIVE_INTERVAL))
         .http2_keepalive_timeout(Some(KEEPALIVE_TIMEOUT))
         .add_routes(Routes::from(router));

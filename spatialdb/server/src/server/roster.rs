@@ -10,9 +10,8 @@ use std::time::Duration;
 use dashmap::DashSet;
 use prost::Message;
 use rustc_hash::FxBuildHasher;
-use spatialdb_core::world::Owner;
 use spatialdb_core::{Batch, CreateColumn, CreateRows, Op, Removes, ValueWrites, WriteMode};
-use spatialdb_types::{ComponentId, EntityId, PartitionId, Seq, SessionId};
+use spatialdb_types::{ComponentId, EntityId, ID_END, PartitionId, Seq, SessionId};
 use tokio::sync::Notify;
 use tokio::time::MissedTickBehavior;
 
@@ -23,6 +22,9 @@ const INTERVAL: Duration = Duration::from_secs(1);
 
 /// Who writes them: no session has this id.
 const SERVER: SessionId = SessionId(0);
+
+/// How many ids are set aside.
+const SESSIONS_MAX: u64 = 1 << 32;
 
 /// The entities of sessions.
 #[derive(Default)]
@@ -83,7 +85,11 @@ fn write(edge: &Edge, known: &mut BTreeMap<SessionId, EntityId>, which: Which) {
         let value = state.encode_to_vec();
         match known.get(&session) {
             None => {
-                let Some(entity) = new_id(edge) else { continue };
+                let entity = entity_of(session);
+                // The world may have one there already; then this session has none.
+                if edge.routes.get(entity).is_some() {
+                    continue;
+                }
                 edge.roster.entities.insert(entity);
                 known.insert(session, entity);
                 batches[place(edge, entity)].ops.push(Op::Create(created(entity, &value)));
@@ -104,10 +110,9 @@ fn write(edge: &Edge, known: &mut BTreeMap<SessionId, EntityId>, which: Which) {
     drop(gate);
 }
 
-/// `None`: no ids are left, and so no entity for this session.
-fn new_id(edge: &Edge) -> Option<EntityId> {
-    let server = Owner { worker_type: "spatialdb".to_owned(), name: "roster".to_owned() };
-    edge.world().ids.create(&server, "", 1).ok()?.entities.first().copied()
+/// Ids of their own, at the end of all: who watches a world must not change which ids its entities get.
+fn entity_of(session: SessionId) -> EntityId {
+    EntityId(ID_END - SESSIONS_MAX + u64::from(session.0))
 }
 
 fn created(entity: EntityId, value: &[u8]) -> CreateRows {

@@ -2,18 +2,21 @@
 
 use std::fmt::Display;
 use std::fs;
+use std::net::{IpAddr, Ipv4Addr};
 use std::path::Path;
 use std::sync::Arc;
 
 use tokio_rustls::TlsAcceptor;
+use tokio_rustls::rustls::client::WebPkiServerVerifier;
+use tokio_rustls::rustls::client::danger::ServerCertVerifier as _;
 use tokio_rustls::rustls::crypto::ring;
 use tokio_rustls::rustls::pki_types::pem::{self, PemObject};
-use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use tokio_rustls::rustls::server::WebPkiClientVerifier;
 use tokio_rustls::rustls::{RootCertStore, ServerConfig};
 
 use super::LaunchError;
-use crate::config::TlsConfig;
+use crate::config::{TlsConfig, WorldConfig};
 
 /// What is spoken over it: gRPC, and what browsers and scripts without HTTP/2 speak.
 const PROTOCOLS: [&[u8]; 2] = [b"h2", b"http/1.1"];
@@ -48,6 +51,34 @@ pub(super) fn load(config: &TlsConfig) -> Result<Option<TlsAcceptor>, LaunchErro
         .map_err(|error| wrong("key", key, format!("it does not go with tls.cert: {error}")))?;
     tls.alpn_protocols = PROTOCOLS.map(<[u8]>::to_vec).into();
     Ok(Some(TlsAcceptor::from(Arc::new(tls))))
+}
+
+/// Why workers that the server starts, and that are strict, will not take it for what it is.
+pub(crate) fn distrust_of_own_workers(config: &WorldConfig) -> Option<String> {
+    let (cert, trusted) = config.tls.cert.as_deref().zip(config.tls.trusted())?;
+    if config.workers.is_empty() {
+        return None;
+    }
+    let verified = || -> Result<(), String> {
+        let in_words = |error: LaunchError| error.to_string();
+        let mut roots = RootCertStore::empty();
+        roots.add_parsable_certificates(certificates("ca", trusted).map_err(in_words)?);
+        let provider = Arc::new(ring::default_provider());
+        let verifier = WebPkiServerVerifier::builder_with_provider(roots.into(), provider).build();
+        let verifier = verifier.map_err(|error| error.to_string())?;
+        let chain = certificates("cert", cert).map_err(in_words)?;
+        let (own, between) = chain.split_first().ok_or("there is no certificate")?;
+        let name = ServerName::from(IpAddr::from(Ipv4Addr::LOCALHOST));
+        let verified = verifier.verify_server_cert(own, between, &name, &[], UnixTime::now());
+        verified.map(|_| ()).map_err(|error| error.to_string())
+    };
+    let reason = verified().err()?;
+    Some(format!(
+        "tls.cert {}: workers that the server starts connect to 127.0.0.1 and would not trust it: {reason}; tls.ca names \
+         whom they trust (now {})",
+        cert.display(),
+        trusted.display()
+    ))
 }
 
 fn certificates(key: &'static str, path: &Path) -> Result<Vec<CertificateDer<'static>>, LaunchError> {

@@ -13,7 +13,7 @@ use crate::cli::{CliError, print};
 
 const EXAMPLES: &str = "\
 The folder has all of the world's own components, those that are there and those that come. Workers are told at once;
-what data would no longer fit is refused, field by field, and then nothing changes.
+what data would no longer fit is refused, field by field, and then nothing changes. Nothing can be taken away.
 
 Examples:
   What would change:
@@ -47,7 +47,7 @@ pub(super) async fn run(args: &ApplyArgs) -> Result<(), CliError> {
         client.world.apply_schema(request).await.map_err(|status| client.failed(&status))?.into_inner();
     let mut out = print::stdout();
     if args.client.json {
-        let line = json!({ "digest": answer.digest, "added": answer.added, "dry_run": args.dry_run });
+        let line = json!({ "digest": answer.digest, "added": answer.added, "changed": answer.changed, "dry_run": args.dry_run });
         writeln!(out, "{line}")?;
         return Ok(out.flush()?);
     }
@@ -55,7 +55,11 @@ pub(super) async fn run(args: &ApplyArgs) -> Result<(), CliError> {
     for name in &answer.added {
         writeln!(out, "{word} {name}")?;
     }
-    if answer.added.is_empty() {
+    let word = if args.dry_run { "would change" } else { "changed" };
+    for what in &answer.changed {
+        writeln!(out, "{word} {what}")?;
+    }
+    if answer.added.is_empty() && answer.changed.is_empty() {
         writeln!(out, "nothing to add")?;
     }
     writeln!(out, "schema {}", answer.digest)?;

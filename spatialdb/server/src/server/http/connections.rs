@@ -1,24 +1,26 @@
 //! Connections: how many there are, and how long one may take to show who it is.
 //!
 //! A connection is admitted once a call on it has shown a token, or, on a server without tokens, with its first call.
-//! Until then it counts against a limit of its own, so that strangers cannot take the room of those who are known; and
-//! after a while it is closed.
+//! Until then it counts against limits of its own, so that strangers cannot take the room of those who are known; after
+//! a while it is closed, and the one who has been a stranger longest makes room for the next.
 
+use std::collections::VecDeque;
 use std::io;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Weak};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use axum::http::Extensions;
-use spatialdb_types::{Error, Limits};
+use spatialdb_types::{Error, Limits, Reason};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
 use tokio::time::Sleep;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
+use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 use tonic::transport::server::{Connected, TlsConnectInfo};
 
 use super::refusals::Refusals;
@@ -38,6 +40,7 @@ struct Shared {
     open: AtomicU64,
     strangers: AtomicU64,
     refusals: Refusals,
+    bytes_max: u64,
 }
 
 /// Whether a connection has shown who it is. Travels with each of its calls.
@@ -47,6 +50,10 @@ pub(in crate::server) struct Admission(Arc<Inner>);
 #[derive(Debug)]
 struct Inner {
     is_granted: AtomicBool,
+    /// Bytes that its calls have carried.
+    heard: AtomicU64,
+    /// It must make room.
+    evicted: CancellationToken,
     shared: Arc<Shared>,
 }
 
@@ -55,14 +62,18 @@ pub(super) struct Connection {
     io: TcpStream,
     admission: Admission,
     deadline: Pin<Box<Sleep>>,
+    evicted: Pin<Box<WaitForCancellationFutureOwned>>,
 }
 
-/// Accepts connections within the limits; one beyond them is closed at once.
+/// Accepts connections within the limits. One beyond `connections_max` is closed at once; one more stranger than there
+/// may be takes the place of the one who has waited longest.
 pub(super) fn accept(listener: TcpListener, limits: &Limits) -> mpsc::Receiver<io::Result<Connection>> {
     let (accepted, connections) = mpsc::channel(ACCEPTED_QUEUE);
     let (open_max, strangers_max) = (limits.connections_max, limits.connections_unadmitted_max);
+    let bytes_max = limits.connection_unadmitted_bytes_max;
     tokio::spawn(async move {
-        let shared = Arc::new(Shared::default());
+        let shared = Arc::new(Shared { bytes_max, ..Shared::default() });
+        let mut strangers: VecDeque<Weak<Inner>> = VecDeque::new();
         loop {
             let stream = tokio::select! {
                 stream = listener.accept() => stream,
@@ -72,20 +83,45 @@ pub(super) fn accept(listener: TcpListener, limits: &Limits) -> mpsc::Receiver<i
                 tokio::time::sleep(ACCEPT_PAUSE).await;
                 continue;
             };
-            let is_full = shared.open.load(Ordering::Relaxed) >= open_max
-                || shared.strangers.load(Ordering::Relaxed) >= strangers_max;
-            if is_full {
+            let count = shared.strangers.load(Ordering::Relaxed);
+            if count >= strangers_max {
+                metrics::counter!("spatialdb_edge_connections_refused_total").increment(1);
+                evict_oldest(&mut strangers);
+            }
+            // Those who were told to make room may not have gone yet.
+            if shared.open.load(Ordering::Relaxed) >= open_max || count >= 2 * strangers_max {
                 metrics::counter!("spatialdb_edge_connections_refused_total").increment(1);
                 continue;
             }
             // Answers must not wait for the acknowledgement of earlier ones. One that cannot be told is slower, not wrong.
             let _ = stream.set_nodelay(true);
-            if accepted.send(Ok(Connection::new(stream, &shared))).await.is_err() {
+            let connection = Connection::new(stream, &shared);
+            strangers.push_back(Arc::downgrade(&connection.admission.0));
+            while strangers.front().is_some_and(|oldest| stranger(oldest).is_none()) {
+                strangers.pop_front();
+            }
+            if accepted.send(Ok(connection)).await.is_err() {
                 return;
             }
         }
     });
     connections
+}
+
+/// The connection if it is there and still that of a stranger.
+fn stranger(connection: &Weak<Inner>) -> Option<Arc<Inner>> {
+    connection
+        .upgrade()
+        .filter(|inner| !inner.is_granted.load(Ordering::Relaxed) && !inner.evicted.is_cancelled())
+}
+
+fn evict_oldest(strangers: &mut VecDeque<Weak<Inner>>) {
+    while let Some(oldest) = strangers.pop_front() {
+        if let Some(inner) = stranger(&oldest) {
+            inner.evicted.cancel();
+            return;
+        }
+    }
 }
 
 /// Has TLS spoken on them. Nobody waits for the handshake of another; it counts as a stranger and has as long as one.
@@ -111,29 +147,27 @@ pub(super) fn encrypt(
 
 impl Admission {
     /// That of the connection which a call came by.
-    pub(super) fn of(call: &Extensions) -> Self {
+    pub(in crate::server) fn of(call: &Extensions) -> Self {
         let plain = call.get::<Self>();
         let secure = || call.get::<TlsConnectInfo<Self>>().map(TlsConnectInfo::get_ref);
         plain.or_else(secure).cloned().unwrap_or_else(|| Self::new(&Arc::default()))
     }
 
-    /// As [`Admission::of`], for the services.
-    pub(in crate::server) fn of_request<T>(request: &tonic::Request<T>) -> Self {
-        let plain = request.extensions().get::<Self>();
-        let secure = || request.extensions().get::<TlsConnectInfo<Self>>().map(TlsConnectInfo::get_ref);
-        plain.or_else(secure).cloned().unwrap_or_else(|| Self::new(&Arc::default()))
-    }
-
     /// Whether the connection of a call has shown a certificate that was checked.
-    pub(in crate::server) fn has_certificate<T>(request: &tonic::Request<T>) -> bool {
-        let secure = request.extensions().get::<TlsConnectInfo<Self>>();
+    pub(in crate::server) fn has_certificate(call: &Extensions) -> bool {
+        let secure = call.get::<TlsConnectInfo<Self>>();
         secure.and_then(TlsConnectInfo::peer_certs).is_some_and(|certificates| !certificates.is_empty())
     }
 
     fn new(shared: &Arc<Shared>) -> Self {
         shared.open.fetch_add(1, Ordering::Relaxed);
         shared.strangers.fetch_add(1, Ordering::Relaxed);
-        Self(Arc::new(Inner { is_granted: AtomicBool::new(false), shared: shared.clone() }))
+        Self(Arc::new(Inner {
+            is_granted: AtomicBool::new(false),
+            heard: AtomicU64::new(0),
+            evicted: CancellationToken::new(),
+            shared: shared.clone(),
+        }))
     }
 
     /// It has shown who it is.
@@ -148,7 +182,21 @@ impl Admission {
         self.0.shared.refusals.note(error);
     }
 
-    fn is_granted(&self) -> bool {
+    /// Counts what a call of it carries.
+    ///
+    /// # Errors
+    /// `LIMIT_REACHED`: it is more than a stranger has to say.
+    pub(super) fn hear(&self, bytes: usize) -> Result<(), Error> {
+        let heard = self.0.heard.fetch_add(bytes as u64, Ordering::Relaxed) + bytes as u64;
+        let max = self.0.shared.bytes_max;
+        if self.is_granted() || heard <= max {
+            return Ok(());
+        }
+        let detail = format!("connection_unadmitted_bytes_max = {max}: a connection shows a token first");
+        Err(Error::new(Reason::LimitReached, detail))
+    }
+
+    pub(super) fn is_granted(&self) -> bool {
         self.0.is_granted.load(Ordering::Relaxed)
     }
 }
@@ -156,7 +204,9 @@ impl Admission {
 impl Connection {
     fn new(io: TcpStream, shared: &Arc<Shared>) -> Self {
         let deadline = Box::pin(tokio::time::sleep(ADMISSION_TIMEOUT));
-        Self { io, admission: Admission::new(shared), deadline }
+        let admission = Admission::new(shared);
+        let evicted = Box::pin(admission.0.evicted.clone().cancelled_owned());
+        Self { io, admission, deadline, evicted }
     }
 }
 
@@ -178,7 +228,10 @@ impl Connected for Connection {
 impl AsyncRead for Connection {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
-        if !this.admission.is_granted() && this.deadline.as_mut().poll(cx).is_ready() {
+        let is_over = |this: &mut Self, cx: &mut Context<'_>| {
+            this.deadline.as_mut().poll(cx).is_ready() || this.evicted.as_mut().poll(cx).is_ready()
+        };
+        if !this.admission.is_granted() && is_over(this, cx) {
             // For the one who reads, the stranger has hung up.
             return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
         }

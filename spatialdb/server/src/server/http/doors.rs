@@ -14,13 +14,16 @@ use spatialdb_types::{Error, ErrorCode, Reason};
 use super::connections::Admission;
 use super::cors;
 use super::host::Hosts;
-use crate::auth::{Principal, Right, Verifier};
+use crate::auth::{Kind, Principal, Right, Verifier};
+use crate::server::access::certificate_missing;
 
 /// What the doors go by.
 pub(in crate::server) struct Doors {
     pub(in crate::server) hosts: Hosts,
     /// `None`: everybody may do everything.
     pub(in crate::server) verifier: Option<Arc<dyn Verifier>>,
+    /// Workers must show a certificate too.
+    pub(in crate::server) wants_certificates: bool,
 }
 
 /// What a way in needs.
@@ -60,11 +63,12 @@ pub(super) async fn pass(State(doors): State<Arc<Doors>>, mut request: Request, 
     } else {
         doors.check(&mut request)
     };
+    let admission = Admission::of(request.extensions());
     let mut response = match passed {
         Ok(()) if is_preflight => cors::preflight(),
-        Ok(()) => next.run(request).await,
+        Ok(()) => next.run(request.map(|body| admission.listen(body))).await,
         Err(error) => {
-            Admission::of(request.extensions()).refuse(&error);
+            admission.refuse(&error);
             refused(request.headers(), &error)
         }
     };
@@ -83,6 +87,15 @@ impl Doors {
             && let Some(principal) = &principal
         {
             principal.check(right)?;
+            // Without tokens anybody may look; what changes the world is for those who are known.
+            let is_worker = principal.kind == Kind::Worker && !principal.is_own;
+            let needs_certificate = is_worker || (self.verifier.is_none() && right == Right::Edit);
+            if self.wants_certificates
+                && needs_certificate
+                && !Admission::has_certificate(request.extensions())
+            {
+                return Err(certificate_missing());
+            }
         }
         if let Some(principal) = principal {
             Admission::of(request.extensions()).grant();

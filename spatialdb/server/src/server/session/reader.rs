@@ -99,6 +99,11 @@ pub(super) fn open(
     access::check_sessions(edge, &principal)?;
     // Named and reachable in one step: whoever replaces this session must find it.
     let mut world = edge.world();
+    let holder = world.names.holder(&hello.worker_type, &hello.name).and_then(|old| edge.sessions.get(&old));
+    if holder.is_some_and(|port| port.stats.principal.name != principal.name) {
+        let detail = format!("{}: a session of another principal has this name", hello.name);
+        return Err(Error::new(Reason::NotPermitted, detail));
+    }
     let attached = world.names.attach(&hello.worker_type, &hello.name)?;
     let connected = edge.clock.unix_us();
     let stats = Arc::new(Stats::new(principal, &attached.owner, hello.instance, connected));

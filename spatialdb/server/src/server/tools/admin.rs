@@ -5,7 +5,7 @@ use spatialdb_proto::v1;
 use spatialdb_schema::Schema;
 use spatialdb_types::{Error, Reason};
 
-use crate::server::edge::{DryRun, Edge};
+use crate::server::edge::{DryRun, Edge, SchemaDifference};
 use crate::server::port::Event;
 
 /// Adds to the schema.
@@ -17,11 +17,12 @@ pub(super) fn apply_schema(
     let schema = Schema::from_descriptor_set(descriptor_set)
         .map_err(|error| Error::new(Reason::SchemaInvalid, error.to_string()))?;
     let digest = schema.digest().to_owned();
-    let added = edge.apply_schema(schema, if dry_run { DryRun::Yes } else { DryRun::No })?;
+    let SchemaDifference { added, changed } =
+        edge.apply_schema(schema, if dry_run { DryRun::Yes } else { DryRun::No })?;
     if !dry_run {
-        tracing::info!(digest, added = added.join(", "), "schema applied");
+        tracing::info!(digest, added = added.join(", "), changed = changed.join(", "), "schema applied");
     }
-    Ok(v1::ApplySchemaResponse { digest, added })
+    Ok(v1::ApplySchemaResponse { digest, added, changed })
 }
 
 /// Changes flags of a worker type, and tells its sessions.
