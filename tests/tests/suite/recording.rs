@@ -31,6 +31,14 @@ async fn record(world: &World, file: &Path) {
         .write(update(vec![], vec![column(METADATA, [(7, metadata("a", "b")), (900, metadata("a", "b"))])]))
         .await;
     assert_eq!(outcome.rejections.len(), 1);
+    // Of what it made itself.
+    assert!(
+        worker
+            .write(update(vec![], vec![column(VITALS, [(ids[1], Vitals::hp(9).bytes())])]))
+            .await
+            .rejections
+            .is_empty()
+    );
     worker.send(Body::Goodbye(v1::Goodbye::default())).await;
     worker.ending().await;
     recorder.signal(Signal::TERM);
@@ -58,6 +66,11 @@ async fn a_recorded_session_is_said_again_with_the_same_outcome() {
     assert_eq!((&line["rejections"], &line["rejections_before"]), (&1.into(), &1.into()));
     assert_eq!(again.count(all_made()).await, 66);
     assert_eq!(again.component::<v1::Metadata>(7, METADATA).await.name, "b");
+
+    // Once more, in the world that has gone on: other ids, and the same of all else.
+    let done = replay(&again, &[]);
+    assert_eq!(done.code, Some(0), "{}", done.stdout);
+    assert_eq!(again.count(all_made()).await, 68);
 
     // In another world other rows are refused, and that is told.
     let schema = spatialdb_tests::repository().join("tests/schema");

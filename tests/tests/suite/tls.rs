@@ -146,3 +146,28 @@ fn other_machines_are_let_in_with_tls_and_tokens_only() {
     world.signal(Signal::TERM);
     assert_eq!(world.wait(), Some(0));
 }
+
+/// Workers that the server starts must be able to trust it; that is said before they fail.
+#[test]
+fn settings_are_checked_for_what_own_workers_would_trust() {
+    let certificates = Certificates::make();
+    certificates.sign("server");
+    let worker = "[[workers]]\ntype = \"probe\"\ncommand = [\"sh\"]\n";
+    let check = |more: &str| {
+        fs::write(certificates.path("world.toml"), certificates.settings(more)).expect("written");
+        run_in(certificates.folder(), &["config", "check"])
+    };
+    let leaf = check(worker);
+    assert_eq!(leaf.code, Some(78), "{}", leaf.stdout);
+    assert!(leaf.stderr.contains("would not trust it") && leaf.stderr.contains("tls.ca"), "{}", leaf.stderr);
+    let trusted = check(&format!("ca = \"ca.pem\"\n{worker}"));
+    assert_eq!(trusted.code, Some(0), "{}", trusted.stderr);
+    for (more, part) in [
+        ("[server]\nlisten = \"0.0.0.0:7400\"", "other machines"),
+        ("[limits]\nvalue_bytes_max = 99999999999", "value_bytes_max"),
+        ("client_ca = \"server.key\"", "tls.client_ca"),
+    ] {
+        let done = check(more);
+        assert!(done.code == Some(78) && done.stderr.contains(part), "{more}: {}", done.stderr);
+    }
+}

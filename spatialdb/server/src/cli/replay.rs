@@ -1,5 +1,7 @@
 //! `spatialdb replay`: says to a world again what a worker said, and compares what becomes of it.
 
+mod ids;
+
 use std::collections::BTreeMap;
 use std::io::Write;
 use std::path::PathBuf;
@@ -12,19 +14,23 @@ use spatialdb_proto::v1::{
     worker_service_client::WorkerServiceClient,
 };
 use tokio::sync::mpsc;
-use tokio::time::{Instant, sleep_until};
+use tokio::time::{Instant, sleep_until, timeout};
 use tokio_stream::wrappers::ReceiverStream;
 
 use super::client::{Client, ClientArgs};
 use super::recording::{self, Record};
 use super::{CliError, print};
+use ids::{Given, Ids};
 
 const QUEUE: usize = 16;
 const MESSAGE_BYTES_MAX: usize = 1 << 30;
 
+/// How long the world may take to give ids that the next messages need.
+const IDS_TIMEOUT: Duration = Duration::from_secs(10);
+
 const EXAMPLES: &str = "\
-Replay against a world that starts from the same snapshot: ids and answers are then the same. Exits with 1 if other rows
-are refused than when it was recorded.
+Best against a world that starts from the same snapshot: answers are then the same. Where the world gives other ids to
+what the worker creates, later messages mean those. Exits with 1 if other rows are refused than when it was recorded.
 
 Examples:
   spatialdb replay balloons.rec
@@ -88,13 +94,18 @@ pub(super) async fn run(args: ReplayArgs) -> Result<(), CliError> {
     let last_seq = records.iter().filter_map(|r| r.by_worker.as_ref()).map(|message| message.seq).max();
     let (sender, queue) = mpsc::channel(QUEUE);
     let token = args.client.token.clone().unwrap_or_default();
-    tokio::spawn(say(records, args.speed, token, sender));
+    let (give, given) = mpsc::unbounded_channel();
+    tokio::spawn(say(records, args.speed, token, sender, given));
     let failed = |status: tonic::Status| CliError::of_status(&args.client.address, &status);
     let mut incoming = world.attach(ReceiverStream::new(queue)).await.map_err(failed)?.into_inner();
     let mut now = Heard::default();
     let listen = async {
         while let Some(message) = incoming.message().await? {
             now.hear(&message);
+            // No more than what was asked for. Once all is said nobody waits for them.
+            if let Some(ids) = Given::of(&message) {
+                let _ = give.send(ids);
+            }
         }
         Ok(())
     };
@@ -104,10 +115,32 @@ pub(super) async fn run(args: ReplayArgs) -> Result<(), CliError> {
 }
 
 /// Sends what the worker said, at its times; then ends the stream, so that the server decides all of it and says goodbye.
-async fn say(records: Vec<Record>, speed: f64, token: String, sender: mpsc::Sender<ClientMessage>) {
+async fn say(
+    records: Vec<Record>,
+    speed: f64,
+    token: String,
+    sender: mpsc::Sender<ClientMessage>,
+    mut given: mpsc::UnboundedReceiver<Given>,
+) {
     let started = Instant::now();
+    let mut ids = Ids::default();
     for record in records {
+        // What the worker said after it was given ids may be about them.
+        if let Some(before) = record.by_server.as_ref().and_then(Given::of) {
+            let same = async {
+                while let Some(now) = given.recv().await {
+                    if now.seq == before.seq {
+                        return Some(now);
+                    }
+                }
+                None
+            };
+            if let Ok(Some(now)) = timeout(IDS_TIMEOUT, same).await {
+                ids.learn(&before, &now);
+            }
+        }
         let Some(mut message) = record.by_worker else { continue };
+        ids.translate(&mut message);
         if let Some(client_message::Body::Hello(hello)) = &mut message.body {
             hello.token.clone_from(&token);
         }

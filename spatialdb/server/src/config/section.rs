@@ -40,7 +40,8 @@ impl Section {
 
     /// The tables under `[[key]]`.
     pub(super) fn sections(&mut self, key: &str) -> Result<Vec<Self>, ConfigError> {
-        let rule = format!("must be tables: [[{key}]]");
+        let hint = if key == "workers" { "; flags of a worker type are [flags.TYPE]" } else { "" };
+        let rule = format!("must be tables: [[{key}]]{hint}");
         let values = match self.take(key) {
             None => return Ok(Vec::new()),
             Some(Value::Array(values)) => values,

@@ -134,10 +134,11 @@ pub(super) fn encrypt(
         while let Some(Ok(connection)) = plain.recv().await {
             let (tls, accepted) = (tls.clone(), accepted.clone());
             tokio::spawn(async move {
+                let shared = connection.admission.0.shared.clone();
                 match tls.accept(connection).await {
                     // Where nobody takes it, the server stops.
                     Ok(stream) => drop(accepted.send(Ok(stream)).await),
-                    Err(error) => tracing::debug!(%error, "no TLS on a connection"),
+                    Err(error) => shared.refusals.note_handshake(&error),
                 }
             });
         }

@@ -1,5 +1,6 @@
 //! Calls that are refused: all are counted, a few a second are logged, so that strangers cannot fill a disk.
 
+use std::io;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
@@ -26,6 +27,20 @@ impl Refusals {
     /// A call was refused.
     pub(super) fn note(&self, error: &Error) {
         metrics::counter!("spatialdb_edge_refused_total", "reason" => error.reason.name()).increment(1);
+        if self.may_tell() {
+            tracing::info!(%error, "refused");
+        }
+    }
+
+    /// A connection did not get as far as a call.
+    pub(super) fn note_handshake(&self, error: &io::Error) {
+        metrics::counter!("spatialdb_edge_handshakes_failed_total").increment(1);
+        if self.may_tell() {
+            tracing::info!(%error, "no TLS on a connection");
+        }
+    }
+
+    fn may_tell(&self) -> bool {
         let second = self.start.elapsed().as_secs();
         if self.second.swap(second, Ordering::Relaxed) != second {
             let count = self.count.swap(0, Ordering::Relaxed);
@@ -34,8 +49,6 @@ impl Refusals {
                 tracing::info!(count = untold, "more calls were refused than are told");
             }
         }
-        if self.count.fetch_add(1, Ordering::Relaxed) < LOGGED_PER_SECOND_MAX {
-            tracing::info!(%error, "refused");
-        }
+        self.count.fetch_add(1, Ordering::Relaxed) < LOGGED_PER_SECOND_MAX
     }
 }
