@@ -35,7 +35,7 @@ pub fn import_csv(
 ) -> Result<Imported, SnapshotError> {
     let plan = Plan::new(map, schema)?;
     let keys = &map.keys.csv;
-    let &[delimiter] = keys.delimiter.get_ref().as_bytes() else {
+    let &[delimiter @ (b'\t' | b' '..=b'!' | b'#'..=b'~')] = keys.delimiter.get_ref().as_bytes() else {
         let reason = "must be one character of ASCII, e.g. \";\"";
         return Err(map.wrong(keys.delimiter.span(), "csv.delimiter", reason).into());
     };

@@ -124,7 +124,9 @@ impl Plan {
                 return Err(map.wrong(at, "position", reason));
             }
         };
-        if let Some(step) = keys.round_m.as_ref().filter(|step| *step.get_ref() <= 0.0) {
+        if let Some(step) =
+            keys.round_m.as_ref().filter(|step| !(*step.get_ref() > 0.0 && step.get_ref().is_finite()))
+        {
             return Err(map.wrong(step.span(), "position.round_m", "must be above 0"));
         }
         let round_m = keys.round_m.as_ref().map(|step| *step.get_ref());

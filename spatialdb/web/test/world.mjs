@@ -7,7 +7,7 @@ import { fileURLToPath } from "node:url";
 import { chromium } from "playwright-core";
 
 export const root = fileURLToPath(new URL("../../../", import.meta.url));
-const dist = fileURLToPath(new URL("../dist/", import.meta.url));
+const web = fileURLToPath(new URL("../", import.meta.url));
 const built = process.env.SPATIALDB_BIN ?? `${process.env.CARGO_TARGET_DIR ?? `${root}target`}/release`;
 const BROWSERS = [process.env.CHROMIUM, "/usr/bin/chromium", "/usr/bin/chromium-browser", "/usr/bin/google-chrome"];
 const READY_MS = 20_000;
@@ -55,15 +55,15 @@ export async function openBrowser() {
 }
 
 /**
- * Opens the page of the server. With `fresh` the files of dist/ are given to the browser in its place, under the same
+ * Opens the page of the server. With `fresh` the files of src/ and dist/ are given to the browser in its place, under the same
  * origin: a changed page is tried without building the server.
  */
 export async function openPage(browser, address, fresh) {
   const page = await browser.newPage({ viewport: { width: 1600, height: 900 } });
   const url = `http://${address}/`;
   if (fresh) {
-    for (const [path, file, contentType] of [["/", "index.html", "text/html"], ["/page.js", "page.js", "text/javascript"]]) {
-      const body = await readFile(dist + file);
+    for (const [path, file, contentType] of [["/", "src/index.html", "text/html"], ["/page.js", "dist/page.js", "text/javascript"]]) {
+      const body = await readFile(web + file);
       await page.route((asked) => asked.host === address && asked.pathname === path, (route) => route.fulfill({ body, contentType }));
     }
   }

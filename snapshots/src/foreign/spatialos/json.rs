@@ -95,7 +95,11 @@ impl EntityReader<'_> {
                 Some(component) => (component.clone(), self.as_proto(component, value)),
                 None if name == METADATA.1 => {
                     let metadata = self.schema.component_named("spatialdb.v1.Metadata");
-                    let kind = value.get("entity_type").cloned().unwrap_or_default();
+                    let kind = value
+                        .get("entity_type")
+                        .or_else(|| value.get("entityType"))
+                        .cloned()
+                        .unwrap_or_default();
                     let metadata = metadata.map_err(|error| self.at.wrong(name, error.detail))?;
                     (metadata.clone(), json!({ "type": kind }))
                 }

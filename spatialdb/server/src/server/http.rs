@@ -1,5 +1,6 @@
 //! One port: gRPC services, health, reflection, and plain `/metrics`.
 
+mod admission;
 mod connections;
 mod cors;
 mod doors;
@@ -24,7 +25,7 @@ use tonic::service::Routes;
 use tonic::transport::{Error, Server};
 use tonic_web::GrpcWebLayer;
 
-pub(super) use self::connections::Admission;
+pub(super) use self::admission::Admission;
 pub(super) use self::doors::Doors;
 pub(super) use self::host::Hosts;
 use super::edge::Edge;

@@ -11,7 +11,7 @@ use axum::response::{IntoResponse, Response};
 use spatialdb_proto::status_of;
 use spatialdb_types::{Error, ErrorCode, Reason};
 
-use super::connections::Admission;
+use super::admission::Admission;
 use super::cors;
 use super::host::Hosts;
 use crate::auth::{Kind, Principal, Right, Verifier};
@@ -132,7 +132,8 @@ fn need_of(path: &str) -> Need {
 }
 
 fn bearer(headers: &HeaderMap) -> Option<&str> {
-    headers.get(header::AUTHORIZATION)?.to_str().ok()?.strip_prefix("Bearer ").map(str::trim)
+    let (scheme, token) = headers.get(header::AUTHORIZATION)?.to_str().ok()?.split_once(' ')?;
+    scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
 }
 
 /// In the words of who asks: a gRPC status, or plain text.

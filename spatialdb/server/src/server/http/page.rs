@@ -13,7 +13,7 @@ const POLICY: &str = "default-src 'self'; style-src 'self' 'unsafe-inline'; img-
 
 /// Path, type and content of each file.
 const FILES: [(&str, &str, &str); 2] = [
-    ("/", "text/html; charset=utf-8", include_str!("../../../../web/dist/index.html")),
+    ("/", "text/html; charset=utf-8", include_str!("../../../../web/src/index.html")),
     ("/page.js", "text/javascript; charset=utf-8", include_str!("../../../../web/dist/page.js")),
 ];
 

@@ -7,7 +7,7 @@ use axum::body::{Body, Bytes};
 use http_body::Frame;
 use spatialdb_proto::status_of;
 
-use super::connections::Admission;
+use super::admission::Admission;
 
 /// The body of a call, whose bytes are counted for its connection.
 struct Counted {
