@@ -16,7 +16,7 @@ use tonic::transport::server::TlsConnectInfo;
 use super::refusals::Refusals;
 
 /// The connections of a server: who may come, and who must go.
-pub(super) struct Door {
+pub(super) struct Admissions {
     open_max: u64,
     strangers_max: u64,
     shared: Arc<Shared>,
@@ -47,7 +47,7 @@ struct Inner {
     shared: Arc<Shared>,
 }
 
-impl Door {
+impl Admissions {
     pub(super) fn new(limits: &Limits) -> Self {
         let bytes_max = limits.connection_unadmitted_bytes_max;
         Self {
@@ -149,9 +149,12 @@ impl Admission {
     /// # Errors
     /// `LIMIT_REACHED`: it is more than a stranger has to say.
     pub(super) fn hear(&self, bytes: usize) -> Result<(), Error> {
+        if self.is_granted() {
+            return Ok(());
+        }
         let heard = self.0.heard.fetch_add(bytes as u64, Ordering::Relaxed) + bytes as u64;
         let max = self.0.shared.bytes_max;
-        if self.is_granted() || heard <= max {
+        if heard <= max {
             return Ok(());
         }
         let detail = format!("connection_unadmitted_bytes_max = {max}: a connection shows a token first");

@@ -15,7 +15,7 @@ use tokio_rustls::server::TlsStream;
 use tokio_util::sync::WaitForCancellationFutureOwned;
 use tonic::transport::server::Connected;
 
-use super::admission::{Admission, Door};
+use super::admission::{Admission, Admissions};
 
 /// How long a connection may take to be admitted.
 const ADMISSION_TIMEOUT: Duration = Duration::from_secs(10);
@@ -37,7 +37,7 @@ pub(super) struct Connection {
 /// Accepts connections for which there is room; any other is closed at once.
 pub(super) fn accept(listener: TcpListener, limits: &Limits) -> mpsc::Receiver<io::Result<Connection>> {
     let (accepted, connections) = mpsc::channel(ACCEPTED_QUEUE);
-    let mut door = Door::new(limits);
+    let mut admissions = Admissions::new(limits);
     tokio::spawn(async move {
         loop {
             let stream = tokio::select! {
@@ -48,7 +48,7 @@ pub(super) fn accept(listener: TcpListener, limits: &Limits) -> mpsc::Receiver<i
                 tokio::time::sleep(ACCEPT_PAUSE).await;
                 continue;
             };
-            let Some(admission) = door.enter() else { continue };
+            let Some(admission) = admissions.enter() else { continue };
             // Answers must not wait for the acknowledgement of earlier ones. One that cannot be told is slower, not wrong.
             let _ = stream.set_nodelay(true);
             if accepted.send(Ok(Connection::new(stream, admission))).await.is_err() {
