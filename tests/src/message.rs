@@ -40,7 +40,7 @@ pub fn new_rows(component: u32, values: impl IntoIterator<Item = Bytes>) -> v1::
 
 /// An update.
 pub fn update(positions: Vec<v1::PositionColumn>, columns: Vec<v1::Column>) -> Body {
-    Body::Update(v1::Update { authority_seen: 0, positions, columns })
+    Body::Update(v1::Update { positions, columns, ..v1::Update::default() })
 }
 
 /// A view of all components at every publish.

@@ -69,6 +69,10 @@ impl ComponentId {
     pub const POSITION: Self = Self(1);
     /// `spatialdb.v1.Metadata`.
     pub const METADATA: Self = Self(2);
+    /// `spatialdb.v1.Interest`: views that follow the entity.
+    pub const INTEREST: Self = Self(3);
+    /// `spatialdb.v1.PlayerOwner`: whose entity it is.
+    pub const PLAYER_OWNER: Self = Self(4);
     /// The first id that a world's own schema may use.
     pub const FIRST_CUSTOM: Self = Self(1000);
     /// The last id: the range of protobuf field numbers.

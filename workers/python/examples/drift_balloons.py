@@ -85,7 +85,7 @@ class Drifter:
         await self.send(hello=wire.Hello(protocol_min=1, protocol_max=1, name=NAME, worker_type=os.environ.get(
             "SPATIALDB_WORKER_TYPE") or "balloons", token=os.environ.get("SPATIALDB_TOKEN", "")))
         has_balloon = query.Constraint(has_component=BALLOON)
-        await self.send(subscribe=wire.Subscribe(view=wire.View(view_id=1, constraint=has_balloon)))
+        await self.send(subscribe=wire.Subscribe(view=query.View(view_id=1, constraint=has_balloon)))
         while not stop.is_set():
             await asyncio.sleep(PERIOD)
             started = time.monotonic()

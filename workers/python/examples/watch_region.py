@@ -53,7 +53,7 @@ class Watcher:
             protocol_min=1, protocol_max=1, worker_type=os.environ.get("SPATIALDB_WORKER_TYPE") or "watch",
             name=os.environ.get("SPATIALDB_WORKER_NAME", ""), token=os.environ.get("SPATIALDB_TOKEN", "")))
         # Only Metadata is sent: an entity that just moves inside the region costs nothing.
-        await self.send(subscribe=wire.Subscribe(view=wire.View(
+        await self.send(subscribe=wire.Subscribe(view=query.View(
             view_id=1, constraint=constraint(self.args), components=[METADATA])))
         while self.printed < self.args.count and (message := await self.call.read()) is not grpc.aio.EOF:
             if message.HasField("frame"):

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable
 
 from .components import ComponentLike
 from .errors import SpatialdbError
-from .v1 import query_pb2, worker_pb2
+from .v1 import query_pb2
 
 Send = Callable[["View", str], None]
 
@@ -19,7 +19,7 @@ Send = Callable[["View", str], None]
 class View:
     """Made by `Worker.subscribe`. It is subscribed again after a reconnect."""
 
-    def __init__(self, wire: worker_pb2.View, id_of: Callable[[ComponentLike], int], send: Send) -> None:
+    def __init__(self, wire: query_pb2.View, id_of: Callable[[ComponentLike], int], send: Send) -> None:
         self.id: int = wire.view_id
         #: How many entities matched when it was last filled.
         self.entity_count = 0
@@ -28,13 +28,13 @@ class View:
         self._send = send
         self._wanted = wire
         # What the server was last asked for and has not filled; what it filled last.
-        self._asked: worker_pb2.View | None = None
-        self._filled: worker_pb2.View | None = None
+        self._asked: query_pb2.View | None = None
+        self._filled: query_pb2.View | None = None
         self._error: Exception | None = None
         self._settled = asyncio.Event()
 
     @property
-    def wire(self) -> worker_pb2.View:
+    def wire(self) -> query_pb2.View:
         """What it asks for."""
         return self._wanted
 
@@ -68,7 +68,7 @@ class View:
         """
         if self.is_ended:
             raise SpatialdbError(f"view {self.id} is ended")
-        wire = worker_pb2.View()
+        wire = query_pb2.View()
         wire.CopyFrom(self._wanted)
         if constraint is not None:
             wire.constraint.CopyFrom(constraint)

@@ -114,7 +114,7 @@ class Worker:
         """
         session = self._session
         self._check_open()
-        wire = worker_pb2.View(
+        wire = query_pb2.View(
             view_id=self._next_view, constraint=constraint, rate_hz=rate_hz, own_updates=own_updates,
             components=[session.components.id_of(component) for component in components],
         )  # fmt: skip

@@ -124,7 +124,7 @@ impl Batch {
         }
         if batch.updates.rows() > 0 {
             let (positions, columns) = batch.updates.into_wire();
-            bodies.push(Body::Update(v1::Update { authority_seen: 0, positions, columns }));
+            bodies.push(Body::Update(v1::Update { positions, columns, ..v1::Update::default() }));
         }
         if !batch.removed.is_empty() {
             let columns = batch

@@ -199,7 +199,7 @@ impl Session {
                 return Err(WorkerError::Protocol { detail: "a second Welcome in one session".to_owned() });
             }
             // Resumed keeps the replica; a message this SDK does not know is from a later version.
-            Some(server_message::Body::Resumed(_)) | None => {}
+            Some(server_message::Body::Resumed(_) | server_message::Body::Answer(_)) | None => {}
         }
         Ok(())
     }

@@ -5,8 +5,9 @@
 // Not responsible for: the connection, waiting and time (worker.ts).
 
 import { create, toBinary, type MessageInitShape } from "@bufbuild/protobuf";
+import { ViewSchema, type View } from "./gen/spatialdb/v1/query_pb.js";
 import {
-  SubscribeSchema, ViewSchema, type Rejection as WireRejection, type ServerMessage, type View, type Welcome,
+  SubscribeSchema, type Rejection as WireRejection, type ServerMessage, type Welcome,
 } from "./gen/spatialdb/v1/worker_pb.js";
 import { Body, type Outgoing } from "./batch.js";
 import { ComponentTable } from "./components.js";

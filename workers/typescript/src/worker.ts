@@ -5,10 +5,10 @@
 
 import { create, toBinary, type DescMessage, type MessageInitShape } from "@bufbuild/protobuf";
 import {
-  DeleteSchema, EndViewSchema, GoodbyeSchema, HeartbeatSchema, ReserveIdsSchema, ViewSchema, type Welcome,
+  DeleteSchema, EndViewSchema, GoodbyeSchema, HeartbeatSchema, ReserveIdsSchema, type Welcome,
 } from "./gen/spatialdb/v1/worker_pb.js";
 import { attach } from "./attach.js";
-import type { Constraint } from "./gen/spatialdb/v1/query_pb.js";
+import { ViewSchema, type Constraint } from "./gen/spatialdb/v1/query_pb.js";
 import {
   Batch, Body, component as encoded, createBodies, messageLimits, removeBody, type NewEntity, type Outgoing,
 } from "./batch.js";

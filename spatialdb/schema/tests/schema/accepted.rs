@@ -34,6 +34,8 @@ fn the_built_in_schema_has_the_built_in_components() {
         [
             (ComponentId::POSITION, "spatialdb.v1.Position"),
             (ComponentId::METADATA, "spatialdb.v1.Metadata"),
+            (ComponentId::INTEREST, "spatialdb.v1.Interest"),
+            (ComponentId::PLAYER_OWNER, "spatialdb.v1.PlayerOwner"),
             (ComponentId::WORKER_SESSION, "spatialdb.v1.WorkerSession"),
         ]
     );
@@ -50,6 +52,8 @@ fn components_come_with_id_name_and_durability() {
         [
             (1, "spatialdb.v1.Position", Durability::Checkpointed),
             (2, "spatialdb.v1.Metadata", Durability::Checkpointed),
+            (3, "spatialdb.v1.Interest", Durability::Checkpointed),
+            (4, "spatialdb.v1.PlayerOwner", Durability::Checkpointed),
             (6, "spatialdb.v1.WorkerSession", Durability::Volatile),
             (1000, "common.Plain.Inner", Durability::Checkpointed),
             (1001, "earth.City", Durability::Durable),

@@ -143,7 +143,7 @@ mod tests {
         let position = v1::Position { space: SPACE.0, x: at.x, y: at.y, z: at.z };
         let mut components = vec![component(ComponentId::POSITION, position.encode_to_vec())];
         components.extend(COMPONENTS.map(|id| component(id, value(3, id))));
-        let mut entity = v1::Entity { entity: 3, components, partition: 0 };
+        let mut entity = v1::Entity { entity: 3, components, ..v1::Entity::default() };
         assert_eq!(world.check(&entity), Ok(()));
         entity.components.swap(2, 3);
         assert_eq!(world.check(&entity), Ok(()));

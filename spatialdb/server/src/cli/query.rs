@@ -107,6 +107,7 @@ impl QueryArgs {
             components,
             limit: self.limit,
             count_only: self.count,
+            nearest_to: None,
         }
     }
 

@@ -189,7 +189,7 @@ fn entity_of(edge: &Edge, partition: PartitionId, state: EntityState) -> v1::Ent
         component_value(component, &name, revision, value.into_vec())
     });
     let components = position.into_iter().chain(values).collect();
-    v1::Entity { entity: state.entity.0, components, partition: u32::from(partition.0) }
+    v1::Entity { entity: state.entity.0, components, partition: u32::from(partition.0), distance_m: None }
 }
 
 fn position_value(at: Position, revision: Revision) -> v1::ComponentValue {

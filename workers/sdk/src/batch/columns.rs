@@ -179,7 +179,7 @@ mod tests {
             let bound = columns.bytes();
             prop_assert_eq!(columns.rows(), writes.len());
             let (positions, columns) = columns.into_wire();
-            let size = v1::Update { authority_seen: 0, positions: positions.clone(), columns: columns.clone() }
+            let size = v1::Update { positions: positions.clone(), columns: columns.clone(), ..v1::Update::default() }
                 .encoded_len();
             prop_assert!(size <= bound, "{size} > {bound}");
             let mut got: BTreeMap<(u64, u32), Vec<(u32, u8)>> = BTreeMap::new();

@@ -264,6 +264,10 @@ impl Reader {
             Body::Subscribe(v1::Subscribe { view }) => self.view(seq, view, Event::Subscribe),
             Body::ChangeView(v1::ChangeView { view }) => self.view(seq, view, Event::ChangeView),
             Body::EndView(v1::EndView { view_id }) => self.port.send(Event::EndView(seq, ViewId(view_id))),
+            Body::Ask(_) => {
+                let error = Error::new(Reason::QueryInvalid, "this server does not know Ask");
+                self.intake.refuse(seq, &error);
+            }
             Body::Heartbeat(heartbeat) => self.heartbeat(seq, &heartbeat),
             Body::Goodbye(goodbye) => {
                 self.intake.decided(seq);
@@ -285,7 +289,9 @@ impl Reader {
                 principal.check(Right::Query).and_then(|()| access::check_views(&self.edge, principal))
             }
             Body::ChangeView(_) => principal.check(Right::Query),
-            Body::EndView(_) | Body::Heartbeat(_) | Body::Goodbye(_) | Body::Hello(_) => Ok(()),
+            Body::EndView(_) | Body::Ask(_) | Body::Heartbeat(_) | Body::Goodbye(_) | Body::Hello(_) => {
+                Ok(())
+            }
         }
     }
 

@@ -110,6 +110,9 @@ impl<'a> Known<'a> {
             Kind::And(all) => Constraint::And(list(all)?),
             Kind::Or(any) => Constraint::Or(list(any)?),
             Kind::Not(inner) => Constraint::Not(Box::new(self.convert(Some(*inner), deeper()?)?)),
+            Kind::Field(_) | Kind::Near(_) | Kind::Text(_) => {
+                return Err(invalid("this server does not know this kind of constraint"));
+            }
         })
     }
 

@@ -6,6 +6,8 @@
 
 import type { GenFile, GenMessage } from "@bufbuild/protobuf/codegenv2";
 import { fileDesc, messageDesc } from "@bufbuild/protobuf/codegenv2";
+import type { View } from "./query_pb.js";
+import { file_spatialdb_v1_query } from "./query_pb.js";
 import { file_spatialdb_v1_schema } from "./schema_pb.js";
 import type { Message } from "@bufbuild/protobuf";
 
@@ -13,7 +15,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file spatialdb/v1/components.proto.
  */
 export const file_spatialdb_v1_components: GenFile = /*@__PURE__*/
-  fileDesc("Ch1zcGF0aWFsZGIvdjEvY29tcG9uZW50cy5wcm90bxIMc3BhdGlhbGRiLnYxIkIKCFBvc2l0aW9uEg0KBXNwYWNlGAEgASgNEgkKAXgYAiABKAESCQoBeRgDIAEoARIJCgF6GAQgASgBOgaCzhgCCAEiLgoITWV0YWRhdGESDAoEdHlwZRgBIAEoCRIMCgRuYW1lGAIgASgJOgaCzhgCCAIixgIKDVdvcmtlclNlc3Npb24SEgoKc2Vzc2lvbl9pZBgBIAEoBBITCgt3b3JrZXJfdHlwZRgCIAEoCRIMCgRuYW1lGAMgASgJEhAKCGluc3RhbmNlGAQgASgJEh4KFmNvbm5lY3RlZF91bml4X3RpbWVfdXMYBSABKAMSDAoEbG9hZBgGIAEoARIPCgd0aWNrX21zGAcgASgBEhgKEGhlYXJ0YmVhdF9hZ2VfdXMYCCABKAMSFAoMc3RhbGVuZXNzX3VzGAkgASgDEhIKCnZpZXdfY291bnQYCiABKAQSGAoQZW50aXRpZXNfaW5fdmlldxgLIAEoBBITCgtmcmFtZXNfc2VudBgMIAEoBBIYChB1cGRhdGVzX3JlY2VpdmVkGA0gASgEEhYKDnJvd3NfaW5fZmxpZ2h0GA4gASgEOgiCzhgECAYQAWIGcHJvdG8z", [file_spatialdb_v1_schema]);
+  fileDesc("Ch1zcGF0aWFsZGIvdjEvY29tcG9uZW50cy5wcm90bxIMc3BhdGlhbGRiLnYxIkIKCFBvc2l0aW9uEg0KBXNwYWNlGAEgASgNEgkKAXgYAiABKAESCQoBeRgDIAEoARIJCgF6GAQgASgBOgaCzhgCCAEiLgoITWV0YWRhdGESDAoEdHlwZRgBIAEoCRIMCgRuYW1lGAIgASgJOgaCzhgCCAIiNQoISW50ZXJlc3QSIQoFdmlld3MYASADKAsyEi5zcGF0aWFsZGIudjEuVmlldzoGgs4YAggDIiMKC1BsYXllck93bmVyEgwKBG5hbWUYASABKAk6BoLOGAIIBCLGAgoNV29ya2VyU2Vzc2lvbhISCgpzZXNzaW9uX2lkGAEgASgEEhMKC3dvcmtlcl90eXBlGAIgASgJEgwKBG5hbWUYAyABKAkSEAoIaW5zdGFuY2UYBCABKAkSHgoWY29ubmVjdGVkX3VuaXhfdGltZV91cxgFIAEoAxIMCgRsb2FkGAYgASgBEg8KB3RpY2tfbXMYByABKAESGAoQaGVhcnRiZWF0X2FnZV91cxgIIAEoAxIUCgxzdGFsZW5lc3NfdXMYCSABKAMSEgoKdmlld19jb3VudBgKIAEoBBIYChBlbnRpdGllc19pbl92aWV3GAsgASgEEhMKC2ZyYW1lc19zZW50GAwgASgEEhgKEHVwZGF0ZXNfcmVjZWl2ZWQYDSABKAQSFgoOcm93c19pbl9mbGlnaHQYDiABKAQ6CILOGAQIBhABYgZwcm90bzM", [file_spatialdb_v1_query, file_spatialdb_v1_schema]);
 
 /**
  * Where an entity is: x east, y north, z up, right-handed, metres. An entity without a
@@ -81,6 +83,49 @@ export type Metadata = Message<"spatialdb.v1.Metadata"> & {
  */
 export const MetadataSchema: GenMessage<Metadata> = /*@__PURE__*/
   messageDesc(file_spatialdb_v1_components, 1);
+
+/**
+ * What the owner of an entity sees from it: the session that PlayerOwner names has these views beside its own, for as
+ * long as the entity has both components.
+ *
+ * @generated from message spatialdb.v1.Interest
+ */
+export type Interest = Message<"spatialdb.v1.Interest"> & {
+  /**
+   * Near and Bands with entity 0 follow this entity. view_id and own_updates must not be set.
+   *
+   * @generated from field: repeated spatialdb.v1.View views = 1;
+   */
+  views: View[];
+};
+
+/**
+ * Describes the message spatialdb.v1.Interest.
+ * Use `create(InterestSchema)` to create a new message.
+ */
+export const InterestSchema: GenMessage<Interest> = /*@__PURE__*/
+  messageDesc(file_spatialdb_v1_components, 2);
+
+/**
+ * Whose entity it is.
+ *
+ * @generated from message spatialdb.v1.PlayerOwner
+ */
+export type PlayerOwner = Message<"spatialdb.v1.PlayerOwner"> & {
+  /**
+   * The name of a session, as its Hello gives it.
+   *
+   * @generated from field: string name = 1;
+   */
+  name: string;
+};
+
+/**
+ * Describes the message spatialdb.v1.PlayerOwner.
+ * Use `create(PlayerOwnerSchema)` to create a new message.
+ */
+export const PlayerOwnerSchema: GenMessage<PlayerOwner> = /*@__PURE__*/
+  messageDesc(file_spatialdb_v1_components, 3);
 
 /**
  * A session, as an entity that the server makes when the session opens, writes once a second, and deletes when it ends.
@@ -173,5 +218,5 @@ export type WorkerSession = Message<"spatialdb.v1.WorkerSession"> & {
  * Use `create(WorkerSessionSchema)` to create a new message.
  */
 export const WorkerSessionSchema: GenMessage<WorkerSession> = /*@__PURE__*/
-  messageDesc(file_spatialdb_v1_components, 2);
+  messageDesc(file_spatialdb_v1_components, 4);
 

@@ -4,15 +4,15 @@
 // @generated from file spatialdb/v1/query.proto (package spatialdb.v1, syntax proto3)
 /* eslint-disable */
 
-import type { GenFile, GenMessage } from "@bufbuild/protobuf/codegenv2";
-import { fileDesc, messageDesc } from "@bufbuild/protobuf/codegenv2";
+import type { GenEnum, GenFile, GenMessage } from "@bufbuild/protobuf/codegenv2";
+import { enumDesc, fileDesc, messageDesc } from "@bufbuild/protobuf/codegenv2";
 import type { Message } from "@bufbuild/protobuf";
 
 /**
  * Describes the file spatialdb/v1/query.proto.
  */
 export const file_spatialdb_v1_query: GenFile = /*@__PURE__*/
-  fileDesc("ChhzcGF0aWFsZGIvdjEvcXVlcnkucHJvdG8SDHNwYXRpYWxkYi52MSLBAwoKQ29uc3RyYWludBIgCgNhbGwYASABKAsyES5zcGF0aWFsZGIudjEuQWxsSAASIAoDYm94GAIgASgLMhEuc3BhdGlhbGRiLnYxLkJveEgAEiYKBnNwaGVyZRgDIAEoCzIULnNwYXRpYWxkYi52MS5TcGhlcmVIABItCgplbnRpdHlfaWRzGAQgASgLMhcuc3BhdGlhbGRiLnYxLkVudGl0eUlkc0gAEhcKDWhhc19jb21wb25lbnQYBSABKA1IABIdChNoYXNfY29tcG9uZW50X25hbWVkGAYgASgJSAASKwoDYW5kGAcgASgLMhwuc3BhdGlhbGRiLnYxLkNvbnN0cmFpbnRMaXN0SAASKgoCb3IYCCABKAsyHC5zcGF0aWFsZGIudjEuQ29uc3RyYWludExpc3RIABInCgNub3QYCSABKAsyGC5zcGF0aWFsZGIudjEuQ29uc3RyYWludEgAEiQKBXNwYWNlGAogASgLMhMuc3BhdGlhbGRiLnYxLlNwYWNlSAASKgoIY3lsaW5kZXIYCyABKAsyFi5zcGF0aWFsZGIudjEuQ3lsaW5kZXJIAEIGCgRraW5kSgQIDBAgIgUKA0FsbCJYCgNCb3gSDQoFc3BhY2UYASABKA0SIAoDbWluGAIgASgLMhMuc3BhdGlhbGRiLnYxLlBvaW50EiAKA21heBgDIAEoCzITLnNwYXRpYWxkYi52MS5Qb2ludCJOCgZTcGhlcmUSDQoFc3BhY2UYASABKA0SIwoGY2VudGVyGAIgASgLMhMuc3BhdGlhbGRiLnYxLlBvaW50EhAKCHJhZGl1c19tGAMgASgBIhYKBVNwYWNlEg0KBXNwYWNlGAEgASgNIosBCghDeWxpbmRlchINCgVzcGFjZRgBIAEoDRIQCghjZW50ZXJfeBgCIAEoARIQCghjZW50ZXJfeRgDIAEoARIQCghyYWRpdXNfbRgEIAEoARISCgVtaW5fehgFIAEoAUgAiAEBEhIKBW1heF96GAYgASgBSAGIAQFCCAoGX21pbl96QggKBl9tYXhfeiIzCgVQb2ludBIJCgF4GAEgASgBEgkKAXkYAiABKAESDgoBehgDIAEoAUgAiAEBQgQKAl96Ih0KCUVudGl0eUlkcxIQCghlbnRpdGllcxgBIAMoBCI/Cg5Db25zdHJhaW50TGlzdBItCgtjb25zdHJhaW50cxgBIAMoCzIYLnNwYXRpYWxkYi52MS5Db25zdHJhaW50YgZwcm90bzM");
+  fileDesc("ChhzcGF0aWFsZGIvdjEvcXVlcnkucHJvdG8SDHNwYXRpYWxkYi52MSKfBAoKQ29uc3RyYWludBIgCgNhbGwYASABKAsyES5zcGF0aWFsZGIudjEuQWxsSAASIAoDYm94GAIgASgLMhEuc3BhdGlhbGRiLnYxLkJveEgAEiYKBnNwaGVyZRgDIAEoCzIULnNwYXRpYWxkYi52MS5TcGhlcmVIABItCgplbnRpdHlfaWRzGAQgASgLMhcuc3BhdGlhbGRiLnYxLkVudGl0eUlkc0gAEhcKDWhhc19jb21wb25lbnQYBSABKA1IABIdChNoYXNfY29tcG9uZW50X25hbWVkGAYgASgJSAASKwoDYW5kGAcgASgLMhwuc3BhdGlhbGRiLnYxLkNvbnN0cmFpbnRMaXN0SAASKgoCb3IYCCABKAsyHC5zcGF0aWFsZGIudjEuQ29uc3RyYWludExpc3RIABInCgNub3QYCSABKAsyGC5zcGF0aWFsZGIudjEuQ29uc3RyYWludEgAEiQKBXNwYWNlGAogASgLMhMuc3BhdGlhbGRiLnYxLlNwYWNlSAASKgoIY3lsaW5kZXIYCyABKAsyFi5zcGF0aWFsZGIudjEuQ3lsaW5kZXJIABIoCgVmaWVsZBgMIAEoCzIXLnNwYXRpYWxkYi52MS5GaWVsZFRlc3RIABIiCgRuZWFyGA0gASgLMhIuc3BhdGlhbGRiLnYxLk5lYXJIABIOCgR0ZXh0GA4gASgJSABCBgoEa2luZEoECA8QICIFCgNBbGwiWAoDQm94Eg0KBXNwYWNlGAEgASgNEiAKA21pbhgCIAEoCzITLnNwYXRpYWxkYi52MS5Qb2ludBIgCgNtYXgYAyABKAsyEy5zcGF0aWFsZGIudjEuUG9pbnQiTgoGU3BoZXJlEg0KBXNwYWNlGAEgASgNEiMKBmNlbnRlchgCIAEoCzITLnNwYXRpYWxkYi52MS5Qb2ludBIQCghyYWRpdXNfbRgDIAEoASIWCgVTcGFjZRINCgVzcGFjZRgBIAEoDSKLAQoIQ3lsaW5kZXISDQoFc3BhY2UYASABKA0SEAoIY2VudGVyX3gYAiABKAESEAoIY2VudGVyX3kYAyABKAESEAoIcmFkaXVzX20YBCABKAESEgoFbWluX3oYBSABKAFIAIgBARISCgVtYXhfehgGIAEoAUgBiAEBQggKBl9taW5fekIICgZfbWF4X3oiMwoFUG9pbnQSCQoBeBgBIAEoARIJCgF5GAIgASgBEg4KAXoYAyABKAFIAIgBAUIECgJfeiIdCglFbnRpdHlJZHMSEAoIZW50aXRpZXMYASADKAQiPwoOQ29uc3RyYWludExpc3QSLQoLY29uc3RyYWludHMYASADKAsyGC5zcGF0aWFsZGIudjEuQ29uc3RyYWludCKeAQoJRmllbGRUZXN0EhEKCWNvbXBvbmVudBgBIAEoDRIXCg9jb21wb25lbnRfbmFtZWQYAiABKAkSDQoFZmllbGQYAyABKAkSLAoKY29tcGFyaXNvbhgEIAEoDjIYLnNwYXRpYWxkYi52MS5Db21wYXJpc29uEigKBnZhbHVlcxgFIAMoCzIYLnNwYXRpYWxkYi52MS5GaWVsZFZhbHVlIoABCgpGaWVsZFZhbHVlEhEKB2ludGVnZXIYASABKBJIABISCgh1bnNpZ25lZBgCIAEoBEgAEhAKBm51bWJlchgDIAEoAUgAEhEKB2Jvb2xlYW4YBCABKAhIABIOCgR0ZXh0GAUgASgJSAASDgoEZGF0YRgGIAEoDEgAQgYKBGtpbmQiKAoETmVhchIOCgZlbnRpdHkYASABKAQSEAoIcmFkaXVzX20YAiABKAEi1QEKBFZpZXcSDwoHdmlld19pZBgBIAEoBBIsCgpjb25zdHJhaW50GAIgASgLMhguc3BhdGlhbGRiLnYxLkNvbnN0cmFpbnQSEgoKY29tcG9uZW50cxgDIAMoDRIPCgdyYXRlX2h6GAQgASgBEhMKC293bl91cGRhdGVzGAUgASgIEiIKBWJhbmRzGAYgASgLMhMuc3BhdGlhbGRiLnYxLkJhbmRzEioKCWRlbnNpdGllcxgHIAEoCzIXLnNwYXRpYWxkYi52MS5EZW5zaXRpZXNKBAgIEBAiagoFQmFuZHMSJAoFcGxhY2UYASABKAsyEy5zcGF0aWFsZGIudjEuUGxhY2VIABIQCgZlbnRpdHkYAiABKARIABIhCgViYW5kcxgDIAMoCzISLnNwYXRpYWxkYi52MS5CYW5kQgYKBGZyb20iPQoEQmFuZBIQCghyYWRpdXNfbRgBIAEoARIPCgdyYXRlX2h6GAIgASgBEhIKCmNvbXBvbmVudHMYAyADKA0iOgoFUGxhY2USDQoFc3BhY2UYASABKA0SIgoFcG9pbnQYAiABKAsyEy5zcGF0aWFsZGIudjEuUG9pbnQiggEKCURlbnNpdGllcxINCgVzcGFjZRgBIAEoDRIgCgNtaW4YAiABKAsyEy5zcGF0aWFsZGIudjEuUG9pbnQSIAoDbWF4GAMgASgLMhMuc3BhdGlhbGRiLnYxLlBvaW50EhAKCHNxdWFyZV9tGAQgASgBEhAKCHBlcl90eXBlGAUgASgIKskBCgpDb21wYXJpc29uEhoKFkNPTVBBUklTT05fVU5TUEVDSUZJRUQQABIUChBDT01QQVJJU09OX0VRVUFMEAESGAoUQ09NUEFSSVNPTl9OT1RfRVFVQUwQAhITCg9DT01QQVJJU09OX0xFU1MQAxIWChJDT01QQVJJU09OX0FUX01PU1QQBBIWChJDT01QQVJJU09OX0dSRUFURVIQBRIXChNDT01QQVJJU09OX0FUX0xFQVNUEAYSEQoNQ09NUEFSSVNPTl9JThAHYgZwcm90bzM");
 
 /**
  * A condition on one entity.
@@ -111,6 +111,30 @@ export type Constraint = Message<"spatialdb.v1.Constraint"> & {
      */
     value: Cylinder;
     case: "cylinder";
+  } | {
+    /**
+     * A scalar field of a component compares so.
+     *
+     * @generated from field: spatialdb.v1.FieldTest field = 12;
+     */
+    value: FieldTest;
+    case: "field";
+  } | {
+    /**
+     * Position near an entity, wherever that goes.
+     *
+     * @generated from field: spatialdb.v1.Near near = 13;
+     */
+    value: Near;
+    case: "near";
+  } | {
+    /**
+     * The text form, as docs/query-language.md tells it.
+     *
+     * @generated from field: string text = 14;
+     */
+    value: string;
+    case: "text";
   } | { case: undefined; value?: undefined };
 };
 
@@ -317,4 +341,392 @@ export type ConstraintList = Message<"spatialdb.v1.ConstraintList"> & {
  */
 export const ConstraintListSchema: GenMessage<ConstraintList> = /*@__PURE__*/
   messageDesc(file_spatialdb_v1_query, 8);
+
+/**
+ * Compares a scalar field: bool, a number, an enum, string or bytes; neither it nor a message around it is repeated.
+ * An entity without the component never passes, whatever the comparison; a field that is not set has its default.
+ * NaN passes NOT_EQUAL only.
+ *
+ * @generated from message spatialdb.v1.FieldTest
+ */
+export type FieldTest = Message<"spatialdb.v1.FieldTest"> & {
+  /**
+   * The component: by id, or by its full name, or short name if that is unique.
+   *
+   * @generated from field: uint32 component = 1;
+   */
+  component: number;
+
+  /**
+   * @generated from field: string component_named = 2;
+   */
+  componentNamed: string;
+
+  /**
+   * The name of the field; dots lead into messages: "engine.rpm".
+   *
+   * @generated from field: string field = 3;
+   */
+  field: string;
+
+  /**
+   * @generated from field: spatialdb.v1.Comparison comparison = 4;
+   */
+  comparison: Comparison;
+
+  /**
+   * One; for IN any number up to limits.constraint_values_max.
+   *
+   * @generated from field: repeated spatialdb.v1.FieldValue values = 5;
+   */
+  values: FieldValue[];
+};
+
+/**
+ * Describes the message spatialdb.v1.FieldTest.
+ * Use `create(FieldTestSchema)` to create a new message.
+ */
+export const FieldTestSchema: GenMessage<FieldTest> = /*@__PURE__*/
+  messageDesc(file_spatialdb_v1_query, 9);
+
+/**
+ * Must fit the type of the field: a whole number its range, a text for an enum one of its names.
+ *
+ * @generated from message spatialdb.v1.FieldValue
+ */
+export type FieldValue = Message<"spatialdb.v1.FieldValue"> & {
+  /**
+   * @generated from oneof spatialdb.v1.FieldValue.kind
+   */
+  kind: {
+    /**
+     * @generated from field: sint64 integer = 1;
+     */
+    value: bigint;
+    case: "integer";
+  } | {
+    /**
+     * For whole numbers of 2^63 and more.
+     *
+     * @generated from field: uint64 unsigned = 2;
+     */
+    value: bigint;
+    case: "unsigned";
+  } | {
+    /**
+     * @generated from field: double number = 3;
+     */
+    value: number;
+    case: "number";
+  } | {
+    /**
+     * @generated from field: bool boolean = 4;
+     */
+    value: boolean;
+    case: "boolean";
+  } | {
+    /**
+     * @generated from field: string text = 5;
+     */
+    value: string;
+    case: "text";
+  } | {
+    /**
+     * @generated from field: bytes data = 6;
+     */
+    value: Uint8Array;
+    case: "data";
+  } | { case: undefined; value?: undefined };
+};
+
+/**
+ * Describes the message spatialdb.v1.FieldValue.
+ * Use `create(FieldValueSchema)` to create a new message.
+ */
+export const FieldValueSchema: GenMessage<FieldValue> = /*@__PURE__*/
+  messageDesc(file_spatialdb_v1_query, 10);
+
+/**
+ * Closed: at most radius_m from the entity, in its space; the entity itself is near itself. Nothing is near an entity
+ * that does not exist or has no position.
+ *
+ * @generated from message spatialdb.v1.Near
+ */
+export type Near = Message<"spatialdb.v1.Near"> & {
+  /**
+   * In the Interest component 0 means the entity that has the component.
+   *
+   * @generated from field: uint64 entity = 1;
+   */
+  entity: bigint;
+
+  /**
+   * @generated from field: double radius_m = 2;
+   */
+  radiusM: number;
+};
+
+/**
+ * Describes the message spatialdb.v1.Near.
+ * Use `create(NearSchema)` to create a new message.
+ */
+export const NearSchema: GenMessage<Near> = /*@__PURE__*/
+  messageDesc(file_spatialdb_v1_query, 11);
+
+/**
+ * A live subscription: to entities that meet a constraint, or to densities.
+ *
+ * @generated from message spatialdb.v1.View
+ */
+export type View = Message<"spatialdb.v1.View"> & {
+  /**
+   * Chosen by the worker, unique in its session, not 0.
+   *
+   * @generated from field: uint64 view_id = 1;
+   */
+  viewId: bigint;
+
+  /**
+   * @generated from field: spatialdb.v1.Constraint constraint = 2;
+   */
+  constraint?: Constraint | undefined;
+
+  /**
+   * Which components to send. Empty: all.
+   *
+   * @generated from field: repeated uint32 components = 3;
+   */
+  components: number[];
+
+  /**
+   * At most this many frames a second for this view; 0: as fast as the server publishes.
+   *
+   * @generated from field: double rate_hz = 4;
+   */
+  rateHz: number;
+
+  /**
+   * Send back updates that this session itself wrote.
+   *
+   * @generated from field: bool own_updates = 5;
+   */
+  ownUpdates: boolean;
+
+  /**
+   * Other rates nearby.
+   *
+   * @generated from field: spatialdb.v1.Bands bands = 6;
+   */
+  bands?: Bands | undefined;
+
+  /**
+   * Instead of a constraint: how many entities there are where.
+   *
+   * @generated from field: spatialdb.v1.Densities densities = 7;
+   */
+  densities?: Densities | undefined;
+};
+
+/**
+ * Describes the message spatialdb.v1.View.
+ * Use `create(ViewSchema)` to create a new message.
+ */
+export const ViewSchema: GenMessage<View> = /*@__PURE__*/
+  messageDesc(file_spatialdb_v1_query, 12);
+
+/**
+ * Rates by distance. What lies beyond the last band goes by the view's own rate_hz.
+ *
+ * @generated from message spatialdb.v1.Bands
+ */
+export type Bands = Message<"spatialdb.v1.Bands"> & {
+  /**
+   * @generated from oneof spatialdb.v1.Bands.from
+   */
+  from: {
+    /**
+     * @generated from field: spatialdb.v1.Place place = 1;
+     */
+    value: Place;
+    case: "place";
+  } | {
+    /**
+     * Wherever it goes; without a position there are no bands. 0 as in Near.
+     *
+     * @generated from field: uint64 entity = 2;
+     */
+    value: bigint;
+    case: "entity";
+  } | { case: undefined; value?: undefined };
+
+  /**
+   * At most limits.view_bands_max. Radius rises from band to band, the rate falls, down to the view's.
+   *
+   * @generated from field: repeated spatialdb.v1.Band bands = 3;
+   */
+  bands: Band[];
+};
+
+/**
+ * Describes the message spatialdb.v1.Bands.
+ * Use `create(BandsSchema)` to create a new message.
+ */
+export const BandsSchema: GenMessage<Bands> = /*@__PURE__*/
+  messageDesc(file_spatialdb_v1_query, 13);
+
+/**
+ * @generated from message spatialdb.v1.Band
+ */
+export type Band = Message<"spatialdb.v1.Band"> & {
+  /**
+   * Of what the view matches, the entities at most this far away.
+   *
+   * @generated from field: double radius_m = 1;
+   */
+  radiusM: number;
+
+  /**
+   * 0: as fast as the server publishes.
+   *
+   * @generated from field: double rate_hz = 2;
+   */
+  rateHz: number;
+
+  /**
+   * Which components to send at this rate. Empty: all that the view sends. Those of bands further out are sent too, at
+   * their rates.
+   *
+   * @generated from field: repeated uint32 components = 3;
+   */
+  components: number[];
+};
+
+/**
+ * Describes the message spatialdb.v1.Band.
+ * Use `create(BandSchema)` to create a new message.
+ */
+export const BandSchema: GenMessage<Band> = /*@__PURE__*/
+  messageDesc(file_spatialdb_v1_query, 14);
+
+/**
+ * @generated from message spatialdb.v1.Place
+ */
+export type Place = Message<"spatialdb.v1.Place"> & {
+  /**
+   * @generated from field: uint32 space = 1;
+   */
+  space: number;
+
+  /**
+   * @generated from field: spatialdb.v1.Point point = 2;
+   */
+  point?: Point | undefined;
+};
+
+/**
+ * Describes the message spatialdb.v1.Place.
+ * Use `create(PlaceSchema)` to create a new message.
+ */
+export const PlaceSchema: GenMessage<Place> = /*@__PURE__*/
+  messageDesc(file_spatialdb_v1_query, 15);
+
+/**
+ * How many entities are in each square of a space. Frames carry the squares whose count has changed.
+ *
+ * @generated from message spatialdb.v1.Densities
+ */
+export type Densities = Message<"spatialdb.v1.Densities"> & {
+  /**
+   * @generated from field: uint32 space = 1;
+   */
+  space: number;
+
+  /**
+   * Squares that touch this box; a missing corner leaves that side open. z does not matter.
+   *
+   * @generated from field: spatialdb.v1.Point min = 2;
+   */
+  min?: Point | undefined;
+
+  /**
+   * @generated from field: spatialdb.v1.Point max = 3;
+   */
+  max?: Point | undefined;
+
+  /**
+   * The side of a square in metres, at least that of a cell: rounded up to a cell's times a power of two.
+   *
+   * @generated from field: double square_m = 4;
+   */
+  squareM: number;
+
+  /**
+   * Count each Metadata.type apart.
+   *
+   * @generated from field: bool per_type = 5;
+   */
+  perType: boolean;
+};
+
+/**
+ * Describes the message spatialdb.v1.Densities.
+ * Use `create(DensitiesSchema)` to create a new message.
+ */
+export const DensitiesSchema: GenMessage<Densities> = /*@__PURE__*/
+  messageDesc(file_spatialdb_v1_query, 16);
+
+/**
+ * @generated from enum spatialdb.v1.Comparison
+ */
+export enum Comparison {
+  /**
+   * @generated from enum value: COMPARISON_UNSPECIFIED = 0;
+   */
+  UNSPECIFIED = 0,
+
+  /**
+   * @generated from enum value: COMPARISON_EQUAL = 1;
+   */
+  EQUAL = 1,
+
+  /**
+   * @generated from enum value: COMPARISON_NOT_EQUAL = 2;
+   */
+  NOT_EQUAL = 2,
+
+  /**
+   * Order is for numbers, strings and bytes.
+   *
+   * @generated from enum value: COMPARISON_LESS = 3;
+   */
+  LESS = 3,
+
+  /**
+   * @generated from enum value: COMPARISON_AT_MOST = 4;
+   */
+  AT_MOST = 4,
+
+  /**
+   * @generated from enum value: COMPARISON_GREATER = 5;
+   */
+  GREATER = 5,
+
+  /**
+   * @generated from enum value: COMPARISON_AT_LEAST = 6;
+   */
+  AT_LEAST = 6,
+
+  /**
+   * Equal to one of the values.
+   *
+   * @generated from enum value: COMPARISON_IN = 7;
+   */
+  IN = 7,
+}
+
+/**
+ * Describes the enum spatialdb.v1.Comparison.
+ */
+export const ComparisonSchema: GenEnum<Comparison> = /*@__PURE__*/
+  enumDesc(file_spatialdb_v1_query, 0);
 

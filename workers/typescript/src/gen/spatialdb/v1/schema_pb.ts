@@ -23,7 +23,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file spatialdb/v1/schema.proto.
  */
 export const file_spatialdb_v1_schema: GenFile = /*@__PURE__*/
-  fileDesc("ChlzcGF0aWFsZGIvdjEvc2NoZW1hLnByb3RvEgxzcGF0aWFsZGIudjEiUgoQQ29tcG9uZW50T3B0aW9ucxIKCgJpZBgBIAEoDRIsCgpkdXJhYmlsaXR5GAIgASgOMhguc3BhdGlhbGRiLnYxLkR1cmFiaWxpdHlKBAgDEBAqdgoKRHVyYWJpbGl0eRIaChZEVVJBQklMSVRZX1VOU1BFQ0lGSUVEEAASFwoTRFVSQUJJTElUWV9WT0xBVElMRRABEhsKF0RVUkFCSUxJVFlfQ0hFQ0tQT0lOVEVEEAISFgoSRFVSQUJJTElUWV9EVVJBQkxFEAM6XwoJY29tcG9uZW50Eh8uZ29vZ2xlLnByb3RvYnVmLk1lc3NhZ2VPcHRpb25zGOCJAyABKAsyHi5zcGF0aWFsZGIudjEuQ29tcG9uZW50T3B0aW9uc1IJY29tcG9uZW50YgZwcm90bzM", [file_google_protobuf_descriptor]);
+  fileDesc("ChlzcGF0aWFsZGIvdjEvc2NoZW1hLnByb3RvEgxzcGF0aWFsZGIudjEiUgoQQ29tcG9uZW50T3B0aW9ucxIKCgJpZBgBIAEoDRIsCgpkdXJhYmlsaXR5GAIgASgOMhguc3BhdGlhbGRiLnYxLkR1cmFiaWxpdHlKBAgDEBAiMwoMRXZlbnRPcHRpb25zEgoKAmlkGAEgASgNEhEKCWNvbXBvbmVudBgCIAEoDUoECAMQECp2CgpEdXJhYmlsaXR5EhoKFkRVUkFCSUxJVFlfVU5TUEVDSUZJRUQQABIXChNEVVJBQklMSVRZX1ZPTEFUSUxFEAESGwoXRFVSQUJJTElUWV9DSEVDS1BPSU5URUQQAhIWChJEVVJBQklMSVRZX0RVUkFCTEUQAzpfCgljb21wb25lbnQSHy5nb29nbGUucHJvdG9idWYuTWVzc2FnZU9wdGlvbnMY4IkDIAEoCzIeLnNwYXRpYWxkYi52MS5Db21wb25lbnRPcHRpb25zUgljb21wb25lbnQ6UwoFZXZlbnQSHy5nb29nbGUucHJvdG9idWYuTWVzc2FnZU9wdGlvbnMY4YkDIAEoCzIaLnNwYXRpYWxkYi52MS5FdmVudE9wdGlvbnNSBWV2ZW50YgZwcm90bzM", [file_google_protobuf_descriptor]);
 
 /**
  * @generated from message spatialdb.v1.ComponentOptions
@@ -50,6 +50,39 @@ export type ComponentOptions = Message<"spatialdb.v1.ComponentOptions"> & {
  */
 export const ComponentOptionsSchema: GenMessage<ComponentOptions> = /*@__PURE__*/
   messageDesc(file_spatialdb_v1_schema, 0);
+
+/**
+ * An event happens to an entity that has the component. It is told once to whoever has both in view, and not stored.
+ *
+ *   message Explosion {
+ *     option (spatialdb.v1.event) = { id: 1, component: 1001 };
+ *     double power = 1;
+ *   }
+ *
+ * @generated from message spatialdb.v1.EventOptions
+ */
+export type EventOptions = Message<"spatialdb.v1.EventOptions"> & {
+  /**
+   * Unique among the events of the component, from 1 up to 2^29 - 1.
+   *
+   * @generated from field: uint32 id = 1;
+   */
+  id: number;
+
+  /**
+   * The id of the component.
+   *
+   * @generated from field: uint32 component = 2;
+   */
+  component: number;
+};
+
+/**
+ * Describes the message spatialdb.v1.EventOptions.
+ * Use `create(EventOptionsSchema)` to create a new message.
+ */
+export const EventOptionsSchema: GenMessage<EventOptions> = /*@__PURE__*/
+  messageDesc(file_spatialdb_v1_schema, 1);
 
 /**
  * What is promised of a component's value after a crash.
@@ -97,4 +130,12 @@ export const DurabilitySchema: GenEnum<Durability> = /*@__PURE__*/
  */
 export const component: GenExtension<MessageOptions, ComponentOptions> = /*@__PURE__*/
   extDesc(file_spatialdb_v1_schema, 0);
+
+/**
+ * Marks the message as an event of a component.
+ *
+ * @generated from extension: spatialdb.v1.EventOptions event = 50401;
+ */
+export const event: GenExtension<MessageOptions, EventOptions> = /*@__PURE__*/
+  extDesc(file_spatialdb_v1_schema, 1);
 

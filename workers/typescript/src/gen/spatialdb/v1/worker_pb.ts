@@ -8,7 +8,7 @@
 
 import type { GenEnum, GenFile, GenMessage, GenService } from "@bufbuild/protobuf/codegenv2";
 import { enumDesc, fileDesc, messageDesc, serviceDesc } from "@bufbuild/protobuf/codegenv2";
-import type { Constraint } from "./query_pb.js";
+import type { Constraint, Place, View } from "./query_pb.js";
 import { file_spatialdb_v1_query } from "./query_pb.js";
 import type { Message } from "@bufbuild/protobuf";
 
@@ -16,7 +16,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file spatialdb/v1/worker.proto.
  */
 export const file_spatialdb_v1_worker: GenFile = /*@__PURE__*/
-  fileDesc("ChlzcGF0aWFsZGIvdjEvd29ya2VyLnByb3RvEgxzcGF0aWFsZGIudjEiMQoLT3BlblJlcXVlc3QSIgoFaGVsbG8YASABKAsyEy5zcGF0aWFsZGIudjEuSGVsbG8iIwoMT3BlblJlc3BvbnNlEhMKC3Nlc3Npb25fa2V5GAEgASgJIiQKDUZyYW1lc1JlcXVlc3QSEwoLc2Vzc2lvbl9rZXkYASABKAkiUQoLU2VuZFJlcXVlc3QSEwoLc2Vzc2lvbl9rZXkYASABKAkSLQoIbWVzc2FnZXMYAiADKAsyGy5zcGF0aWFsZGIudjEuQ2xpZW50TWVzc2FnZSIOCgxTZW5kUmVzcG9uc2Ui1QQKDUNsaWVudE1lc3NhZ2USCwoDc2VxGAEgASgEEiQKBWhlbGxvGAIgASgLMhMuc3BhdGlhbGRiLnYxLkhlbGxvSAASJgoGdXBkYXRlGAMgASgLMhQuc3BhdGlhbGRiLnYxLlVwZGF0ZUgAEiYKBmNyZWF0ZRgEIAEoCzIULnNwYXRpYWxkYi52MS5DcmVhdGVIABImCgZkZWxldGUYBSABKAsyFC5zcGF0aWFsZGIudjEuRGVsZXRlSAASNQoOYWRkX2NvbXBvbmVudHMYBiABKAsyGy5zcGF0aWFsZGIudjEuQWRkQ29tcG9uZW50c0gAEjsKEXJlbW92ZV9jb21wb25lbnRzGAcgASgLMh4uc3BhdGlhbGRiLnYxLlJlbW92ZUNvbXBvbmVudHNIABIvCgtyZXNlcnZlX2lkcxgIIAEoCzIYLnNwYXRpYWxkYi52MS5SZXNlcnZlSWRzSAASLAoJc3Vic2NyaWJlGAkgASgLMhcuc3BhdGlhbGRiLnYxLlN1YnNjcmliZUgAEi8KC2NoYW5nZV92aWV3GAogASgLMhguc3BhdGlhbGRiLnYxLkNoYW5nZVZpZXdIABIpCghlbmRfdmlldxgLIAEoCzIVLnNwYXRpYWxkYi52MS5FbmRWaWV3SAASLAoJaGVhcnRiZWF0GAwgASgLMhcuc3BhdGlhbGRiLnYxLkhlYXJ0YmVhdEgAEigKB2dvb2RieWUYDSABKAsyFS5zcGF0aWFsZGIudjEuR29vZGJ5ZUgAQgYKBGJvZHlKBAgOEB5KBAgeEB8inwEKBUhlbGxvEhQKDHByb3RvY29sX21pbhgBIAEoDRIUCgxwcm90b2NvbF9tYXgYAiABKA0SEAoIZmVhdHVyZXMYAyADKAkSEwoLd29ya2VyX3R5cGUYBCABKAkSDAoEbmFtZRgFIAEoCRIQCghpbnN0YW5jZRgGIAEoCRINCgV0b2tlbhgHIAEoCRIUCgxyZXN1bWVfdG9rZW4YCCABKAkieAoGVXBkYXRlEhYKDmF1dGhvcml0eV9zZWVuGAEgASgEEi8KCXBvc2l0aW9ucxgCIAMoCzIcLnNwYXRpYWxkYi52MS5Qb3NpdGlvbkNvbHVtbhIlCgdjb2x1bW5zGAMgAygLMhQuc3BhdGlhbGRiLnYxLkNvbHVtbiJgCgZDb2x1bW4SEQoJY29tcG9uZW50GAEgASgNEhAKCGVudGl0aWVzGAIgAygEEhEKCXJldmlzaW9ucxgDIAMoBBIOCgZ2YWx1ZXMYBCADKAwSDgoGZmllbGRzGAUgAygNImUKDlBvc2l0aW9uQ29sdW1uEg0KBXNwYWNlGAEgASgNEhAKCGVudGl0aWVzGAIgAygEEhEKCXJldmlzaW9ucxgDIAMoBBIJCgF4GAQgAygBEgkKAXkYBSADKAESCQoBehgGIAMoASKtAQoGQ3JlYXRlEhYKDmF1dGhvcml0eV9zZWVuGAEgASgEEhIKCnJlcXVlc3RfaWQYAiABKAkSEAoIZW50aXRpZXMYAyADKAQSDQoFY291bnQYBCABKA0SLwoJcG9zaXRpb25zGAUgAygLMhwuc3BhdGlhbGRiLnYxLlBvc2l0aW9uQ29sdW1uEiUKB2NvbHVtbnMYBiADKAsyFC5zcGF0aWFsZGIudjEuQ29sdW1uIjIKBkRlbGV0ZRIWCg5hdXRob3JpdHlfc2VlbhgBIAEoBBIQCghlbnRpdGllcxgCIAMoBCJ/Cg1BZGRDb21wb25lbnRzEhYKDmF1dGhvcml0eV9zZWVuGAEgASgEEi8KCXBvc2l0aW9ucxgCIAMoCzIcLnNwYXRpYWxkYi52MS5Qb3NpdGlvbkNvbHVtbhIlCgdjb2x1bW5zGAMgAygLMhQuc3BhdGlhbGRiLnYxLkNvbHVtbiJcChBSZW1vdmVDb21wb25lbnRzEhYKDmF1dGhvcml0eV9zZWVuGAEgASgEEjAKB2NvbHVtbnMYAiADKAsyHy5zcGF0aWFsZGIudjEuQ29tcG9uZW50RW50aXRpZXMiOAoRQ29tcG9uZW50RW50aXRpZXMSEQoJY29tcG9uZW50GAEgASgNEhAKCGVudGl0aWVzGAIgAygEIhsKClJlc2VydmVJZHMSDQoFY291bnQYASABKA0iLQoJU3Vic2NyaWJlEiAKBHZpZXcYASABKAsyEi5zcGF0aWFsZGIudjEuVmlldyIuCgpDaGFuZ2VWaWV3EiAKBHZpZXcYASABKAsyEi5zcGF0aWFsZGIudjEuVmlldyIaCgdFbmRWaWV3Eg8KB3ZpZXdfaWQYASABKAQihQEKBFZpZXcSDwoHdmlld19pZBgBIAEoBBIsCgpjb25zdHJhaW50GAIgASgLMhguc3BhdGlhbGRiLnYxLkNvbnN0cmFpbnQSEgoKY29tcG9uZW50cxgDIAMoDRIPCgdyYXRlX2h6GAQgASgBEhMKC293bl91cGRhdGVzGAUgASgISgQIBhAQIj4KCUhlYXJ0YmVhdBIMCgRsb2FkGAEgASgBEg8KB3RpY2tfbXMYAiABKAESEgoKc2Vlbl9mcmFtZRgDIAEoBCJBCgdHb29kYnllEg4KBnJlYXNvbhgBIAEoCRIOCgZkZXRhaWwYAiABKAkSFgoOcmV0cnlfYWZ0ZXJfbXMYAyABKA0isAMKDVNlcnZlck1lc3NhZ2USKAoHd2VsY29tZRgBIAEoCzIVLnNwYXRpYWxkYi52MS5XZWxjb21lSAASKAoHcmVzdW1lZBgCIAEoCzIVLnNwYXRpYWxkYi52MS5SZXN1bWVkSAASJAoFcmVzZXQYAyABKAsyEy5zcGF0aWFsZGIudjEuUmVzZXRIABIkCgVmcmFtZRgEIAEoCzITLnNwYXRpYWxkYi52MS5GcmFtZUgAEjEKDGlkc19yZXNlcnZlZBgFIAEoCzIZLnNwYXRpYWxkYi52MS5JZHNSZXNlcnZlZEgAEigKB2NyZWF0ZWQYBiABKAsyFS5zcGF0aWFsZGIudjEuQ3JlYXRlZEgAEigKB2dvb2RieWUYByABKAsyFS5zcGF0aWFsZGIudjEuR29vZGJ5ZUgAEjMKDWZsYWdzX2NoYW5nZWQYCCABKAsyGi5zcGF0aWFsZGIudjEuRmxhZ3NDaGFuZ2VkSAASNQoOc2NoZW1hX2NoYW5nZWQYCSABKAsyGy5zcGF0aWFsZGIudjEuU2NoZW1hQ2hhbmdlZEgAQgYKBGJvZHlKBAgKECAivgMKB1dlbGNvbWUSEAoIcHJvdG9jb2wYASABKA0SEAoIZmVhdHVyZXMYAiADKAkSEAoId29ybGRfaWQYAyABKAkSEwoLaW5jYXJuYXRpb24YBCABKAQSEgoKc2Vzc2lvbl9pZBgFIAEoBBIUCgxyZXN1bWVfdG9rZW4YBiABKAkSFQoNc2NoZW1hX2RpZ2VzdBgHIAEoCRIvCgpjb21wb25lbnRzGAggAygLMhsuc3BhdGlhbGRiLnYxLkNvbXBvbmVudEluZm8SJwoGc3BhY2VzGAkgAygLMhcuc3BhdGlhbGRiLnYxLlNwYWNlSW5mbxIxCgZsaW1pdHMYCiADKAsyIS5zcGF0aWFsZGIudjEuV2VsY29tZS5MaW1pdHNFbnRyeRIvCgVmbGFncxgLIAMoCzIgLnNwYXRpYWxkYi52MS5XZWxjb21lLkZsYWdzRW50cnkSDAoEbmFtZRgMIAEoCRotCgtMaW1pdHNFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKAQ6AjgBGiwKCkZsYWdzRW50cnkSCwoDa2V5GAEgASgJEg0KBXZhbHVlGAIgASgJOgI4ASIpCg1Db21wb25lbnRJbmZvEgoKAmlkGAEgASgNEgwKBG5hbWUYAiABKAkiJQoJU3BhY2VJbmZvEgoKAmlkGAEgASgNEgwKBG5hbWUYAiABKAkicgoMRmxhZ3NDaGFuZ2VkEjQKBWZsYWdzGAEgAygLMiUuc3BhdGlhbGRiLnYxLkZsYWdzQ2hhbmdlZC5GbGFnc0VudHJ5GiwKCkZsYWdzRW50cnkSCwoDa2V5GAEgASgJEg0KBXZhbHVlGAIgASgJOgI4ASJXCg1TY2hlbWFDaGFuZ2VkEhUKDXNjaGVtYV9kaWdlc3QYASABKAkSLwoKY29tcG9uZW50cxgCIAMoCzIbLnNwYXRpYWxkYi52MS5Db21wb25lbnRJbmZvIgkKB1Jlc3VtZWQiBwoFUmVzZXQiOAoLSWRzUmVzZXJ2ZWQSCwoDc2VxGAEgASgEEg0KBWZpcnN0GAIgASgEEg0KBWNvdW50GAMgASgNIigKB0NyZWF0ZWQSCwoDc2VxGAEgASgEEhAKCGVudGl0aWVzGAIgAygEItEDCgVGcmFtZRINCgVmcmFtZRgBIAEoBBITCgthcHBsaWVkX3NlcRgCIAEoBBITCgtkdXJhYmxlX3NlcRgDIAEoBBIVCg13b3JsZF90aW1lX3VzGAQgASgDEhQKDHVuaXhfdGltZV91cxgFIAEoAxIMCgRtb3JlGAYgASgIEg8KB2VudGVyZWQYByADKAQSIAoEbGVmdBgIIAMoCzISLnNwYXRpYWxkYi52MS5MZWZ0Ei0KBGdvbmUYCSADKAsyHy5zcGF0aWFsZGIudjEuQ29tcG9uZW50RW50aXRpZXMSLwoJcG9zaXRpb25zGAogAygLMhwuc3BhdGlhbGRiLnYxLlBvc2l0aW9uQ29sdW1uEiUKB2NvbHVtbnMYCyADKAsyFC5zcGF0aWFsZGIudjEuQ29sdW1uEisKCnZpZXdfcmVhZHkYDCADKAsyFy5zcGF0aWFsZGIudjEuVmlld1JlYWR5EisKCnJlamVjdGlvbnMYDSADKAsyFy5zcGF0aWFsZGIudjEuUmVqZWN0aW9uEjoKFHJlamVjdGlvbnNfY29sbGFwc2VkGA4gAygLMhwuc3BhdGlhbGRiLnYxLlJlamVjdGlvbkNvdW50SgQIDxAgIkMKBExlZnQSKQoGcmVhc29uGAEgASgOMhkuc3BhdGlhbGRiLnYxLkxlYXZlUmVhc29uEhAKCGVudGl0aWVzGAIgAygEIjIKCVZpZXdSZWFkeRIPCgd2aWV3X2lkGAEgASgEEhQKDGVudGl0eV9jb3VudBgCIAEoBCKfAQoJUmVqZWN0aW9uEgsKA3NlcRgBIAEoBBIOCgZjb2x1bW4YAiABKA0SCwoDcm93GAMgASgNEiUKBGNvZGUYBCABKA4yFy5zcGF0aWFsZGIudjEuRXJyb3JDb2RlEg4KBnJlYXNvbhgFIAEoCRIOCgZlbnRpdHkYBiABKAQSEQoJY29tcG9uZW50GAcgASgNEg4KBmRldGFpbBgIIAEoCSIvCg5SZWplY3Rpb25Db3VudBIOCgZyZWFzb24YASABKAkSDQoFY291bnQYAiABKAQqfgoLTGVhdmVSZWFzb24SHAoYTEVBVkVfUkVBU09OX1VOU1BFQ0lGSUVEEAASHAoYTEVBVkVfUkVBU09OX09VVF9PRl9WSUVXEAESGAoUTEVBVkVfUkVBU09OX0RFTEVURUQQAhIZChVMRUFWRV9SRUFTT05fRklMVEVSRUQQAyrvAgoJRXJyb3JDb2RlEhoKFkVSUk9SX0NPREVfVU5TUEVDSUZJRUQQABIWChJFUlJPUl9DT0RFX0lOVkFMSUQQARIYChRFUlJPUl9DT0RFX05PVF9GT1VORBACEh0KGUVSUk9SX0NPREVfQUxSRUFEWV9FWElTVFMQAxIeChpFUlJPUl9DT0RFX1VOQVVUSEVOVElDQVRFRBAEEhgKFEVSUk9SX0NPREVfRk9SQklEREVOEAUSIAocRVJST1JfQ09ERV9OT1RfQVVUSE9SSVRBVElWRRAGEhcKE0VSUk9SX0NPREVfQ09ORkxJQ1QQBxIZChVFUlJPUl9DT0RFX09WRVJMT0FERUQQCBIWChJFUlJPUl9DT0RFX1RJTUVPVVQQCRIaChZFUlJPUl9DT0RFX1VOQVZBSUxBQkxFEAoSGAoURVJST1JfQ09ERV9EQVRBX0xPU1MQCxIXChNFUlJPUl9DT0RFX0lOVEVSTkFMEAwymwIKDVdvcmtlclNlcnZpY2USRgoGQXR0YWNoEhsuc3BhdGlhbGRiLnYxLkNsaWVudE1lc3NhZ2UaGy5zcGF0aWFsZGIudjEuU2VydmVyTWVzc2FnZSgBMAESPQoET3BlbhIZLnNwYXRpYWxkYi52MS5PcGVuUmVxdWVzdBoaLnNwYXRpYWxkYi52MS5PcGVuUmVzcG9uc2USRAoGRnJhbWVzEhsuc3BhdGlhbGRiLnYxLkZyYW1lc1JlcXVlc3QaGy5zcGF0aWFsZGIudjEuU2VydmVyTWVzc2FnZTABEj0KBFNlbmQSGS5zcGF0aWFsZGIudjEuU2VuZFJlcXVlc3QaGi5zcGF0aWFsZGIudjEuU2VuZFJlc3BvbnNlYgZwcm90bzM", [file_spatialdb_v1_query]);
+  fileDesc("ChlzcGF0aWFsZGIvdjEvd29ya2VyLnByb3RvEgxzcGF0aWFsZGIudjEiMQoLT3BlblJlcXVlc3QSIgoFaGVsbG8YASABKAsyEy5zcGF0aWFsZGIudjEuSGVsbG8iIwoMT3BlblJlc3BvbnNlEhMKC3Nlc3Npb25fa2V5GAEgASgJIiQKDUZyYW1lc1JlcXVlc3QSEwoLc2Vzc2lvbl9rZXkYASABKAkiUQoLU2VuZFJlcXVlc3QSEwoLc2Vzc2lvbl9rZXkYASABKAkSLQoIbWVzc2FnZXMYAiADKAsyGy5zcGF0aWFsZGIudjEuQ2xpZW50TWVzc2FnZSIOCgxTZW5kUmVzcG9uc2Ui9wQKDUNsaWVudE1lc3NhZ2USCwoDc2VxGAEgASgEEiQKBWhlbGxvGAIgASgLMhMuc3BhdGlhbGRiLnYxLkhlbGxvSAASJgoGdXBkYXRlGAMgASgLMhQuc3BhdGlhbGRiLnYxLlVwZGF0ZUgAEiYKBmNyZWF0ZRgEIAEoCzIULnNwYXRpYWxkYi52MS5DcmVhdGVIABImCgZkZWxldGUYBSABKAsyFC5zcGF0aWFsZGIudjEuRGVsZXRlSAASNQoOYWRkX2NvbXBvbmVudHMYBiABKAsyGy5zcGF0aWFsZGIudjEuQWRkQ29tcG9uZW50c0gAEjsKEXJlbW92ZV9jb21wb25lbnRzGAcgASgLMh4uc3BhdGlhbGRiLnYxLlJlbW92ZUNvbXBvbmVudHNIABIvCgtyZXNlcnZlX2lkcxgIIAEoCzIYLnNwYXRpYWxkYi52MS5SZXNlcnZlSWRzSAASLAoJc3Vic2NyaWJlGAkgASgLMhcuc3BhdGlhbGRiLnYxLlN1YnNjcmliZUgAEi8KC2NoYW5nZV92aWV3GAogASgLMhguc3BhdGlhbGRiLnYxLkNoYW5nZVZpZXdIABIpCghlbmRfdmlldxgLIAEoCzIVLnNwYXRpYWxkYi52MS5FbmRWaWV3SAASLAoJaGVhcnRiZWF0GAwgASgLMhcuc3BhdGlhbGRiLnYxLkhlYXJ0YmVhdEgAEigKB2dvb2RieWUYDSABKAsyFS5zcGF0aWFsZGIudjEuR29vZGJ5ZUgAEiAKA2FzaxgOIAEoCzIRLnNwYXRpYWxkYi52MS5Bc2tIAEIGCgRib2R5SgQIDxAeSgQIHhAfIp8BCgVIZWxsbxIUCgxwcm90b2NvbF9taW4YASABKA0SFAoMcHJvdG9jb2xfbWF4GAIgASgNEhAKCGZlYXR1cmVzGAMgAygJEhMKC3dvcmtlcl90eXBlGAQgASgJEgwKBG5hbWUYBSABKAkSEAoIaW5zdGFuY2UYBiABKAkSDQoFdG9rZW4YByABKAkSFAoMcmVzdW1lX3Rva2VuGAggASgJIqMBCgZVcGRhdGUSFgoOYXV0aG9yaXR5X3NlZW4YASABKAQSLwoJcG9zaXRpb25zGAIgAygLMhwuc3BhdGlhbGRiLnYxLlBvc2l0aW9uQ29sdW1uEiUKB2NvbHVtbnMYAyADKAsyFC5zcGF0aWFsZGIudjEuQ29sdW1uEikKBmV2ZW50cxgEIAMoCzIZLnNwYXRpYWxkYi52MS5FdmVudENvbHVtbiJTCgtFdmVudENvbHVtbhIRCgljb21wb25lbnQYASABKA0SDQoFZXZlbnQYAiABKA0SEAoIZW50aXRpZXMYAyADKAQSEAoIcGF5bG9hZHMYBCADKAwiYAoGQ29sdW1uEhEKCWNvbXBvbmVudBgBIAEoDRIQCghlbnRpdGllcxgCIAMoBBIRCglyZXZpc2lvbnMYAyADKAQSDgoGdmFsdWVzGAQgAygMEg4KBmZpZWxkcxgFIAMoDSJlCg5Qb3NpdGlvbkNvbHVtbhINCgVzcGFjZRgBIAEoDRIQCghlbnRpdGllcxgCIAMoBBIRCglyZXZpc2lvbnMYAyADKAQSCQoBeBgEIAMoARIJCgF5GAUgAygBEgkKAXoYBiADKAEirQEKBkNyZWF0ZRIWCg5hdXRob3JpdHlfc2VlbhgBIAEoBBISCgpyZXF1ZXN0X2lkGAIgASgJEhAKCGVudGl0aWVzGAMgAygEEg0KBWNvdW50GAQgASgNEi8KCXBvc2l0aW9ucxgFIAMoCzIcLnNwYXRpYWxkYi52MS5Qb3NpdGlvbkNvbHVtbhIlCgdjb2x1bW5zGAYgAygLMhQuc3BhdGlhbGRiLnYxLkNvbHVtbiIyCgZEZWxldGUSFgoOYXV0aG9yaXR5X3NlZW4YASABKAQSEAoIZW50aXRpZXMYAiADKAQifwoNQWRkQ29tcG9uZW50cxIWCg5hdXRob3JpdHlfc2VlbhgBIAEoBBIvCglwb3NpdGlvbnMYAiADKAsyHC5zcGF0aWFsZGIudjEuUG9zaXRpb25Db2x1bW4SJQoHY29sdW1ucxgDIAMoCzIULnNwYXRpYWxkYi52MS5Db2x1bW4iXAoQUmVtb3ZlQ29tcG9uZW50cxIWCg5hdXRob3JpdHlfc2VlbhgBIAEoBBIwCgdjb2x1bW5zGAIgAygLMh8uc3BhdGlhbGRiLnYxLkNvbXBvbmVudEVudGl0aWVzIjgKEUNvbXBvbmVudEVudGl0aWVzEhEKCWNvbXBvbmVudBgBIAEoDRIQCghlbnRpdGllcxgCIAMoBCIbCgpSZXNlcnZlSWRzEg0KBWNvdW50GAEgASgNIi0KCVN1YnNjcmliZRIgCgR2aWV3GAEgASgLMhIuc3BhdGlhbGRiLnYxLlZpZXciLgoKQ2hhbmdlVmlldxIgCgR2aWV3GAEgASgLMhIuc3BhdGlhbGRiLnYxLlZpZXciGgoHRW5kVmlldxIPCgd2aWV3X2lkGAEgASgEIpMBCgNBc2sSLAoKY29uc3RyYWludBgBIAEoCzIYLnNwYXRpYWxkYi52MS5Db25zdHJhaW50EhIKCmNvbXBvbmVudHMYAiADKA0SDQoFbGltaXQYAyABKAQSEgoKY291bnRfb25seRgEIAEoCBInCgpuZWFyZXN0X3RvGAUgASgLMhMuc3BhdGlhbGRiLnYxLlBsYWNlIj4KCUhlYXJ0YmVhdBIMCgRsb2FkGAEgASgBEg8KB3RpY2tfbXMYAiABKAESEgoKc2Vlbl9mcmFtZRgDIAEoBCJBCgdHb29kYnllEg4KBnJlYXNvbhgBIAEoCRIOCgZkZXRhaWwYAiABKAkSFgoOcmV0cnlfYWZ0ZXJfbXMYAyABKA0i2AMKDVNlcnZlck1lc3NhZ2USKAoHd2VsY29tZRgBIAEoCzIVLnNwYXRpYWxkYi52MS5XZWxjb21lSAASKAoHcmVzdW1lZBgCIAEoCzIVLnNwYXRpYWxkYi52MS5SZXN1bWVkSAASJAoFcmVzZXQYAyABKAsyEy5zcGF0aWFsZGIudjEuUmVzZXRIABIkCgVmcmFtZRgEIAEoCzITLnNwYXRpYWxkYi52MS5GcmFtZUgAEjEKDGlkc19yZXNlcnZlZBgFIAEoCzIZLnNwYXRpYWxkYi52MS5JZHNSZXNlcnZlZEgAEigKB2NyZWF0ZWQYBiABKAsyFS5zcGF0aWFsZGIudjEuQ3JlYXRlZEgAEigKB2dvb2RieWUYByABKAsyFS5zcGF0aWFsZGIudjEuR29vZGJ5ZUgAEjMKDWZsYWdzX2NoYW5nZWQYCCABKAsyGi5zcGF0aWFsZGIudjEuRmxhZ3NDaGFuZ2VkSAASNQoOc2NoZW1hX2NoYW5nZWQYCSABKAsyGy5zcGF0aWFsZGIudjEuU2NoZW1hQ2hhbmdlZEgAEiYKBmFuc3dlchgKIAEoCzIULnNwYXRpYWxkYi52MS5BbnN3ZXJIAEIGCgRib2R5SgQICxAgIr4DCgdXZWxjb21lEhAKCHByb3RvY29sGAEgASgNEhAKCGZlYXR1cmVzGAIgAygJEhAKCHdvcmxkX2lkGAMgASgJEhMKC2luY2FybmF0aW9uGAQgASgEEhIKCnNlc3Npb25faWQYBSABKAQSFAoMcmVzdW1lX3Rva2VuGAYgASgJEhUKDXNjaGVtYV9kaWdlc3QYByABKAkSLwoKY29tcG9uZW50cxgIIAMoCzIbLnNwYXRpYWxkYi52MS5Db21wb25lbnRJbmZvEicKBnNwYWNlcxgJIAMoCzIXLnNwYXRpYWxkYi52MS5TcGFjZUluZm8SMQoGbGltaXRzGAogAygLMiEuc3BhdGlhbGRiLnYxLldlbGNvbWUuTGltaXRzRW50cnkSLwoFZmxhZ3MYCyADKAsyIC5zcGF0aWFsZGIudjEuV2VsY29tZS5GbGFnc0VudHJ5EgwKBG5hbWUYDCABKAkaLQoLTGltaXRzRW50cnkSCwoDa2V5GAEgASgJEg0KBXZhbHVlGAIgASgEOgI4ARosCgpGbGFnc0VudHJ5EgsKA2tleRgBIAEoCRINCgV2YWx1ZRgCIAEoCToCOAEiKQoNQ29tcG9uZW50SW5mbxIKCgJpZBgBIAEoDRIMCgRuYW1lGAIgASgJIiUKCVNwYWNlSW5mbxIKCgJpZBgBIAEoDRIMCgRuYW1lGAIgASgJInIKDEZsYWdzQ2hhbmdlZBI0CgVmbGFncxgBIAMoCzIlLnNwYXRpYWxkYi52MS5GbGFnc0NoYW5nZWQuRmxhZ3NFbnRyeRosCgpGbGFnc0VudHJ5EgsKA2tleRgBIAEoCRINCgV2YWx1ZRgCIAEoCToCOAEiVwoNU2NoZW1hQ2hhbmdlZBIVCg1zY2hlbWFfZGlnZXN0GAEgASgJEi8KCmNvbXBvbmVudHMYAiADKAsyGy5zcGF0aWFsZGIudjEuQ29tcG9uZW50SW5mbyIJCgdSZXN1bWVkIgcKBVJlc2V0IrcBCgZBbnN3ZXISCwoDc2VxGAEgASgEEhAKCGVudGl0aWVzGAIgAygEEi8KCXBvc2l0aW9ucxgDIAMoCzIcLnNwYXRpYWxkYi52MS5Qb3NpdGlvbkNvbHVtbhIlCgdjb2x1bW5zGAQgAygLMhQuc3BhdGlhbGRiLnYxLkNvbHVtbhITCgtkaXN0YW5jZXNfbRgFIAMoARITCgttYXRjaF9jb3VudBgGIAEoBBIMCgRsYXN0GAcgASgIIjgKC0lkc1Jlc2VydmVkEgsKA3NlcRgBIAEoBBINCgVmaXJzdBgCIAEoBBINCgVjb3VudBgDIAEoDSIoCgdDcmVhdGVkEgsKA3NlcRgBIAEoBBIQCghlbnRpdGllcxgCIAMoBCLfBAoFRnJhbWUSDQoFZnJhbWUYASABKAQSEwoLYXBwbGllZF9zZXEYAiABKAQSEwoLZHVyYWJsZV9zZXEYAyABKAQSFQoNd29ybGRfdGltZV91cxgEIAEoAxIUCgx1bml4X3RpbWVfdXMYBSABKAMSDAoEbW9yZRgGIAEoCBIPCgdlbnRlcmVkGAcgAygEEiAKBGxlZnQYCCADKAsyEi5zcGF0aWFsZGIudjEuTGVmdBItCgRnb25lGAkgAygLMh8uc3BhdGlhbGRiLnYxLkNvbXBvbmVudEVudGl0aWVzEi8KCXBvc2l0aW9ucxgKIAMoCzIcLnNwYXRpYWxkYi52MS5Qb3NpdGlvbkNvbHVtbhIlCgdjb2x1bW5zGAsgAygLMhQuc3BhdGlhbGRiLnYxLkNvbHVtbhIrCgp2aWV3X3JlYWR5GAwgAygLMhcuc3BhdGlhbGRiLnYxLlZpZXdSZWFkeRIrCgpyZWplY3Rpb25zGA0gAygLMhcuc3BhdGlhbGRiLnYxLlJlamVjdGlvbhI6ChRyZWplY3Rpb25zX2NvbGxhcHNlZBgOIAMoCzIcLnNwYXRpYWxkYi52MS5SZWplY3Rpb25Db3VudBIpCgZldmVudHMYDyADKAsyGS5zcGF0aWFsZGIudjEuRXZlbnRDb2x1bW4SMQoNZXZlbnRzX21pc3NlZBgQIAMoCzIaLnNwYXRpYWxkYi52MS5FdmVudHNNaXNzZWQSLgoJZGVuc2l0aWVzGBEgAygLMhsuc3BhdGlhbGRiLnYxLkRlbnNpdHlDb2x1bW5KBAgSECAiPwoMRXZlbnRzTWlzc2VkEhEKCWNvbXBvbmVudBgBIAEoDRINCgVldmVudBgCIAEoDRINCgVjb3VudBgDIAEoBCJmCg1EZW5zaXR5Q29sdW1uEg8KB3ZpZXdfaWQYASABKAQSEAoIc3F1YXJlX20YAiABKAESDAoEdHlwZRgDIAEoCRIJCgF4GAQgAygREgkKAXkYBSADKBESDgoGY291bnRzGAYgAygEIkMKBExlZnQSKQoGcmVhc29uGAEgASgOMhkuc3BhdGlhbGRiLnYxLkxlYXZlUmVhc29uEhAKCGVudGl0aWVzGAIgAygEIjIKCVZpZXdSZWFkeRIPCgd2aWV3X2lkGAEgASgEEhQKDGVudGl0eV9jb3VudBgCIAEoBCKfAQoJUmVqZWN0aW9uEgsKA3NlcRgBIAEoBBIOCgZjb2x1bW4YAiABKA0SCwoDcm93GAMgASgNEiUKBGNvZGUYBCABKA4yFy5zcGF0aWFsZGIudjEuRXJyb3JDb2RlEg4KBnJlYXNvbhgFIAEoCRIOCgZlbnRpdHkYBiABKAQSEQoJY29tcG9uZW50GAcgASgNEg4KBmRldGFpbBgIIAEoCSIvCg5SZWplY3Rpb25Db3VudBIOCgZyZWFzb24YASABKAkSDQoFY291bnQYAiABKAQqfgoLTGVhdmVSZWFzb24SHAoYTEVBVkVfUkVBU09OX1VOU1BFQ0lGSUVEEAASHAoYTEVBVkVfUkVBU09OX09VVF9PRl9WSUVXEAESGAoUTEVBVkVfUkVBU09OX0RFTEVURUQQAhIZChVMRUFWRV9SRUFTT05fRklMVEVSRUQQAyrvAgoJRXJyb3JDb2RlEhoKFkVSUk9SX0NPREVfVU5TUEVDSUZJRUQQABIWChJFUlJPUl9DT0RFX0lOVkFMSUQQARIYChRFUlJPUl9DT0RFX05PVF9GT1VORBACEh0KGUVSUk9SX0NPREVfQUxSRUFEWV9FWElTVFMQAxIeChpFUlJPUl9DT0RFX1VOQVVUSEVOVElDQVRFRBAEEhgKFEVSUk9SX0NPREVfRk9SQklEREVOEAUSIAocRVJST1JfQ09ERV9OT1RfQVVUSE9SSVRBVElWRRAGEhcKE0VSUk9SX0NPREVfQ09ORkxJQ1QQBxIZChVFUlJPUl9DT0RFX09WRVJMT0FERUQQCBIWChJFUlJPUl9DT0RFX1RJTUVPVVQQCRIaChZFUlJPUl9DT0RFX1VOQVZBSUxBQkxFEAoSGAoURVJST1JfQ09ERV9EQVRBX0xPU1MQCxIXChNFUlJPUl9DT0RFX0lOVEVSTkFMEAwymwIKDVdvcmtlclNlcnZpY2USRgoGQXR0YWNoEhsuc3BhdGlhbGRiLnYxLkNsaWVudE1lc3NhZ2UaGy5zcGF0aWFsZGIudjEuU2VydmVyTWVzc2FnZSgBMAESPQoET3BlbhIZLnNwYXRpYWxkYi52MS5PcGVuUmVxdWVzdBoaLnNwYXRpYWxkYi52MS5PcGVuUmVzcG9uc2USRAoGRnJhbWVzEhsuc3BhdGlhbGRiLnYxLkZyYW1lc1JlcXVlc3QaGy5zcGF0aWFsZGIudjEuU2VydmVyTWVzc2FnZTABEj0KBFNlbmQSGS5zcGF0aWFsZGIudjEuU2VuZFJlcXVlc3QaGi5zcGF0aWFsZGIudjEuU2VuZFJlc3BvbnNlYgZwcm90bzM", [file_spatialdb_v1_query]);
 
 /**
  * @generated from message spatialdb.v1.OpenRequest
@@ -192,6 +192,12 @@ export type ClientMessage = Message<"spatialdb.v1.ClientMessage"> & {
      */
     value: Goodbye;
     case: "goodbye";
+  } | {
+    /**
+     * @generated from field: spatialdb.v1.Ask ask = 14;
+     */
+    value: Ask;
+    case: "ask";
   } | { case: undefined; value?: undefined };
 };
 
@@ -292,6 +298,13 @@ export type Update = Message<"spatialdb.v1.Update"> & {
    * @generated from field: repeated spatialdb.v1.Column columns = 3;
    */
   columns: Column[];
+
+  /**
+   * Behind the values: who sees the event sees them before or with it.
+   *
+   * @generated from field: repeated spatialdb.v1.EventColumn events = 4;
+   */
+  events: EventColumn[];
 };
 
 /**
@@ -300,6 +313,45 @@ export type Update = Message<"spatialdb.v1.Update"> & {
  */
 export const UpdateSchema: GenMessage<Update> = /*@__PURE__*/
   messageDesc(file_spatialdb_v1_worker, 7);
+
+/**
+ * Messages bound to a component by the schema. Each is told once, to whoever has that entity and component in view when
+ * it is published; it is not stored. Per entity and sender they come in order; columns are in order too.
+ *
+ * @generated from message spatialdb.v1.EventColumn
+ */
+export type EventColumn = Message<"spatialdb.v1.EventColumn"> & {
+  /**
+   * @generated from field: uint32 component = 1;
+   */
+  component: number;
+
+  /**
+   * The id of the event in its component.
+   *
+   * @generated from field: uint32 event = 2;
+   */
+  event: number;
+
+  /**
+   * @generated from field: repeated uint64 entities = 3;
+   */
+  entities: bigint[];
+
+  /**
+   * Serialised event messages, at most limits.value_bytes_max each.
+   *
+   * @generated from field: repeated bytes payloads = 4;
+   */
+  payloads: Uint8Array[];
+};
+
+/**
+ * Describes the message spatialdb.v1.EventColumn.
+ * Use `create(EventColumnSchema)` to create a new message.
+ */
+export const EventColumnSchema: GenMessage<EventColumn> = /*@__PURE__*/
+  messageDesc(file_spatialdb_v1_worker, 8);
 
 /**
  * Many entities, one component. Arrays are parallel; unequal lengths refuse the whole column.
@@ -346,7 +398,7 @@ export type Column = Message<"spatialdb.v1.Column"> & {
  * Use `create(ColumnSchema)` to create a new message.
  */
 export const ColumnSchema: GenMessage<Column> = /*@__PURE__*/
-  messageDesc(file_spatialdb_v1_worker, 8);
+  messageDesc(file_spatialdb_v1_worker, 9);
 
 /**
  * Many positions of one space. x, y in metres as many as entities; z may be empty (0).
@@ -390,7 +442,7 @@ export type PositionColumn = Message<"spatialdb.v1.PositionColumn"> & {
  * Use `create(PositionColumnSchema)` to create a new message.
  */
 export const PositionColumnSchema: GenMessage<PositionColumn> = /*@__PURE__*/
-  messageDesc(file_spatialdb_v1_worker, 9);
+  messageDesc(file_spatialdb_v1_worker, 10);
 
 /**
  * New entities, row by row. Answered with Created; a retry with the same chosen ids or the same
@@ -444,7 +496,7 @@ export type Create = Message<"spatialdb.v1.Create"> & {
  * Use `create(CreateSchema)` to create a new message.
  */
 export const CreateSchema: GenMessage<Create> = /*@__PURE__*/
-  messageDesc(file_spatialdb_v1_worker, 10);
+  messageDesc(file_spatialdb_v1_worker, 11);
 
 /**
  * @generated from message spatialdb.v1.Delete
@@ -466,7 +518,7 @@ export type Delete = Message<"spatialdb.v1.Delete"> & {
  * Use `create(DeleteSchema)` to create a new message.
  */
 export const DeleteSchema: GenMessage<Delete> = /*@__PURE__*/
-  messageDesc(file_spatialdb_v1_worker, 11);
+  messageDesc(file_spatialdb_v1_worker, 12);
 
 /**
  * Gives components to entities; one that an entity already has gets the new value.
@@ -495,7 +547,7 @@ export type AddComponents = Message<"spatialdb.v1.AddComponents"> & {
  * Use `create(AddComponentsSchema)` to create a new message.
  */
 export const AddComponentsSchema: GenMessage<AddComponents> = /*@__PURE__*/
-  messageDesc(file_spatialdb_v1_worker, 12);
+  messageDesc(file_spatialdb_v1_worker, 13);
 
 /**
  * @generated from message spatialdb.v1.RemoveComponents
@@ -517,7 +569,7 @@ export type RemoveComponents = Message<"spatialdb.v1.RemoveComponents"> & {
  * Use `create(RemoveComponentsSchema)` to create a new message.
  */
 export const RemoveComponentsSchema: GenMessage<RemoveComponents> = /*@__PURE__*/
-  messageDesc(file_spatialdb_v1_worker, 13);
+  messageDesc(file_spatialdb_v1_worker, 14);
 
 /**
  * @generated from message spatialdb.v1.ComponentEntities
@@ -539,7 +591,7 @@ export type ComponentEntities = Message<"spatialdb.v1.ComponentEntities"> & {
  * Use `create(ComponentEntitiesSchema)` to create a new message.
  */
 export const ComponentEntitiesSchema: GenMessage<ComponentEntities> = /*@__PURE__*/
-  messageDesc(file_spatialdb_v1_worker, 14);
+  messageDesc(file_spatialdb_v1_worker, 15);
 
 /**
  * Answered with IdsReserved: a block of entity ids that only this worker (type and name) may choose from.
@@ -558,7 +610,7 @@ export type ReserveIds = Message<"spatialdb.v1.ReserveIds"> & {
  * Use `create(ReserveIdsSchema)` to create a new message.
  */
 export const ReserveIdsSchema: GenMessage<ReserveIds> = /*@__PURE__*/
-  messageDesc(file_spatialdb_v1_worker, 15);
+  messageDesc(file_spatialdb_v1_worker, 16);
 
 /**
  * Starts a view. Its first fill ends with ViewReady.
@@ -577,7 +629,7 @@ export type Subscribe = Message<"spatialdb.v1.Subscribe"> & {
  * Use `create(SubscribeSchema)` to create a new message.
  */
 export const SubscribeSchema: GenMessage<Subscribe> = /*@__PURE__*/
-  messageDesc(file_spatialdb_v1_worker, 16);
+  messageDesc(file_spatialdb_v1_worker, 17);
 
 /**
  * Replaces a view by another under the same id; only the difference is sent, ended by ViewReady.
@@ -596,7 +648,7 @@ export type ChangeView = Message<"spatialdb.v1.ChangeView"> & {
  * Use `create(ChangeViewSchema)` to create a new message.
  */
 export const ChangeViewSchema: GenMessage<ChangeView> = /*@__PURE__*/
-  messageDesc(file_spatialdb_v1_worker, 17);
+  messageDesc(file_spatialdb_v1_worker, 18);
 
 /**
  * @generated from message spatialdb.v1.EndView
@@ -613,52 +665,54 @@ export type EndView = Message<"spatialdb.v1.EndView"> & {
  * Use `create(EndViewSchema)` to create a new message.
  */
 export const EndViewSchema: GenMessage<EndView> = /*@__PURE__*/
-  messageDesc(file_spatialdb_v1_worker, 18);
+  messageDesc(file_spatialdb_v1_worker, 19);
 
 /**
- * @generated from message spatialdb.v1.View
+ * Asks once. Answered with Answer, page by page; what is wrong with it is a Rejection in the next frame.
+ *
+ * @generated from message spatialdb.v1.Ask
  */
-export type View = Message<"spatialdb.v1.View"> & {
+export type Ask = Message<"spatialdb.v1.Ask"> & {
   /**
-   * Chosen by the worker, unique in its session, not 0.
-   *
-   * @generated from field: uint64 view_id = 1;
-   */
-  viewId: bigint;
-
-  /**
-   * @generated from field: spatialdb.v1.Constraint constraint = 2;
+   * @generated from field: spatialdb.v1.Constraint constraint = 1;
    */
   constraint?: Constraint | undefined;
 
   /**
-   * Which components to send. Empty: all.
+   * Which components to tell. Empty: all.
    *
-   * @generated from field: repeated uint32 components = 3;
+   * @generated from field: repeated uint32 components = 2;
    */
   components: number[];
 
   /**
-   * At most this many frames a second for this view; 0: as fast as the server publishes.
+   * At most this many entities; 0: no limit.
    *
-   * @generated from field: double rate_hz = 4;
+   * @generated from field: uint64 limit = 3;
    */
-  rateHz: number;
+  limit: bigint;
 
   /**
-   * Send back updates that this session itself wrote.
+   * Only count.
    *
-   * @generated from field: bool own_updates = 5;
+   * @generated from field: bool count_only = 4;
    */
-  ownUpdates: boolean;
+  countOnly: boolean;
+
+  /**
+   * Nearest first: with a limit of k, the k nearest. Entities without a position in that space are left out.
+   *
+   * @generated from field: spatialdb.v1.Place nearest_to = 5;
+   */
+  nearestTo?: Place | undefined;
 };
 
 /**
- * Describes the message spatialdb.v1.View.
- * Use `create(ViewSchema)` to create a new message.
+ * Describes the message spatialdb.v1.Ask.
+ * Use `create(AskSchema)` to create a new message.
  */
-export const ViewSchema: GenMessage<View> = /*@__PURE__*/
-  messageDesc(file_spatialdb_v1_worker, 19);
+export const AskSchema: GenMessage<Ask> = /*@__PURE__*/
+  messageDesc(file_spatialdb_v1_worker, 20);
 
 /**
  * From the worker's own loop, so that a hung loop shows.
@@ -693,7 +747,7 @@ export type Heartbeat = Message<"spatialdb.v1.Heartbeat"> & {
  * Use `create(HeartbeatSchema)` to create a new message.
  */
 export const HeartbeatSchema: GenMessage<Heartbeat> = /*@__PURE__*/
-  messageDesc(file_spatialdb_v1_worker, 20);
+  messageDesc(file_spatialdb_v1_worker, 21);
 
 /**
  * Either side ends the session politely.
@@ -726,7 +780,7 @@ export type Goodbye = Message<"spatialdb.v1.Goodbye"> & {
  * Use `create(GoodbyeSchema)` to create a new message.
  */
 export const GoodbyeSchema: GenMessage<Goodbye> = /*@__PURE__*/
-  messageDesc(file_spatialdb_v1_worker, 21);
+  messageDesc(file_spatialdb_v1_worker, 22);
 
 /**
  * @generated from message spatialdb.v1.ServerMessage
@@ -793,6 +847,12 @@ export type ServerMessage = Message<"spatialdb.v1.ServerMessage"> & {
      */
     value: SchemaChanged;
     case: "schemaChanged";
+  } | {
+    /**
+     * @generated from field: spatialdb.v1.Answer answer = 10;
+     */
+    value: Answer;
+    case: "answer";
   } | { case: undefined; value?: undefined };
 };
 
@@ -801,7 +861,7 @@ export type ServerMessage = Message<"spatialdb.v1.ServerMessage"> & {
  * Use `create(ServerMessageSchema)` to create a new message.
  */
 export const ServerMessageSchema: GenMessage<ServerMessage> = /*@__PURE__*/
-  messageDesc(file_spatialdb_v1_worker, 22);
+  messageDesc(file_spatialdb_v1_worker, 23);
 
 /**
  * @generated from message spatialdb.v1.Welcome
@@ -883,7 +943,7 @@ export type Welcome = Message<"spatialdb.v1.Welcome"> & {
  * Use `create(WelcomeSchema)` to create a new message.
  */
 export const WelcomeSchema: GenMessage<Welcome> = /*@__PURE__*/
-  messageDesc(file_spatialdb_v1_worker, 23);
+  messageDesc(file_spatialdb_v1_worker, 24);
 
 /**
  * @generated from message spatialdb.v1.ComponentInfo
@@ -907,7 +967,7 @@ export type ComponentInfo = Message<"spatialdb.v1.ComponentInfo"> & {
  * Use `create(ComponentInfoSchema)` to create a new message.
  */
 export const ComponentInfoSchema: GenMessage<ComponentInfo> = /*@__PURE__*/
-  messageDesc(file_spatialdb_v1_worker, 24);
+  messageDesc(file_spatialdb_v1_worker, 25);
 
 /**
  * @generated from message spatialdb.v1.SpaceInfo
@@ -929,7 +989,7 @@ export type SpaceInfo = Message<"spatialdb.v1.SpaceInfo"> & {
  * Use `create(SpaceInfoSchema)` to create a new message.
  */
 export const SpaceInfoSchema: GenMessage<SpaceInfo> = /*@__PURE__*/
-  messageDesc(file_spatialdb_v1_worker, 25);
+  messageDesc(file_spatialdb_v1_worker, 26);
 
 /**
  * The settings for this worker type as they are now, whole.
@@ -948,7 +1008,7 @@ export type FlagsChanged = Message<"spatialdb.v1.FlagsChanged"> & {
  * Use `create(FlagsChangedSchema)` to create a new message.
  */
 export const FlagsChangedSchema: GenMessage<FlagsChanged> = /*@__PURE__*/
-  messageDesc(file_spatialdb_v1_worker, 26);
+  messageDesc(file_spatialdb_v1_worker, 27);
 
 /**
  * The schema as it is now. Frames after this may have values of components that are new, or with fields that are.
@@ -974,7 +1034,7 @@ export type SchemaChanged = Message<"spatialdb.v1.SchemaChanged"> & {
  * Use `create(SchemaChangedSchema)` to create a new message.
  */
 export const SchemaChangedSchema: GenMessage<SchemaChanged> = /*@__PURE__*/
-  messageDesc(file_spatialdb_v1_worker, 27);
+  messageDesc(file_spatialdb_v1_worker, 28);
 
 /**
  * @generated from message spatialdb.v1.Resumed
@@ -987,7 +1047,7 @@ export type Resumed = Message<"spatialdb.v1.Resumed"> & {
  * Use `create(ResumedSchema)` to create a new message.
  */
 export const ResumedSchema: GenMessage<Resumed> = /*@__PURE__*/
-  messageDesc(file_spatialdb_v1_worker, 28);
+  messageDesc(file_spatialdb_v1_worker, 29);
 
 /**
  * @generated from message spatialdb.v1.Reset
@@ -1000,7 +1060,64 @@ export type Reset = Message<"spatialdb.v1.Reset"> & {
  * Use `create(ResetSchema)` to create a new message.
  */
 export const ResetSchema: GenMessage<Reset> = /*@__PURE__*/
-  messageDesc(file_spatialdb_v1_worker, 29);
+  messageDesc(file_spatialdb_v1_worker, 30);
+
+/**
+ * A page of the answer to an Ask. Every partition answers as of one cut through the world.
+ *
+ * @generated from message spatialdb.v1.Answer
+ */
+export type Answer = Message<"spatialdb.v1.Answer"> & {
+  /**
+   * The seq of the Ask.
+   *
+   * @generated from field: uint64 seq = 1;
+   */
+  seq: bigint;
+
+  /**
+   * In order if the Ask has one.
+   *
+   * @generated from field: repeated uint64 entities = 2;
+   */
+  entities: bigint[];
+
+  /**
+   * @generated from field: repeated spatialdb.v1.PositionColumn positions = 3;
+   */
+  positions: PositionColumn[];
+
+  /**
+   * @generated from field: repeated spatialdb.v1.Column columns = 4;
+   */
+  columns: Column[];
+
+  /**
+   * Metres, parallel to `entities`, if the Ask has an order.
+   *
+   * @generated from field: repeated double distances_m = 5;
+   */
+  distancesM: number[];
+
+  /**
+   * On the last page: how many entities match (not only those sent).
+   *
+   * @generated from field: uint64 match_count = 6;
+   */
+  matchCount: bigint;
+
+  /**
+   * @generated from field: bool last = 7;
+   */
+  last: boolean;
+};
+
+/**
+ * Describes the message spatialdb.v1.Answer.
+ * Use `create(AnswerSchema)` to create a new message.
+ */
+export const AnswerSchema: GenMessage<Answer> = /*@__PURE__*/
+  messageDesc(file_spatialdb_v1_worker, 31);
 
 /**
  * @generated from message spatialdb.v1.IdsReserved
@@ -1029,7 +1146,7 @@ export type IdsReserved = Message<"spatialdb.v1.IdsReserved"> & {
  * Use `create(IdsReservedSchema)` to create a new message.
  */
 export const IdsReservedSchema: GenMessage<IdsReserved> = /*@__PURE__*/
-  messageDesc(file_spatialdb_v1_worker, 30);
+  messageDesc(file_spatialdb_v1_worker, 32);
 
 /**
  * @generated from message spatialdb.v1.Created
@@ -1056,7 +1173,7 @@ export type Created = Message<"spatialdb.v1.Created"> & {
  * Use `create(CreatedSchema)` to create a new message.
  */
 export const CreatedSchema: GenMessage<Created> = /*@__PURE__*/
-  messageDesc(file_spatialdb_v1_worker, 31);
+  messageDesc(file_spatialdb_v1_worker, 33);
 
 /**
  * Changes to the set of (entity, component) pairs that this session sees. Apply a frame whole.
@@ -1150,6 +1267,25 @@ export type Frame = Message<"spatialdb.v1.Frame"> & {
    * @generated from field: repeated spatialdb.v1.RejectionCount rejections_collapsed = 14;
    */
   rejectionsCollapsed: RejectionCount[];
+
+  /**
+   * In order; each told once.
+   *
+   * @generated from field: repeated spatialdb.v1.EventColumn events = 15;
+   */
+  events: EventColumn[];
+
+  /**
+   * Events that were published for this session but did not fit limits.session_events_max while it did not read.
+   *
+   * @generated from field: repeated spatialdb.v1.EventsMissed events_missed = 16;
+   */
+  eventsMissed: EventsMissed[];
+
+  /**
+   * @generated from field: repeated spatialdb.v1.DensityColumn densities = 17;
+   */
+  densities: DensityColumn[];
 };
 
 /**
@@ -1157,7 +1293,82 @@ export type Frame = Message<"spatialdb.v1.Frame"> & {
  * Use `create(FrameSchema)` to create a new message.
  */
 export const FrameSchema: GenMessage<Frame> = /*@__PURE__*/
-  messageDesc(file_spatialdb_v1_worker, 32);
+  messageDesc(file_spatialdb_v1_worker, 34);
+
+/**
+ * @generated from message spatialdb.v1.EventsMissed
+ */
+export type EventsMissed = Message<"spatialdb.v1.EventsMissed"> & {
+  /**
+   * @generated from field: uint32 component = 1;
+   */
+  component: number;
+
+  /**
+   * @generated from field: uint32 event = 2;
+   */
+  event: number;
+
+  /**
+   * @generated from field: uint64 count = 3;
+   */
+  count: bigint;
+};
+
+/**
+ * Describes the message spatialdb.v1.EventsMissed.
+ * Use `create(EventsMissedSchema)` to create a new message.
+ */
+export const EventsMissedSchema: GenMessage<EventsMissed> = /*@__PURE__*/
+  messageDesc(file_spatialdb_v1_worker, 35);
+
+/**
+ * Squares of a view of densities. x, y are numbers of squares: [x, x + 1) * square_m.
+ *
+ * @generated from message spatialdb.v1.DensityColumn
+ */
+export type DensityColumn = Message<"spatialdb.v1.DensityColumn"> & {
+  /**
+   * @generated from field: uint64 view_id = 1;
+   */
+  viewId: bigint;
+
+  /**
+   * @generated from field: double square_m = 2;
+   */
+  squareM: number;
+
+  /**
+   * The Metadata.type that is counted, if the view counts each apart; empty for entities without.
+   *
+   * @generated from field: string type = 3;
+   */
+  type: string;
+
+  /**
+   * @generated from field: repeated sint32 x = 4;
+   */
+  x: number[];
+
+  /**
+   * @generated from field: repeated sint32 y = 5;
+   */
+  y: number[];
+
+  /**
+   * How many there are now; 0: none are left.
+   *
+   * @generated from field: repeated uint64 counts = 6;
+   */
+  counts: bigint[];
+};
+
+/**
+ * Describes the message spatialdb.v1.DensityColumn.
+ * Use `create(DensityColumnSchema)` to create a new message.
+ */
+export const DensityColumnSchema: GenMessage<DensityColumn> = /*@__PURE__*/
+  messageDesc(file_spatialdb_v1_worker, 36);
 
 /**
  * @generated from message spatialdb.v1.Left
@@ -1179,7 +1390,7 @@ export type Left = Message<"spatialdb.v1.Left"> & {
  * Use `create(LeftSchema)` to create a new message.
  */
 export const LeftSchema: GenMessage<Left> = /*@__PURE__*/
-  messageDesc(file_spatialdb_v1_worker, 33);
+  messageDesc(file_spatialdb_v1_worker, 37);
 
 /**
  * The view has been filled: what it matches is in view as of this frame.
@@ -1203,7 +1414,7 @@ export type ViewReady = Message<"spatialdb.v1.ViewReady"> & {
  * Use `create(ViewReadySchema)` to create a new message.
  */
 export const ViewReadySchema: GenMessage<ViewReady> = /*@__PURE__*/
-  messageDesc(file_spatialdb_v1_worker, 34);
+  messageDesc(file_spatialdb_v1_worker, 38);
 
 /**
  * @generated from message spatialdb.v1.Rejection
@@ -1261,7 +1472,7 @@ export type Rejection = Message<"spatialdb.v1.Rejection"> & {
  * Use `create(RejectionSchema)` to create a new message.
  */
 export const RejectionSchema: GenMessage<Rejection> = /*@__PURE__*/
-  messageDesc(file_spatialdb_v1_worker, 35);
+  messageDesc(file_spatialdb_v1_worker, 39);
 
 /**
  * @generated from message spatialdb.v1.RejectionCount
@@ -1283,7 +1494,7 @@ export type RejectionCount = Message<"spatialdb.v1.RejectionCount"> & {
  * Use `create(RejectionCountSchema)` to create a new message.
  */
 export const RejectionCountSchema: GenMessage<RejectionCount> = /*@__PURE__*/
-  messageDesc(file_spatialdb_v1_worker, 36);
+  messageDesc(file_spatialdb_v1_worker, 40);
 
 /**
  * @generated from enum spatialdb.v1.LeaveReason
