@@ -4,14 +4,22 @@
 //! between wire and [`spatialdb_types`], and the one mapping of errors to gRPC.
 //! Not responsible for: the schema of a world (`spatialdb-schema`), sessions, transport.
 
+mod outgoing;
 mod status;
 
+pub use outgoing::{Encoded, Outgoing};
 pub use status::{error_of_status, grpc_code, status_of, wire_code};
 
 /// Generated from `proto/spatialdb/v1/*.proto`.
 #[allow(missing_docs, clippy::all, unreachable_pub, unused_qualifications)]
 pub mod v1 {
     tonic::include_proto!("spatialdb.v1");
+}
+
+/// The services of [`v1`] for a server whose sessions send [`Outgoing`] messages.
+#[allow(missing_docs, clippy::all, unreachable_pub, unused_qualifications)]
+pub mod server {
+    include!(concat!(env!("OUT_DIR"), "/outgoing/spatialdb.v1.rs"));
 }
 
 /// The version of the protocol that this crate speaks.

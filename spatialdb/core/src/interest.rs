@@ -3,13 +3,25 @@
 //! Responsible for: constraints, views, and turning changes of a store into a subscriber's delta.
 //! Not responsible for: changing the store, or merging partitions (that is the session's).
 
+mod anchors;
 mod constraint;
+mod coverage;
 mod delta;
-mod scan;
+mod field;
+mod fill;
+mod increment;
+mod lane;
+mod shared;
+mod stance;
 mod subscriber;
+mod touched;
 mod view;
 
-pub use constraint::{Candidates, Constraint, Subject};
+pub use constraint::{Candidates, Constraint, Subject, Values};
+pub(crate) use coverage::{Coverage, Extent};
 pub(crate) use delta::DeltaBuilder;
+pub use field::{Comparison, Encoding, FieldTest, Scalar, Step};
+pub(crate) use shared::SharedPlace;
+pub use shared::{Rows, SharedRows};
 pub(crate) use subscriber::Subscriber;
-pub use view::View;
+pub use view::{Part, View, ViewSet};

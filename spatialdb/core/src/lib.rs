@@ -19,12 +19,12 @@ pub use columns::{
     Batch, CreateColumn, CreateRows, Op, PlacedRows, PositionRows, PositionWrites, Removes, ValueRows,
     ValueWrites, WriteMode,
 };
-pub use interest::{Constraint, View};
+pub use interest::{Constraint, Part, Rows, SharedRows, View, ViewSet};
 pub use message::{
     Delta, Filled, LeaveReason, MovedEntity, MovedValue, Outbox, Outcome, PeerBody, PeerMessage, Rejection,
     RouteChange, Shape, ToSession,
 };
-pub use partition::{EntityState, Partition, Query, QueryAnswer};
+pub use partition::{EntityState, Partition, Query, QueryAnswer, Tuning};
 pub use session::{FrameBody, Session, ToPartition};
 pub use world::{PartitionMap, World};
 

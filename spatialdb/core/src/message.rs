@@ -9,6 +9,7 @@ use spatialdb_types::{
 };
 
 use crate::columns::{Batch, PositionRows, ValueRows};
+use crate::interest::{SharedRows, Values};
 use crate::partition::{Query, QueryAnswer};
 
 /// From one partition to another.
@@ -53,6 +54,12 @@ impl MovedEntity {
     pub(crate) fn components(&self) -> Vec<ComponentId> {
         let position = self.position.map(|_| ComponentId::POSITION);
         position.into_iter().chain(self.values.iter().map(|v| v.component)).collect()
+    }
+}
+
+impl Values for MovedEntity {
+    fn value(&self, component: ComponentId) -> Option<&[u8]> {
+        self.values.iter().find(|v| v.component == component).map(|v| &*v.value)
     }
 }
 
@@ -145,6 +152,10 @@ pub struct Delta {
     pub positions: Vec<PositionRows>,
     /// Other components, one group per component.
     pub columns: Vec<ValueRows>,
+    /// Updates that other sessions are told too.
+    pub shared: Vec<Arc<SharedRows>>,
+    /// Where the entities are that views follow; `None`: nowhere.
+    pub anchors: Vec<(EntityId, Option<Position>)>,
     /// The session's views are filled up to this.
     pub filled: Option<Filled>,
     /// The answer to a flush.
@@ -195,6 +206,8 @@ impl Delta {
             && self.left.is_empty()
             && self.positions.is_empty()
             && self.columns.is_empty()
+            && self.shared.is_empty()
+            && self.anchors.is_empty()
             && self.filled.is_none()
             && self.flushed.is_none()
     }

@@ -4,6 +4,7 @@
 //! Not responsible for: threads, pacing, the wire, or which session may write what (that comes with layers).
 
 mod apply;
+mod changes;
 mod cut;
 mod grid;
 mod moves;
@@ -19,16 +20,34 @@ use indexmap::IndexMap;
 use rustc_hash::{FxBuildHasher, FxHashMap};
 use spatialdb_types::{EntityId, Incarnation, Limits, PartitionId, SessionId};
 
-pub(crate) use self::grid::CellRange;
+pub(crate) use self::changes::EVERYWHERE;
+pub(crate) use self::grid::{CellRange, Grid, NOWHERE};
 pub use self::query::{EntityState, Query, QueryAnswer};
 pub(crate) use self::store::{PublishSeq, Row, RowId, Store};
 pub(crate) use self::table::SetId;
 use self::table::Slot;
 use crate::columns::{Batch, CreateRows};
-use crate::interest::{Subscriber, View};
+use crate::interest::{Subscriber, ViewSet};
 use crate::message::{Outbox, Outcome, ToSession};
 use crate::world::PartitionMap;
 use crate::{LeaveReason, Micros};
+
+/// Where one way of doing the same thing gives way to another. It changes what things cost, never what is told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Tuning {
+    /// From how many (row, watcher) pairs on sharing a cell's rows costs less than telling each to each.
+    pub share_from: usize,
+    /// How many departures a cell remembers beside as many as it has rows.
+    pub departures_kept: usize,
+    /// How many cells a part of a view notes one by one.
+    pub part_cells_max: u64,
+}
+
+impl Default for Tuning {
+    fn default() -> Self {
+        Self { share_from: 16, departures_kept: 16, part_cells_max: 1024 }
+    }
+}
 
 /// One storage shard, as a state machine.
 #[derive(Debug)]
@@ -72,6 +91,11 @@ impl Partition {
         }
     }
 
+    /// Replaces what is tuned by default.
+    pub fn tune(&mut self, tuning: Tuning) {
+        self.store.grid.tuning = tuning;
+    }
+
     /// Which partition of the world this is.
     pub const fn id(&self) -> PartitionId {
         self.id
@@ -84,7 +108,7 @@ impl Partition {
 
     /// How many cells hold an entity.
     pub fn cell_count(&self) -> usize {
-        self.store.grid.cell_count()
+        self.store.grid.occupied_count()
     }
 
     /// How many rows of client messages were applied so far.
@@ -124,9 +148,9 @@ impl Partition {
     }
 
     /// Replaces the views of a session. `version` rises with each call for the session.
-    pub fn set_views(&mut self, session: SessionId, version: u64, views: &Arc<[Arc<View>]>) {
+    pub fn set_views(&mut self, session: SessionId, version: u64, views: &ViewSet) {
         let subscriber = self.subscribers.entry(session).or_insert_with(|| Subscriber::new(session));
-        subscriber.set_views(version, views);
+        subscriber.set_views(version, views, &mut self.store);
     }
 
     /// The session has taken the last delta: it may be given another one.
@@ -152,7 +176,9 @@ impl Partition {
 
     /// The session is over.
     pub fn end_session(&mut self, session: SessionId) {
-        self.subscribers.swap_remove(&session);
+        if let Some(subscriber) = self.subscribers.swap_remove(&session) {
+            subscriber.end(&mut self.store);
+        }
         self.outcomes.swap_remove(&session);
         self.owed.swap_remove(&session);
     }
@@ -161,7 +187,7 @@ impl Partition {
     /// not who was looking. Every session must be told by [`Partition::greet`].
     pub fn restart(&mut self) {
         for (session, subscriber) in self.subscribers.drain(..) {
-            self.owed.entry(session).or_default().extend(subscriber.into_owed(&self.store));
+            self.owed.entry(session).or_default().extend(subscriber.into_owed(&mut self.store));
         }
         self.cuts.forget_answer();
         self.incarnation.0 += 1;

@@ -9,6 +9,7 @@
 //! order. Revision counters rise along moves, so of two partitions the one with the higher counter is the later.
 //! A leave is remembered (a tombstone) until every partition has answered a flush: then nothing older can be on its way.
 
+mod anchors;
 mod merge;
 mod progress;
 
@@ -21,16 +22,17 @@ use spatialdb_types::{
     ComponentId, EntityId, Error, Limits, PartitionId, Reason, Revision, Seq, SessionId, ViewId,
 };
 
+use self::anchors::Anchors;
 use self::progress::Progress;
 use crate::columns::{PositionRows, ValueRows};
-use crate::interest::View;
+use crate::interest::{SharedRows, View, ViewSet};
 use crate::message::{LeaveReason, Outcome, ToSession};
 
 /// From a session to a partition.
 #[derive(Clone, Debug)]
 pub enum ToPartition {
     /// These are the session's views.
-    SetViews(u64, Arc<[Arc<View>]>),
+    SetViews(u64, ViewSet),
     /// The last delta has been taken.
     Ready,
     /// Give the token back behind all that was sent before.
@@ -56,6 +58,8 @@ pub struct FrameBody {
     pub positions: Vec<PositionRows>,
     /// Other components, one group per component.
     pub columns: Vec<ValueRows>,
+    /// More of both that other sessions are told too.
+    pub shared: Vec<Arc<SharedRows>>,
     /// Views that are filled now, and how many entities they match.
     pub view_ready: Vec<(ViewId, u64)>,
     /// Refused rows.
@@ -73,6 +77,7 @@ pub struct Session {
     held: IndexMap<EntityId, HeldEntity, FxBuildHasher>,
     tombstones: IndexMap<EntityId, Tombstone, FxBuildHasher>,
     flush: Flush,
+    anchors: Anchors,
     progress: Progress,
     outcome: Outcome,
     /// Frames that wait to be taken, and who is to be told when they are.
@@ -83,6 +88,9 @@ pub struct Session {
 
 #[derive(Debug)]
 struct ViewState {
+    /// As it was asked for.
+    asked: View,
+    /// As partitions are told: where it follows an entity, that is a place.
     view: Arc<View>,
     /// The partitions that have not filled it.
     awaited: Vec<PartitionId>,
@@ -93,6 +101,8 @@ struct ViewState {
 struct PartitionState {
     /// After a restart: what it has shown again so far.
     keyframe: Option<FxHashSet<EntityId>>,
+    /// Up to this counter it may still tell of entities that others have shown since.
+    overtaken: Revision,
 }
 
 #[derive(Debug)]
@@ -129,6 +139,7 @@ impl Session {
             held: IndexMap::default(),
             tombstones: IndexMap::default(),
             flush: Flush::default(),
+            anchors: Anchors::default(),
             progress: Progress::default(),
             outcome: Outcome::default(),
             frames: VecDeque::new(),
@@ -275,19 +286,27 @@ impl Session {
     }
 
     fn put_view(&mut self, mut view: View) -> Result<(), Error> {
-        view.constraint.check(&self.limits)?;
-        let others = self.views.values().filter(|v| v.view.id != view.id).map(|v| v.view.constraint.nodes());
-        let (nodes, max) =
-            (others.sum::<u64>() + view.constraint.nodes(), self.limits.session_constraint_nodes_max);
+        view.check(&self.limits)?;
+        let others = || self.views.values().map(|v| &v.view).filter(|v| v.id != view.id);
+        let nodes = others().map(|v| v.nodes()).sum::<u64>() + view.nodes();
+        let max = self.limits.session_constraint_nodes_max;
         if nodes > max {
             let detail = format!(
                 "the session's constraints would have {nodes} nodes; session_constraint_nodes_max = {max}"
             );
             return Err(Error::new(Reason::LimitReached, detail));
         }
+        let parts = others().map(|v| v.parts.len()).sum::<usize>() + view.parts.len();
+        let max = self.limits.session_view_parts_max.min(64);
+        if parts as u64 > max {
+            let detail =
+                format!("the session would have {parts} views and bands; session_view_parts_max = {max}");
+            return Err(Error::new(Reason::LimitReached, detail));
+        }
         view.version = self.version + 1;
         let id = view.id;
-        let state = ViewState { view: Arc::new(view), awaited: self.all().collect(), count: 0 };
+        let resolved = Arc::new(view.resolved(&|entity| self.anchors.position(entity)));
+        let state = ViewState { asked: view, view: resolved, awaited: self.all().collect(), count: 0 };
         self.views.insert(id, state);
         self.send_views();
         Ok(())
@@ -295,15 +314,48 @@ impl Session {
 
     fn send_views(&mut self) {
         self.version += 1;
-        let views: Arc<[Arc<View>]> = self.views.values().map(|v| v.view.clone()).collect();
-        let to_all = self.all().map(|p| (p, ToPartition::SetViews(self.version, views.clone())));
-        self.outbox.extend(to_all);
+        self.anchors.follow(self.views.values().map(|state| &state.asked));
+        let to_all = self.all().map(|p| (p, ToPartition::SetViews(self.version, self.view_set())));
+        self.outbox.extend(to_all.collect::<Vec<_>>());
+    }
+
+    fn view_set(&self) -> ViewSet {
+        let views = self.views.values().map(|v| v.view.clone()).collect();
+        ViewSet { views, followed: self.anchors.followed(), followed_epoch: self.anchors.epoch() }
+    }
+
+    /// Views that follow an entity have to look somewhere else now.
+    fn follow(&mut self) {
+        let all: Vec<PartitionId> = self.all().collect();
+        let mut has_changed = false;
+        for state in self.views.values_mut() {
+            let mut resolved = state.asked.resolved(&|entity| self.anchors.position(entity));
+            resolved.version = state.view.version;
+            if resolved != *state.view {
+                resolved.version = self.version + 1;
+                state.view = Arc::new(resolved);
+                has_changed = true;
+                // Its first fill is not over: then only the new place counts.
+                if !state.awaited.is_empty() {
+                    (state.awaited, state.count) = (all.clone(), 0);
+                }
+            }
+        }
+        if has_changed {
+            self.send_views();
+        }
     }
 
     fn restarted(&mut self, from: PartitionId) {
         self.partitions[usize::from(from.0)].keyframe = Some(FxHashSet::default());
-        let views: Arc<[Arc<View>]> = self.views.values().map(|v| v.view.clone()).collect();
-        self.outbox.push((from, ToPartition::SetViews(self.version, views)));
+        let epoch = self.anchors.epoch();
+        self.anchors.lose();
+        self.follow();
+        if self.anchors.epoch() == epoch {
+            self.outbox.push((from, ToPartition::SetViews(self.version, self.view_set())));
+        } else {
+            self.send_views();
+        }
         if self.flush.awaited.contains(&from) {
             self.outbox.push((from, ToPartition::Flush(self.flush.token)));
         }
@@ -318,6 +370,7 @@ impl FrameBody {
             && self.gone.is_empty()
             && self.positions.is_empty()
             && self.columns.is_empty()
+            && self.shared.is_empty()
             && self.view_ready.is_empty()
     }
 }

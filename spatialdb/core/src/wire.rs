@@ -1,4 +1,13 @@
-//! The little of protobuf's wire format that partial updates need: telling top-level fields apart.
+//! The little of protobuf's wire format that partial updates and field tests need: telling fields apart.
+
+/// A field of a message as it lies there.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) enum Field<'a> {
+    Varint(u64),
+    Fixed32(u32),
+    Fixed64(u64),
+    Bytes(&'a [u8]),
+}
 
 /// Appends to `out` the fields of `whole` that are not in `cleared` (sorted), then `payload`.
 ///
@@ -14,6 +23,25 @@ pub(crate) fn replace_fields(whole: &[u8], cleared: &[u32], payload: &[u8], out:
         rest = after;
     }
     out.extend_from_slice(payload);
+}
+
+/// The fields of a message with their numbers, in order. Ends where it does not parse.
+pub(crate) fn fields(message: &[u8]) -> impl Iterator<Item = (u32, Field<'_>)> {
+    let mut rest = message;
+    std::iter::from_fn(move || {
+        let (number, length) = next_field(rest)?;
+        let (this, after) = rest.split_at(length);
+        rest = after;
+        let (tag, prefix) = varint(this)?;
+        let body = &this[prefix..];
+        let field = match tag & 7 {
+            0 => Field::Varint(varint(body)?.0),
+            1 => Field::Fixed64(u64::from_le_bytes(body.try_into().ok()?)),
+            2 => Field::Bytes(&body[varint(body)?.1..]),
+            _ => Field::Fixed32(u32::from_le_bytes(body.try_into().ok()?)),
+        };
+        Some((number, field))
+    })
 }
 
 /// The number of the first field and how many bytes it takes, tag included.

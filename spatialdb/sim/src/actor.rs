@@ -141,8 +141,7 @@ impl Sim {
     }
 
     fn note_view(&mut self, a: usize, view: View) {
-        let asks = self.actors[a].replica.views.entry(view.id).or_default();
-        asks.asked += 1;
+        self.actors[a].replica.note_asked(&view);
         if view.own_updates {
             self.actors[a].replica.no_echo_of = None;
         }

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use spatialdb_core::{FrameBody, LeaveReason, Rejection};
+use spatialdb_core::{FrameBody, LeaveReason, Rejection, Rows, View};
 use spatialdb_types::{ComponentId, EntityId, Position, Reason, Revision, Seq, SessionId, ViewId};
 
 use crate::judge::Failure;
@@ -60,6 +60,8 @@ pub(crate) struct Replica {
     pub(crate) views: BTreeMap<ViewId, Asks>,
     /// Rows that were refused.
     pub(crate) rejections: Vec<Rejection>,
+    /// A view has asked for halves of a message at rates of their own.
+    pub(crate) may_tear: bool,
     /// How many more were refused.
     pub(crate) collapsed: BTreeMap<Reason, u64>,
 }
@@ -68,6 +70,13 @@ impl Replica {
     /// A replica that was shown nothing; `no_echo_of` is where own updates must not come back.
     pub(crate) fn new(no_echo_of: Option<SessionId>) -> Self {
         Self { no_echo_of, ..Self::default() }
+    }
+
+    /// A view is asked for.
+    pub(crate) fn note_asked(&mut self, view: &View) {
+        self.views.entry(view.id).or_default().asked += 1;
+        let halves = |part: &spatialdb_core::Part| part.wants(TWIN[0]) != part.wants(TWIN[1]);
+        self.may_tear |= view.parts.iter().any(halves);
     }
 
     /// Applies a frame.
@@ -83,14 +92,23 @@ impl Replica {
         }
         self.applied = frame.applied;
         self.apply_membership(frame)?;
-        for group in &frame.positions {
+        let shared = frame.shared.iter().map(|shared| shared.rows());
+        let positions = shared.clone().filter_map(|rows| match rows {
+            Rows::Positions(rows) => Some(rows),
+            Rows::Values(_) => None,
+        });
+        let columns = shared.filter_map(|rows| match rows {
+            Rows::Values(rows) => Some(rows),
+            Rows::Positions(_) => None,
+        });
+        for group in frame.positions.iter().chain(positions) {
             for (i, &entity) in group.entities.iter().enumerate() {
                 let point = spatialdb_types::Point3::new(group.x[i], group.y[i], group.z[i]);
                 let at = Value::At(Position { space: group.space, point });
                 self.set(entity, ComponentId::POSITION, group.revisions[i], at)?;
             }
         }
-        for group in &frame.columns {
+        for group in frame.columns.iter().chain(columns) {
             for (i, &entity) in group.entities.iter().enumerate() {
                 let value = Value::Bytes(group.value(i).to_vec());
                 self.set(entity, group.component, group.revisions[i], value)?;
@@ -191,7 +209,12 @@ impl Replica {
 
     /// What one message says of one entity shows in one frame.
     fn check_twins(&self, frame: &FrameBody, twins: &BTreeSet<EntityId>) -> Result<(), Failure> {
-        let shown = frame.columns.iter().filter(|g| TWIN.contains(&g.component)).flat_map(|g| &g.entities);
+        if self.may_tear {
+            return Ok(());
+        }
+        let shared = frame.shared.iter().map(|shared| (shared.rows().component(), shared.rows().entities()));
+        let own = frame.columns.iter().map(|group| (group.component, &*group.entities));
+        let shown = own.chain(shared).filter(|(c, _)| TWIN.contains(c)).flat_map(|(_, entities)| entities);
         for entity in shown.filter(|e| twins.contains(e)) {
             let stamp = |c: ComponentId| match self.held.get(entity)?.get(&c)? {
                 (_, Value::Bytes(value)) => values::stamp_of(value),

@@ -88,7 +88,7 @@ impl Sim {
         let constraint = if self.rng.percent(60) {
             Constraint::All
         } else {
-            self.plan.view(&mut self.rng, ViewId(0), self.world.ids.next()).constraint
+            self.plan.view(&mut self.rng, ViewId(0), self.world.ids.next()).parts.remove(0).constraint
         };
         let query = Arc::new(Query { constraint, ..everything() });
         let unasked = (0..self.partitions.len()).collect();
@@ -190,7 +190,7 @@ fn meets(state: &EntityState, constraint: &Constraint) -> bool {
     let components: Vec<ComponentId> =
         position.into_iter().chain(state.values.iter().map(|(c, ..)| *c)).collect();
     let position = state.position.map(|(at, _)| at);
-    constraint.matches(&Subject { entity: state.entity, position, components: &components })
+    constraint.matches(&Subject { entity: state.entity, position, components: &components, values: state })
 }
 
 fn fail<T>(detail: String) -> Result<T, Failure> {

@@ -102,7 +102,11 @@ impl Sim {
         let mut rng = Rng::new(seed);
         let plan = Plan::new(&mut rng);
         let count = usize::from(plan.map.partitions());
-        let partition = |id| Partition::new(id, plan.map.clone(), plan.limits.clone());
+        let partition = |id| {
+            let mut partition = Partition::new(id, plan.map.clone(), plan.limits.clone());
+            partition.tune(plan.tuning);
+            partition
+        };
         Self {
             now: 0,
             bugs: Bugs::new(bug, seed),

@@ -6,8 +6,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
-use spatialdb_core::interest::Subject;
-use spatialdb_core::{Constraint, EntityState, Query, View};
+use spatialdb_core::interest::{Subject, Values};
+use spatialdb_core::{Constraint, EntityState, Part, Query, View};
 use spatialdb_types::{ComponentId, EntityId, PartitionId, Position, Revision, SessionId, ViewId};
 
 use crate::actor::Actor;
@@ -96,7 +96,8 @@ impl Sim {
     /// An entity is in two partitions.
     pub(crate) fn matches(&self, view: &View) -> Result<u64, Failure> {
         let truth = self.truth()?;
-        Ok(truth.iter().filter(|(e, fact)| fact.meets(**e, &view.constraint)).count() as u64)
+        let constraint = placed(&view.parts[0].constraint, &truth);
+        Ok(truth.iter().filter(|(e, fact)| fact.meets(**e, &constraint)).count() as u64)
     }
 
     fn truth(&self) -> Result<Truth, Failure> {
@@ -178,7 +179,7 @@ impl Sim {
     fn judge_query(&mut self, truth: &Truth) -> Verdict {
         for _ in 0..3 {
             let last = self.world.ids.next();
-            let constraint = self.plan.view(&mut self.rng, ViewId(0), last).constraint;
+            let constraint = self.plan.view(&mut self.rng, ViewId(0), last).parts.remove(0).constraint;
             for partition in &self.partitions {
                 let id = partition.id();
                 let here = truth.iter().filter(|(_, fact)| fact.partition == id);
@@ -251,7 +252,31 @@ impl Fact {
     }
 
     fn meets(&self, entity: EntityId, constraint: &Constraint) -> bool {
-        constraint.matches(&Subject { entity, position: self.position, components: &self.ids })
+        constraint.matches(&Subject { entity, position: self.position, components: &self.ids, values: self })
+    }
+}
+
+impl Values for Fact {
+    fn value(&self, component: ComponentId) -> Option<&[u8]> {
+        match &self.components.get(&component)?.1 {
+            Value::Bytes(bytes) => Some(bytes),
+            Value::At(_) => None,
+        }
+    }
+}
+
+/// The constraint with a sphere around each entity that it follows.
+fn placed(constraint: &Constraint, truth: &Truth) -> Constraint {
+    let all = |list: &[Constraint]| list.iter().map(|c| placed(c, truth)).collect();
+    match constraint {
+        Constraint::Near { entity, radius_m } => match truth.get(entity).and_then(|fact| fact.position) {
+            Some(at) => Constraint::Sphere { space: at.space, center: at.point, radius_m: *radius_m },
+            None => Constraint::Not(Box::new(Constraint::All)),
+        },
+        Constraint::And(list) => Constraint::And(all(list)),
+        Constraint::Or(list) => Constraint::Or(all(list)),
+        Constraint::Not(inner) => Constraint::Not(Box::new(placed(inner, truth))),
+        _ => constraint.clone(),
     }
 }
 
@@ -300,11 +325,15 @@ fn judge_replica(actor: &Actor, truth: &Truth) -> Verdict {
     if let Some(ghost) = held.keys().find(|e| !truth.contains_key(e)) {
         return fail("oracle", format!("entity {ghost} is in view and does not exist"));
     }
+    let place = |part: &Part| Part { constraint: placed(&part.constraint, truth), ..part.clone() };
+    let parts = actor.views.values().flat_map(|v| v.parts.iter().map(move |part| (v, place(part))));
+    let parts: Vec<(&View, Part)> = parts.collect();
     for (entity, fact) in truth {
-        let views: Vec<&View> = actor.views.values().filter(|v| fact.meets(*entity, &v.constraint)).collect();
+        let all = parts.iter().map(|(v, part)| (*v, part));
+        let views: Vec<_> = all.filter(|(_, part)| fact.meets(*entity, &part.constraint)).collect();
         let shown = held.get(entity);
         if views.is_empty() != shown.is_none() {
-            let ids: Vec<ViewId> = views.iter().map(|v| v.id).collect();
+            let ids: Vec<ViewId> = views.iter().map(|(v, _)| v.id).collect();
             let what = if shown.is_some() { "is in view" } else { "is not in view" };
             let detail =
                 format!("entity {entity} of partition {} {what}, views {ids:?} match it", fact.partition);
@@ -320,11 +349,11 @@ fn judge_replica(actor: &Actor, truth: &Truth) -> Verdict {
 fn judge_entity(
     session: SessionId,
     entity: EntityId,
-    views: &[&View],
+    views: &[(&View, &Part)],
     shown: &Components,
     is: &Components,
 ) -> Verdict {
-    let wanted = |c: ComponentId| views.iter().any(|v| v.wants(c));
+    let wanted = |c: ComponentId| views.iter().any(|(_, part)| part.wants(c));
     if let Some(extra) = shown.keys().find(|&&c| !wanted(c) || !is.contains_key(&c)) {
         return fail("oracle", format!("component {extra} of {entity} is shown and should not be"));
     }
@@ -332,7 +361,8 @@ fn judge_entity(
         let Some((shown_revision, shown_value)) = shown.get(&component) else {
             return fail("oracle", format!("component {component} of {entity} is not shown"));
         };
-        let own = value.writer() == Some(session) && !views.iter().any(|v| v.own_updates);
+        let own = value.writer() == Some(session)
+            && !views.iter().any(|(v, part)| v.own_updates && part.wants(component));
         if own && shown_revision < revision {
             continue;
         }

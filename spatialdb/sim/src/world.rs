@@ -5,7 +5,8 @@
 
 use std::sync::Arc;
 
-use spatialdb_core::{Constraint, PartitionMap, View};
+use spatialdb_core::interest::{Comparison, Encoding, FieldTest, Scalar, Step};
+use spatialdb_core::{Constraint, Part, PartitionMap, Tuning, View};
 use spatialdb_types::{Box3, ComponentId, EntityId, Limits, Point3, Position, SpaceId, ViewId};
 
 use crate::rng::Rng;
@@ -20,6 +21,8 @@ pub(crate) struct Plan {
     pub(crate) map: Arc<PartitionMap>,
     /// Bounds; some seeds have tight ones.
     pub(crate) limits: Limits,
+    /// Which ways of doing things are taken.
+    pub(crate) tuning: Tuning,
     /// How many spaces.
     pub(crate) spaces: u32,
     /// The side of the populated square of each space, metres.
@@ -75,6 +78,7 @@ impl Plan {
         Self {
             map: Arc::new(PartitionMap::new(partitions, cell_m, &sample)),
             limits: limits(rng),
+            tuning: tuning(rng),
             spaces,
             side_m,
             cell_m,
@@ -107,25 +111,44 @@ impl Plan {
 
     /// A view over entities with ids up to `last`.
     pub(crate) fn view(&self, rng: &mut Rng, id: ViewId, last: EntityId) -> View {
-        let mut components = Vec::new();
+        let constraint = self.constraint(rng, last, 0);
+        let interval_us = if rng.percent(60) { 0 } else { rng.between(1_000, 500_000) };
+        let part = Part { constraint, components: self.filter(rng), interval_us };
+        let mut view = View { own_updates: rng.percent(30), ..View::new(id, part) };
+        if rng.one_in(4) {
+            let (space, center) = (self.space(rng), self.position(rng).point);
+            let followed = rng.percent(50).then(|| EntityId(rng.between(1, last.0)));
+            let mut radius_m = 0.0;
+            for band in 1..=rng.between(1, 3) {
+                radius_m += rng.float(0.0, self.side_m / 2.0);
+                let near = match followed {
+                    Some(entity) => Constraint::Near { entity, radius_m },
+                    None => Constraint::Sphere { space, center, radius_m },
+                };
+                let all = view.parts[0].clone();
+                view.parts.push(Part {
+                    constraint: Constraint::And(vec![all.constraint, near]),
+                    components: if rng.percent(50) { self.filter(rng) } else { all.components },
+                    interval_us: all.interval_us / (8 >> band),
+                });
+            }
+        }
+        view
+    }
+
+    /// Which components a part of a view asks for; empty: all.
+    fn filter(&self, rng: &mut Rng) -> Arc<[ComponentId]> {
         if rng.percent(50) {
-            let own = (FIRST_COMPONENT..FIRST_COMPONENT + self.components).map(ComponentId);
-            components = [ComponentId::POSITION].into_iter().chain(own).filter(|_| rng.percent(50)).collect();
+            return Arc::new([]);
         }
-        View {
-            id,
-            constraint: self.constraint(rng, last, 0),
-            components,
-            interval_us: if rng.percent(60) { 0 } else { rng.between(1_000, 500_000) },
-            own_updates: rng.percent(30),
-            version: 0,
-        }
+        let own = (FIRST_COMPONENT..FIRST_COMPONENT + self.components).map(ComponentId);
+        [ComponentId::POSITION].into_iter().chain(own).filter(|_| rng.percent(50)).collect()
     }
 
     fn constraint(&self, rng: &mut Rng, last: EntityId, depth: u64) -> Constraint {
         let nested =
             |rng: &mut Rng| (0..rng.between(0, 3)).map(|_| self.constraint(rng, last, depth + 1)).collect();
-        match rng.below(if depth < 2 { 16 } else { 11 }) {
+        match rng.below(if depth < 2 { 20 } else { 15 }) {
             0 => Constraint::All,
             1..=3 => Constraint::Box { space: self.space(rng), bounds: self.bounds(rng) },
             4..=5 => Constraint::Sphere {
@@ -150,9 +173,50 @@ impl Plan {
                     max_z: max.z,
                 }
             }
-            11..=12 => Constraint::And(nested(rng)),
-            13..=14 => Constraint::Or(nested(rng)),
+            11..=12 => Constraint::Field(self.field_test(rng)),
+            13..=14 => self.near_one(rng, last),
+            15..=16 => Constraint::And(nested(rng)),
+            17..=18 => Constraint::Or(nested(rng)),
             _ => Constraint::Not(Box::new(self.constraint(rng, last, depth + 1))),
+        }
+    }
+
+    fn near_one(&self, rng: &mut Rng, last: EntityId) -> Constraint {
+        Constraint::Near {
+            entity: EntityId(rng.between(1, last.0)),
+            radius_m: rng.float(0.0, self.side_m / 2.0),
+        }
+    }
+
+    /// A test of a number in a value, or of a coordinate.
+    fn field_test(&self, rng: &mut Rng) -> FieldTest {
+        let comparisons = [
+            Comparison::Equal,
+            Comparison::NotEqual,
+            Comparison::Less,
+            Comparison::AtMost,
+            Comparison::Greater,
+            Comparison::AtLeast,
+            Comparison::In,
+        ];
+        let comparison = comparisons[rng.below(7) as usize];
+        let count = if comparison == Comparison::In { rng.between(0, 3) } else { 1 };
+        let step = |field| Arc::new([Step { field, rivals: Box::default() }]);
+        if rng.one_in(3) {
+            let values = (0..count).map(|_| Scalar::Float(self.position(rng).point.x)).collect();
+            let (component, path) = (ComponentId::POSITION, step(rng.between(2, 3) as u32));
+            let (encoding, default) = (Encoding::Double, Scalar::Float(0.0));
+            return FieldTest { component, path, encoding, default, comparison, values };
+        }
+        // Half of them are about whether it is set at all.
+        let number = |rng: &mut Rng| if rng.percent(50) { 0 } else { rng.below(1 << 20) };
+        FieldTest {
+            component: self.component(rng),
+            path: step([1, 2, 4][rng.below(3) as usize]),
+            encoding: Encoding::UnsignedVarint,
+            default: Scalar::Unsigned(0),
+            comparison,
+            values: (0..count).map(|_| Scalar::Unsigned(number(rng))).collect(),
         }
     }
 
@@ -183,13 +247,30 @@ impl Plan {
 /// The same view somewhere else, as when a camera pans; any other constraint stays as it is.
 pub(crate) fn panned(view: &View, by: Point3) -> View {
     let mut view = view.clone();
-    let shift = |p: Point3| Point3::new(p.x + by.x, p.y + by.y, p.z);
-    match &mut view.constraint {
-        Constraint::Box { bounds, .. } => *bounds = Box3 { min: shift(bounds.min), max: shift(bounds.max) },
-        Constraint::Sphere { center, .. } | Constraint::Cylinder { center, .. } => *center = shift(*center),
-        _ => {}
+    for part in &mut view.parts {
+        shift(&mut part.constraint, by);
     }
     view
+}
+
+fn shift(constraint: &mut Constraint, by: Point3) {
+    let moved = |p: Point3| Point3::new(p.x + by.x, p.y + by.y, p.z);
+    match constraint {
+        Constraint::Box { bounds, .. } => *bounds = Box3 { min: moved(bounds.min), max: moved(bounds.max) },
+        Constraint::Sphere { center, .. } | Constraint::Cylinder { center, .. } => *center = moved(*center),
+        // A band stays a part of its view.
+        Constraint::And(list) => list.iter_mut().for_each(|constraint| shift(constraint, by)),
+        _ => {}
+    }
+}
+
+/// In so small a world the larger of the ways would never be taken.
+fn tuning(rng: &mut Rng) -> Tuning {
+    Tuning {
+        share_from: rng.below(5) as usize,
+        departures_kept: rng.below(4) as usize,
+        part_cells_max: [0, 4, 1024][rng.below(3) as usize],
+    }
 }
 
 fn random_position(rng: &mut Rng, spaces: u32, side_m: f64, cell_m: f64) -> Position {

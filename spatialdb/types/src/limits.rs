@@ -58,6 +58,8 @@ limits! {
     connection_unadmitted_bytes_max = 256 << 10;
     /// Views of one session.
     session_views_max = 64;
+    /// Views and distance bands of one session; at most 64.
+    session_view_parts_max = 64;
     /// Messages of one session that are received and not yet decided.
     session_messages_in_flight_max = 4096;
     /// Nesting of one constraint.
@@ -68,6 +70,10 @@ limits! {
     session_constraint_nodes_max = 1024;
     /// Ids in the constraints of one view.
     constraint_entities_max = 65_536;
+    /// Constants of one field test.
+    constraint_values_max = 1024;
+    /// Distance bands of one view.
+    view_bands_max = 8;
     /// Frames a second that a view may ask for.
     view_rate_hz_max = 1000;
     /// Seconds between two frames of a view that asks for a low rate.

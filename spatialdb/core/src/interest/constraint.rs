@@ -1,8 +1,11 @@
 //! Constraints: conditions on one entity, and which cells could hold entities that meet them.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use spatialdb_types::{Box3, ComponentId, EntityId, Error, Limits, Point3, Position, Reason, SpaceId};
+
+use super::FieldTest;
 
 /// A condition on one entity.
 #[derive(Clone, Debug, PartialEq)]
@@ -44,6 +47,15 @@ pub enum Constraint {
     Entities(Arc<[EntityId]>),
     /// Has the component.
     Has(ComponentId),
+    /// A field of a component passes a comparison.
+    Field(FieldTest),
+    /// Position within a distance of an entity, inclusive. Sessions turn it into a sphere; by itself it holds for none.
+    Near {
+        /// This one.
+        entity: EntityId,
+        /// Metres.
+        radius_m: f64,
+    },
     /// All of them hold.
     And(Vec<Constraint>),
     /// One of them holds.
@@ -53,7 +65,7 @@ pub enum Constraint {
 }
 
 /// What a constraint looks at.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy)]
 pub struct Subject<'a> {
     /// Which entity.
     pub entity: EntityId,
@@ -61,6 +73,14 @@ pub struct Subject<'a> {
     pub position: Option<Position>,
     /// What it has, by rising id.
     pub components: &'a [ComponentId],
+    /// The value of each of them but Position.
+    pub values: &'a dyn Values,
+}
+
+/// The values of an entity.
+pub trait Values {
+    /// The value of a component that the entity has.
+    fn value(&self, component: ComponentId) -> Option<&[u8]>;
 }
 
 /// Where to look for entities that meet a constraint: a superset of them, without duplicates within one entry.
@@ -94,6 +114,11 @@ impl Constraint {
             Self::Space(space) => subject.position.is_some_and(|p| p.space == *space),
             Self::Entities(ids) => ids.binary_search(&subject.entity).is_ok(),
             Self::Has(component) => subject.components.binary_search(component).is_ok(),
+            Self::Field(test) if test.component == ComponentId::POSITION => {
+                subject.position.is_some_and(|at| test.passes_position(at))
+            }
+            Self::Field(test) => subject.values.value(test.component).is_some_and(|value| test.passes(value)),
+            Self::Near { .. } => false,
             Self::And(all) => all.iter().all(|c| c.matches(subject)),
             Self::Or(any) => any.iter().any(|c| c.matches(subject)),
             Self::Not(inner) => !inner.matches(subject),
@@ -103,7 +128,8 @@ impl Constraint {
     /// Where to look for matches: every match is in one of the entries.
     pub fn candidates(&self) -> Vec<Candidates> {
         match self {
-            Self::All | Self::Has(_) | Self::Not(_) => vec![Candidates::All],
+            Self::All | Self::Has(_) | Self::Field(_) | Self::Not(_) => vec![Candidates::All],
+            Self::Near { .. } => Vec::new(),
             Self::Box { space, bounds } => vec![Candidates::Cells(*space, *bounds)],
             Self::Sphere { space, center, radius_m } | Self::Cylinder { space, center, radius_m, .. } => {
                 vec![Candidates::Cells(*space, around(*center, *radius_m))]
@@ -119,11 +145,36 @@ impl Constraint {
         }
     }
 
+    /// Adds the entities that it follows.
+    pub(crate) fn followed(&self, entities: &mut BTreeSet<EntityId>) {
+        match self {
+            Self::Near { entity, .. } => drop(entities.insert(*entity)),
+            Self::And(list) | Self::Or(list) => list.iter().for_each(|c| c.followed(entities)),
+            Self::Not(inner) => inner.followed(entities),
+            _ => {}
+        }
+    }
+
+    /// The constraint as of now, with a sphere around each entity that it follows.
+    pub(crate) fn resolved(&self, position: &impl Fn(EntityId) -> Option<Position>) -> Self {
+        let all = |list: &[Self]| list.iter().map(|c| c.resolved(position)).collect();
+        match self {
+            Self::Near { entity, radius_m } => position(*entity).map_or(Self::Or(Vec::new()), |at| {
+                Self::Sphere { space: at.space, center: at.point, radius_m: *radius_m }
+            }),
+            Self::And(list) => Self::And(all(list)),
+            Self::Or(list) => Self::Or(all(list)),
+            Self::Not(inner) => Self::Not(Box::new(inner.resolved(position))),
+            _ => self.clone(),
+        }
+    }
+
     /// How many conditions there are to look at, this one included.
     pub fn nodes(&self) -> u64 {
         match self {
             Self::And(list) | Self::Or(list) => 1 + list.iter().map(Self::nodes).sum::<u64>(),
             Self::Not(inner) => 1 + inner.nodes(),
+            Self::Field(test) => 1 + test.values.len() as u64 / 8,
             _ => 1,
         }
     }
@@ -143,6 +194,10 @@ impl Constraint {
         at_most("constraint_nodes_max", cost.nodes, limits.constraint_nodes_max)?;
         match self {
             Self::All | Self::Has(_) | Self::Space(_) => Ok(()),
+            Self::Field(test) => {
+                at_most("constraint_values_max", test.values.len() as u64, limits.constraint_values_max)
+            }
+            Self::Near { radius_m, .. } => check_round("near", Point3::default(), *radius_m, limits),
             Self::Box { bounds, .. } => check_box(bounds),
             Self::Sphere { center, radius_m, .. } => check_round("sphere", *center, *radius_m, limits),
             Self::Cylinder { center, radius_m, min_z, max_z, .. } => {
@@ -236,9 +291,18 @@ fn cost(candidates: &[Candidates]) -> f64 {
 mod tests {
     use super::*;
 
+    struct NoValues;
+
+    impl Values for NoValues {
+        fn value(&self, _: ComponentId) -> Option<&[u8]> {
+            None
+        }
+    }
+
     fn subject(x: f64) -> Subject<'static> {
         let position = Some(Position::new(SpaceId(0), x, 0.0, 0.0));
-        Subject { entity: EntityId(7), position, components: &[ComponentId(1), ComponentId(1000)] }
+        let components = &[ComponentId(1), ComponentId(1000)];
+        Subject { entity: EntityId(7), position, components, values: &NoValues }
     }
 
     #[test]

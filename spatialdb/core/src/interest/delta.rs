@@ -1,7 +1,10 @@
 //! Building a delta, bounded in size.
 
+use std::sync::Arc;
+
 use spatialdb_types::{ComponentId, EntityId, Position, Revision};
 
+use super::SharedRows;
 use crate::columns::{PositionRows, ValueRows};
 use crate::message::Delta;
 
@@ -31,6 +34,17 @@ impl DeltaBuilder {
 
     pub(crate) const fn is_full(&self) -> bool {
         self.bytes >= self.bytes_max || self.work >= WORK_MAX
+    }
+
+    /// Whether that much more fits; of nothing at all anything does.
+    pub(crate) fn has_room(&self, bytes: usize) -> bool {
+        self.bytes + bytes <= self.bytes_max || self.bytes == 0
+    }
+
+    /// Tells rows that others are told too.
+    pub(crate) fn share(&mut self, rows: &Arc<SharedRows>) {
+        self.bytes += rows.wire_bytes();
+        self.delta.shared.push(rows.clone());
     }
 
     /// Counts conditions that were looked at.

@@ -1,80 +1,131 @@
 //! What one session sees in one partition.
 //!
-//! Responsible for: which rows the session holds, what of them it has been sent, and which views are due.
-//! Not responsible for: finding candidates (`scan`), or other partitions (the session machine).
+//! Responsible for: which rows the session holds, under which stance, and what it is told of one row.
+//! Not responsible for: which rows to look at (`fill`, `increment`), or other partitions (the session machine).
 
 use std::sync::Arc;
 
 use indexmap::IndexMap;
-use rustc_hash::{FxBuildHasher, FxHashMap};
-use spatialdb_types::{ComponentId, EntityId, SessionId};
+use rustc_hash::FxBuildHasher;
+use spatialdb_types::{ComponentId, EntityId, SessionId, ViewId};
 
-use super::scan::Scan;
-use super::{Candidates, DeltaBuilder, View};
+use super::anchors::Anchors;
+use super::fill::Fill;
+use super::increment::Increment;
+use super::lane::{Lane, Mask, NEVER, bits};
+use super::stance::{Stance, StanceId, Stances};
+use super::touched::Touched;
+use super::view::Part;
+use super::{Candidates, DeltaBuilder, View, ViewSet};
 use crate::Micros;
 use crate::message::{Delta, Filled, LeaveReason, Shape};
-use crate::partition::{PublishSeq, Row, RowId, SetId, Store};
-
-/// A view that has not been filled.
-pub(super) const NEVER: PublishSeq = PublishSeq(0);
+use crate::partition::{PublishSeq, Row, RowId, Store};
 
 /// The views of one session over one partition, and what it holds in view.
 #[derive(Debug)]
 pub(crate) struct Subscriber {
     session: SessionId,
-    pub(super) views: Vec<ActiveView>,
+    pub(super) parts: Vec<ActivePart>,
+    /// The rates of the parts, the highest first.
+    pub(super) lanes: Vec<Lane>,
+    pub(super) stances: Stances,
+    pub(super) touched: Touched,
+    anchors: Anchors,
     version: u64,
     filled: u64,
     ready: bool,
     /// The views have changed: every held row is looked at again.
     recheck: bool,
     pub(super) held: IndexMap<RowId, Held, FxBuildHasher>,
+    /// Rows that moved here whose holder is owed an answer.
+    pub(super) owed: Vec<RowId>,
     left: Vec<(EntityId, LeaveReason)>,
     flush: Option<u64>,
-    scan: Option<Scan>,
-    /// What remains of a set of components for the views in the mask.
-    filtered: FxHashMap<(SetId, u64), SetId>,
-    /// How many conditions it takes to look at one row.
-    pub(super) conditions: u64,
-    /// How many rows the last full scan looked at.
-    pub(super) scan_cost: usize,
+    run: Option<Run>,
 }
 
+/// A part of a view in this partition.
 #[derive(Debug)]
-pub(super) struct ActiveView {
+pub(super) struct ActivePart {
     pub(super) view: Arc<View>,
+    index: usize,
+    pub(super) lane: u8,
+    /// All that matches has been told at least once.
+    pub(super) is_filled: bool,
     pub(super) candidates: Vec<Candidates>,
-    /// All that matches the view has been sent as of this publish.
-    pub(super) since: PublishSeq,
-    due: Micros,
 }
 
 /// An entity in view.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Held {
-    /// The components that were sent; `None`: it moved here and the session is owed an answer.
-    set: Option<SetId>,
-    sent_at: PublishSeq,
-    /// The session's own updates are newer than what was sent: a view that asks for them gets them.
+    pub(super) stance: StanceId,
+    /// When it was last told by itself.
+    told_at: PublishSeq,
+    /// The session's own updates are newer than what it was told: a view that asks for them gets them.
     withheld: bool,
+}
+
+/// Telling what some lanes lack, in pieces that fit a frame.
+#[derive(Debug)]
+struct Run {
+    aim: Aim,
+    way: Way,
+}
+
+/// What a run is to tell.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Aim {
+    /// The lanes that it is for.
+    pub(super) due: Mask,
+    /// The publish at which it began: all is told as of this when it ends.
+    pub(super) stamp: PublishSeq,
+    /// Look at every held row, changed or not.
+    pub(super) recheck: bool,
+}
+
+/// Which rows a run looks at.
+#[derive(Debug)]
+enum Way {
+    /// All that the views may match.
+    Fill(Fill),
+    /// What changed.
+    Increment(Increment),
+}
+
+/// How far a run came.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Progress {
+    Done,
+    /// The delta is full.
+    Full,
+    /// It is not known what changed: only a fill can tell.
+    Lost,
+}
+
+impl ActivePart {
+    pub(super) fn part(&self) -> &Part {
+        &self.view.parts[self.index]
+    }
 }
 
 impl Subscriber {
     pub(crate) fn new(session: SessionId) -> Self {
         Self {
             session,
-            views: Vec::new(),
+            parts: Vec::new(),
+            lanes: Vec::new(),
+            stances: Stances::default(),
+            touched: Touched::default(),
+            anchors: Anchors::default(),
             version: 0,
             filled: 0,
             ready: true,
             recheck: false,
             held: IndexMap::default(),
+            owed: Vec::new(),
             left: Vec::new(),
             flush: None,
-            scan: None,
-            filtered: FxHashMap::default(),
-            conditions: 1,
-            scan_cost: 0,
+            run: None,
         }
     }
 
@@ -90,50 +141,71 @@ impl Subscriber {
         self.flush = Some(token);
     }
 
-    pub(crate) fn set_views(&mut self, version: u64, views: &[Arc<View>]) {
-        assert!(views.len() <= 64, "session_views_max is at most 64: views are kept in a mask");
-        let mut old = std::mem::take(&mut self.views);
-        self.views = views
-            .iter()
-            .map(|view| {
-                match old.iter().position(|o| o.view.id == view.id && o.view.version == view.version) {
-                    Some(i) => old.swap_remove(i),
-                    None => ActiveView {
+    pub(crate) fn set_views(&mut self, version: u64, set: &ViewSet, store: &mut Store) {
+        let views = &*set.views;
+        self.anchors.set(set);
+        self.stances.grow_old(&self.lanes);
+        let lanes = lanes_of(views, &self.lanes);
+        let mut old = std::mem::take(&mut self.parts);
+        for view in views {
+            for index in 0..view.parts.len() {
+                let lane = lanes.iter().position(|l| l.interval_us == view.parts[index].interval_us);
+                let lane = lane.expect("every part has a lane") as u8;
+                let same =
+                    |p: &ActivePart| (p.view.id, p.view.version, p.index) == (view.id, view.version, index);
+                self.parts.push(match old.iter().position(same) {
+                    Some(i) => ActivePart { lane, ..old.swap_remove(i) },
+                    None => ActivePart {
                         view: view.clone(),
-                        candidates: view.constraint.candidates(),
-                        since: NEVER,
-                        due: 0,
+                        index,
+                        lane,
+                        is_filled: false,
+                        candidates: view.parts[index].constraint.candidates(),
                     },
-                }
-            })
-            .collect();
-        self.conditions = 1 + views.iter().map(|view| view.constraint.nodes()).sum::<u64>();
+                });
+            }
+        }
+        assert!(
+            self.parts.len() <= 64,
+            "session_views_max bounds the parts of views: they are kept in a mask"
+        );
+        self.lanes = lanes;
+        self.touched.set(&mut store.grid, &self.parts);
         self.version = version;
         self.recheck = true;
-        self.scan = None;
-        self.filtered.clear();
+        self.run = None;
+    }
+
+    /// The session is over: lets its cells go.
+    pub(crate) fn end(self, store: &mut Store) {
+        self.touched.release(&mut store.grid);
     }
 
     /// The row leaves this partition. Returns whether the session holds it in view.
-    pub(crate) fn hand_over(&mut self, row: RowId) -> bool {
+    pub(crate) fn hand_over(&mut self, row: RowId, entity: EntityId) -> bool {
+        self.anchors.hand_over(entity);
         self.held.swap_remove(&row).is_some()
     }
 
     /// The row came from another partition, where the session held it: it is owed an answer.
     pub(crate) fn take_over(&mut self, row: RowId) {
-        self.held.insert(row, Held { set: None, sent_at: NEVER, withheld: false });
-        self.recheck |= self.views.is_empty();
+        self.held.insert(row, Held { stance: StanceId::OWED, told_at: NEVER, withheld: false });
+        self.owed.push(row);
     }
 
-    /// The leaves to tell in place of what it has not been told of entities that moved here or are gone.
-    pub(crate) fn into_owed(self, store: &Store) -> Vec<(EntityId, LeaveReason)> {
-        let unanswered = self.held.iter().filter(|(_, held)| held.set.is_none());
+    /// The leaves to tell in place of what it has not been told of entities that moved here or are gone; and lets its
+    /// cells go.
+    pub(crate) fn into_owed(self, store: &mut Store) -> Vec<(EntityId, LeaveReason)> {
+        let unanswered = self.held.iter().filter(|(_, held)| held.stance == StanceId::OWED);
         let moved = unanswered.map(|(&id, _)| (store.row(id).entity, LeaveReason::OutOfView));
-        moved.chain(self.left.iter().copied()).collect()
+        let owed = moved.chain(self.left.iter().copied()).collect();
+        self.end(store);
+        owed
     }
 
     /// The row is gone.
     pub(crate) fn forget(&mut self, row: RowId, entity: EntityId, reason: LeaveReason) {
+        self.anchors.forget(entity);
         if self.held.swap_remove(&row).is_some() {
             self.left.push((entity, reason));
         }
@@ -142,7 +214,7 @@ impl Subscriber {
     /// Whether all that the session is to see as of now has been put in its last delta, so that it may be told what became
     /// of its writes.
     pub(crate) const fn is_told(&self, was_ready: bool) -> bool {
-        was_ready && self.scan.is_none() && self.left.is_empty()
+        was_ready && self.run.is_none() && self.left.is_empty()
     }
 
     /// Whether the session takes another delta.
@@ -153,19 +225,20 @@ impl Subscriber {
     /// Whether there is something to send that waits for nothing but the next publish.
     pub(crate) fn is_owed(&self) -> bool {
         self.ready
-            && (self.scan.is_some()
+            && (self.run.is_some()
                 || self.recheck
                 || self.flush.is_some()
                 || !self.left.is_empty()
+                || !self.owed.is_empty()
                 || self.filled < self.version)
     }
 
-    /// When the next view is due that has something new to look at.
+    /// When the next lane is due that has something new to look at.
     pub(crate) fn next_due(&self, last_change: PublishSeq) -> Option<Micros> {
         if !self.ready {
             return None;
         }
-        self.views.iter().filter(|v| v.since < last_change).map(|v| v.due).min()
+        self.lanes.iter().filter(|lane| lane.since < last_change).map(|lane| lane.due).min()
     }
 
     /// What the session has not been told yet, as far as it fits one delta; `None` if that is nothing, or if it
@@ -176,15 +249,18 @@ impl Subscriber {
         }
         let mut builder = DeltaBuilder::new(store.clock(), frame_bytes_max);
         self.drain_left(&mut builder);
-        let scan = self.scan.take().or_else(|| self.start(store, now));
-        if let Some(mut scan) = scan {
-            if self.run(&mut scan, store, &mut builder) {
-                self.finish(&scan, store, now, &mut builder);
-            } else {
-                self.scan = Some(scan);
+        let run = self.run.take().or_else(|| {
+            let run = self.start(store, now, frame_bytes_max)?;
+            // At the highest rate that the views have.
+            if run.aim.recheck || run.aim.due & 1 != 0 {
+                self.anchors.tell(store, &mut builder);
             }
+            Some(run)
+        });
+        if let Some(run) = run {
+            self.go_on(run, store, now, &mut builder);
         }
-        builder.delta.more = self.scan.is_some() || !self.left.is_empty();
+        builder.delta.more = self.run.is_some() || !self.left.is_empty();
         if self.left.is_empty() {
             builder.delta.flushed = self.flush.take();
         }
@@ -195,75 +271,70 @@ impl Subscriber {
         Some(builder.delta)
     }
 
-    /// Looks at one row, and tells what the session does not know of it.
-    pub(super) fn examine(&mut self, store: &mut Store, id: RowId, builder: &mut DeltaBuilder) {
-        builder.spend(self.conditions);
-        let mask = self.mask(store, store.row(id));
-        let held = self.held.get(&id).copied();
-        if mask == 0 {
-            if held.is_some() {
-                self.held.swap_remove(&id);
-                builder.delta.left.push((store.row(id).entity, LeaveReason::OutOfView));
-                builder.count_id();
+    fn go_on(&mut self, run: Run, store: &mut Store, now: Micros, builder: &mut DeltaBuilder) {
+        let Run { aim, mut way } = run;
+        self.answer_owed(&aim, store, builder);
+        loop {
+            let progress = match &mut way {
+                Way::Increment(increment) => self.tell_changes(increment, &aim, store, builder),
+                Way::Fill(fill) => self.fill(fill, &aim, store, builder),
+            };
+            match progress {
+                Progress::Done => return self.finish(&aim, store, now, builder),
+                Progress::Full => {
+                    self.run = Some(Run { aim, way });
+                    return;
+                }
+                Progress::Lost => way = Way::Fill(Fill::new(self, &aim)),
             }
-            return;
         }
-        let set = self.filtered_set(store, store.row(id).set(), mask);
-        let row = store.row(id);
-        let known = held.and_then(|h| h.set);
-        let wants_own = self.wants_own(mask);
-        let withheld = held.is_some_and(|h| h.withheld);
-        let catches_up = withheld && wants_own;
-        if known == Some(set) && !catches_up && held.is_some_and(|h| h.sent_at >= row.changed_at) {
-            return;
+    }
+
+    /// A run for the lanes that are due, if there is anything to look for.
+    fn start(&mut self, store: &Store, now: Micros, frame_bytes_max: usize) -> Option<Run> {
+        let last_change = store.last_change();
+        let is_due = |lane: &Lane| lane.since < last_change && lane.due <= now;
+        let mut due =
+            self.lanes.iter().enumerate().filter(|(_, lane)| is_due(lane)).fold(0, |m, (i, _)| m | 1 << i);
+        let unfilled = self.parts.iter().filter(|part| !part.is_filled);
+        due |= unfilled.fold(0, |mask, part| mask | 1 << part.lane);
+        if due == 0 && !self.recheck && self.owed.is_empty() && self.filled == self.version {
+            return None;
         }
-        if known != Some(set) {
-            let shape = Shape { entity: row.entity, components: store.tables.get(set).components.clone() };
-            let delta = &mut builder.delta;
-            match (held, known) {
-                (None, _) => delta.entered.push(shape),
-                (Some(_), None) => delta.arrived.push(shape),
-                (Some(_), Some(_)) => delta.reshaped.push(shape),
-            }
-            builder.count_id();
-        }
-        let whole = known.is_none();
-        let sent = Sent {
-            since: if whole || catches_up { NEVER } else { held.map_or(NEVER, |h| h.sent_at) },
-            known: known.map(|k| store.tables.get(k).components.clone()),
-            wanted: &store.tables.get(set).components,
-            skip_writer: (!whole && !wants_own).then_some(self.session),
+        let recheck = std::mem::take(&mut self.recheck);
+        let aim = Aim { due, stamp: store.publish(), recheck };
+        let way = if recheck || self.parts.iter().any(|part| !part.is_filled) {
+            Way::Fill(Fill::new(self, &aim))
+        } else {
+            Way::Increment(Increment::new(self, store, &aim, frame_bytes_max))
         };
-        let withheld = sent.tell(store, row, builder) || (withheld && !whole && !catches_up);
-        self.held.insert(id, Held { set: Some(set), sent_at: store.publish(), withheld });
+        Some(Run { aim, way })
     }
 
-    /// Which views the row matches, one bit each.
-    pub(super) fn mask(&self, store: &Store, row: &Row) -> u64 {
-        let subject = store.subject(row);
-        let matching = self.views.iter().enumerate().filter(|(_, v)| v.view.constraint.matches(&subject));
-        matching.fold(0, |mask, (i, _)| mask | 1 << i)
-    }
-
-    fn wants_own(&self, mask: u64) -> bool {
-        self.views.iter().enumerate().any(|(i, v)| mask & (1 << i) != 0 && v.view.own_updates)
-    }
-
-    fn filtered_set(&mut self, store: &mut Store, set: SetId, mask: u64) -> SetId {
-        let matching =
-            || self.views.iter().enumerate().filter(|(i, _)| mask & (1 << i) != 0).map(|(_, v)| &v.view);
-        if matching().any(|view| view.components.is_empty()) {
-            return set;
+    fn finish(&mut self, aim: &Aim, store: &Store, now: Micros, builder: &mut DeltaBuilder) {
+        bits(aim.due).for_each(|lane| self.lanes[lane].ran(aim.stamp, now));
+        let mut fresh: Vec<ViewId> = Vec::new();
+        for part in self.parts.iter_mut().filter(|part| !part.is_filled) {
+            part.is_filled = true;
+            if part.index == 0 {
+                fresh.push(part.view.id);
+            }
         }
-        if let Some(&filtered) = self.filtered.get(&(set, mask)) {
-            return filtered;
+        if aim.recheck {
+            self.stances.forget_old();
         }
-        let all = store.tables.get(set).components.clone();
-        let wanted: Vec<ComponentId> =
-            all.iter().copied().filter(|&c| matching().any(|v| v.wants(c))).collect();
-        let filtered = store.tables.intern(&wanted);
-        self.filtered.insert((set, mask), filtered);
-        filtered
+        if self.filled < self.version {
+            self.filled = self.version;
+            let counts = fresh.into_iter().map(|view| (view, self.count(store, view))).collect();
+            builder.delta.filled = Some(Filled { version: self.version, counts });
+        }
+    }
+
+    /// How many held entities match a view.
+    fn count(&self, store: &Store, view: ViewId) -> u64 {
+        let Some(part) = self.parts.iter().find(|p| p.view.id == view && p.index == 0) else { return 0 };
+        let rows = self.held.keys().map(|&id| store.row(id));
+        rows.filter(|row| store.matches(row, &part.part().constraint)).count() as u64
     }
 
     fn drain_left(&mut self, builder: &mut DeltaBuilder) {
@@ -274,104 +345,153 @@ impl Subscriber {
         }
     }
 
-    /// A scan for the views that are due, if there is anything to look for.
-    fn start(&mut self, store: &Store, now: Micros) -> Option<Scan> {
-        let last_change = store.last_change();
-        let is_due = |v: &ActiveView| v.since == NEVER || (v.since < last_change && v.due <= now);
-        let due: Vec<usize> = (0..self.views.len()).filter(|&i| is_due(&self.views[i])).collect();
-        if due.is_empty() && !self.recheck && self.filled == self.version {
-            return None;
-        }
-        let recheck = std::mem::take(&mut self.recheck);
-        Some(Scan::new(self, store, due, recheck))
-    }
-
-    fn finish(&mut self, scan: &Scan, store: &Store, now: Micros, builder: &mut DeltaBuilder) {
-        let mut fresh = Vec::new();
-        for &i in &scan.due {
-            let view = &mut self.views[i];
-            if view.since == NEVER {
-                fresh.push(i);
-            }
-            view.since = scan.stamp;
-            view.due = now.saturating_add(view.view.interval_us);
-        }
-        if self.filled < self.version {
-            self.filled = self.version;
-            let counts = fresh.into_iter().map(|i| (self.views[i].view.id, self.count(store, i))).collect();
-            builder.delta.filled = Some(Filled { version: self.version, counts });
-        }
-    }
-
-    fn count(&self, store: &Store, view: usize) -> u64 {
-        let constraint = &self.views[view].view.constraint;
-        let rows = self.held.keys().map(|&id| store.row(id));
-        rows.filter(|row| constraint.matches(&store.subject(row))).count() as u64
-    }
-}
-
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum IsOwn {
-    Yes,
-    No,
-}
-
-/// What of a row has been sent and what is wanted.
-struct Sent<'a> {
-    since: PublishSeq,
-    known: Option<Arc<[ComponentId]>>,
-    wanted: &'a [ComponentId],
-    skip_writer: Option<SessionId>,
-}
-
-/// What there is to say of a component.
-enum News {
-    Nothing,
-    /// Only what the session wrote itself.
-    Own,
-    Value,
-}
-
-impl Sent<'_> {
-    /// Returns whether something is not told because the session wrote it.
-    fn tell(&self, store: &Store, row: &Row, builder: &mut DeltaBuilder) -> bool {
-        let mut withheld = false;
-        if let Some(at) = row.position() {
-            match self.news(
-                ComponentId::POSITION,
-                row.position_changed_at,
-                self.is_own(row.position_writer, NEVER),
-            ) {
-                News::Nothing => {}
-                News::Own => withheld = true,
-                News::Value => builder.position(row.entity, row.position_revision, at),
+    fn answer_owed(&mut self, aim: &Aim, store: &Store, builder: &mut DeltaBuilder) {
+        while !builder.is_full() {
+            let Some(id) = self.owed.pop() else { return };
+            if self.held.get(&id).is_some_and(|held| held.stance == StanceId::OWED) {
+                self.examine(store, id, self.all_parts(), aim, builder);
             }
         }
-        for (component, slot) in store.slots(row) {
-            match self.news(component, slot.changed_at, self.is_own(slot.writer, slot.foreign_at)) {
-                News::Nothing => {}
-                News::Own => withheld = true,
-                News::Value => builder.value(component, row.entity, slot.revision, &slot.value),
+    }
+
+    /// Every part, one bit each.
+    pub(super) fn all_parts(&self) -> Mask {
+        u64::MAX.checked_shr(64 - self.parts.len() as u32).unwrap_or(0)
+    }
+
+    /// Which of the parts the row matches.
+    pub(super) fn mask(&self, store: &Store, row: &Row, of: Mask, builder: &mut DeltaBuilder) -> Mask {
+        let mut mask = 0;
+        store.with_subject(row, |subject| {
+            for bit in bits(of) {
+                let constraint = &self.parts[bit].part().constraint;
+                builder.spend(constraint.nodes());
+                mask |= u64::from(constraint.matches(subject)) << bit;
             }
-        }
-        withheld
+        });
+        mask
     }
 
-    /// Whether the session wrote the value itself, knowing what it wrote over.
-    fn is_own(&self, writer: SessionId, foreign_at: PublishSeq) -> IsOwn {
-        let is_own = self.skip_writer == Some(writer) && foreign_at <= self.since;
-        if is_own { IsOwn::Yes } else { IsOwn::No }
+    /// Looks at one row, and tells what the session does not know of it. `of` are the parts that it may match.
+    pub(super) fn examine(
+        &mut self,
+        store: &Store,
+        id: RowId,
+        of: Mask,
+        aim: &Aim,
+        builder: &mut DeltaBuilder,
+    ) {
+        let row = store.row(id);
+        let mask = self.mask(store, row, of, builder);
+        let held = self.held.get(&id).copied();
+        let known = held.and_then(|held| self.stances.get(held.stance));
+        let is_due = |lanes: Mask| aim.recheck || lanes & aim.due != 0;
+        if mask == 0 {
+            if held.is_some() && known.is_none_or(|known| is_due(known.lanes)) {
+                self.held.swap_remove(&id);
+                builder.delta.left.push((row.entity, LeaveReason::OutOfView));
+                builder.count_id();
+            }
+            return;
+        }
+        let stance = self.stances.intern(store, &self.parts, row.set(), mask);
+        let (Some(wanted), known) =
+            (self.stances.get(stance), held.map(|held| self.stances.get(held.stance)))
+        else {
+            return;
+        };
+        let is_same = held.is_some_and(|held| held.stance == stance);
+        match known {
+            // Not in view yet.
+            None if !is_due(wanted.lanes) => return,
+            Some(Some(known)) if !is_due(known.lanes | wanted.lanes) => return,
+            _ => {}
+        }
+        let known = known.flatten();
+        let told_at = held.map_or(NEVER, |held| held.told_at);
+        // In this very run.
+        let told_now = if told_at >= aim.stamp { told_at } else { NEVER };
+        if is_same && told_now >= row.changed_at {
+            return;
+        }
+        if !is_same && known.is_none_or(|known| known.wanted != wanted.wanted) {
+            let shape = Shape { entity: row.entity, components: wanted.wanted.clone() };
+            let delta = &mut builder.delta;
+            match (held, known) {
+                (None, _) => delta.entered.push(shape),
+                (Some(_), None) => delta.arrived.push(shape),
+                (Some(_), Some(_)) => delta.reshaped.push(shape),
+            }
+            builder.count_id();
+        }
+        let was_withheld = held.is_some_and(|held| held.withheld);
+        let catches_up = was_withheld && wanted.wants_own;
+        let mut withheld = was_withheld && known.is_some() && !catches_up;
+        let mut tell = Telling { session: self.session, row, builder };
+        for (&component, pair) in wanted.wanted.iter().zip(&wanted.pairs) {
+            let told = |known: &Stance| known.told(component, &self.lanes, aim.due, told_now);
+            let told = known.filter(|_| !catches_up).and_then(told);
+            if is_same && !catches_up && aim.due & (1 << pair.lane) == 0 {
+                continue;
+            }
+            let skips_own = known.is_some() && !pair.own;
+            withheld |= tell.component(store, component, told, skips_own);
+        }
+        self.held.insert(id, Held { stance, told_at: store.publish(), withheld });
     }
+}
 
-    fn news(&self, component: ComponentId, changed_at: PublishSeq, is_own: IsOwn) -> News {
-        if self.wanted.binary_search(&component).is_err() {
-            return News::Nothing;
+/// The rates of the parts, the highest first; those that were there before go on.
+fn lanes_of(views: &[Arc<View>], before: &[Lane]) -> Vec<Lane> {
+    let mut intervals: Vec<Micros> =
+        views.iter().flat_map(|view| view.parts.iter().map(|part| part.interval_us)).collect();
+    intervals.sort_unstable();
+    intervals.dedup();
+    let lane = |interval| before.iter().find(|lane| lane.interval_us == interval).copied();
+    intervals.into_iter().map(|interval| lane(interval).unwrap_or(Lane::new(interval))).collect()
+}
+
+/// Telling what is new of one row.
+struct Telling<'a, 'b> {
+    session: SessionId,
+    row: &'a Row,
+    builder: &'b mut DeltaBuilder,
+}
+
+impl Telling<'_, '_> {
+    /// Tells a component that changed after `told` (`None`: it was not told). Returns whether it is withheld because the
+    /// session wrote it itself, knowing what it wrote over.
+    fn component(
+        &mut self,
+        store: &Store,
+        component: ComponentId,
+        told: Option<PublishSeq>,
+        skips_own: bool,
+    ) -> bool {
+        let row = self.row;
+        let since = told.unwrap_or(NEVER);
+        let is_own = |writer: SessionId, foreign_at: PublishSeq| {
+            skips_own && told.is_some() && writer == self.session && foreign_at <= since
+        };
+        if component == ComponentId::POSITION {
+            let Some(at) = row.position() else { return false };
+            if row.position_changed_at <= since {
+                return false;
+            }
+            if is_own(row.position_writer, NEVER) {
+                return true;
+            }
+            self.builder.position(row.entity, row.position_revision, at);
+            return false;
         }
-        let was_sent = self.known.as_ref().is_some_and(|known| known.binary_search(&component).is_ok());
-        match was_sent {
-            true if changed_at <= self.since => News::Nothing,
-            true if is_own == IsOwn::Yes => News::Own,
-            _ => News::Value,
+        let Some(slot) = store.slot(row, component) else { return false };
+        if slot.changed_at <= since {
+            return false;
         }
+        if is_own(slot.writer, slot.foreign_at) {
+            return true;
+        }
+        self.builder.value(component, row.entity, slot.revision, &slot.value);
+        false
     }
 }

@@ -1,6 +1,9 @@
 //! A view: what a session wants to see, of what, and how often.
 
-use spatialdb_types::{ComponentId, Error, Limits, Reason, ViewId};
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use spatialdb_types::{ComponentId, EntityId, Error, Limits, Position, Reason, ViewId};
 
 use super::Constraint;
 use crate::Micros;
@@ -10,19 +13,43 @@ use crate::Micros;
 pub struct View {
     /// Unique in its session.
     pub id: ViewId,
-    /// Which entities.
-    pub constraint: Constraint,
-    /// Which of their components, sorted; empty means all.
-    pub components: Vec<ComponentId>,
-    /// The least time between two deltas; 0 means as often as the partition publishes.
-    pub interval_us: Micros,
+    /// What it shows at which rate: first all that it matches, then bands, from the nearest outwards. Each is a part of
+    /// the first.
+    pub parts: Vec<Part>,
     /// Whether the session's own updates come back to it.
     pub own_updates: bool,
     /// Which version of the session's views brought it: tells a view from an equal one that it replaces.
     pub version: u64,
 }
 
+/// What a view shows at one rate.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Part {
+    /// Which entities.
+    pub constraint: Constraint,
+    /// Which of their components, sorted; empty means all.
+    pub components: Arc<[ComponentId]>,
+    /// The least time between two deltas; 0 means as often as the partition publishes.
+    pub interval_us: Micros,
+}
+
+/// All that a session looks at, as a partition is told.
+#[derive(Clone, Debug, Default)]
+pub struct ViewSet {
+    /// Its views, each as of now.
+    pub views: Arc<[Arc<View>]>,
+    /// The entities that views follow: the session is told where they are.
+    pub followed: Arc<[EntityId]>,
+    /// Rises when it is to be told again of all of them.
+    pub followed_epoch: u64,
+}
+
 impl View {
+    /// A view without bands.
+    pub fn new(id: ViewId, part: Part) -> Self {
+        Self { id, parts: vec![part], own_updates: false, version: 0 }
+    }
+
     /// The interval of a rate.
     ///
     /// # Errors
@@ -47,7 +74,33 @@ impl View {
         Ok((1e6 / rate_hz) as Micros)
     }
 
-    /// Whether the view asks for the component.
+    /// Adds the entities that it follows.
+    pub(crate) fn followed(&self, entities: &mut BTreeSet<EntityId>) {
+        self.parts.iter().for_each(|part| part.constraint.followed(entities));
+    }
+
+    /// The view as of now, with a sphere around each entity that it follows.
+    pub(crate) fn resolved(&self, position: &impl Fn(EntityId) -> Option<Position>) -> Self {
+        let part = |part: &Part| Part { constraint: part.constraint.resolved(position), ..part.clone() };
+        Self { parts: self.parts.iter().map(part).collect(), ..self.clone() }
+    }
+
+    /// How many conditions there are to look at.
+    pub fn nodes(&self) -> u64 {
+        self.parts.iter().map(|part| part.constraint.nodes()).sum()
+    }
+
+    /// Refuses what cannot be meant or would cost too much.
+    ///
+    /// # Errors
+    /// `QUERY_INVALID` naming the part, or the limit that it passes.
+    pub fn check(&self, limits: &Limits) -> Result<(), Error> {
+        self.parts.iter().try_for_each(|part| part.constraint.check(limits))
+    }
+}
+
+impl Part {
+    /// Whether the part asks for the component.
     pub fn wants(&self, component: ComponentId) -> bool {
         self.components.is_empty() || self.components.binary_search(&component).is_ok()
     }

@@ -240,7 +240,7 @@ impl Partition {
                 run.deleted.push(entity);
             }
             Some(component) => {
-                let has = self.store.subject(self.store.row(id)).components.binary_search(&component).is_ok();
+                let has = self.store.components(self.store.row(id)).binary_search(&component).is_ok();
                 if !has {
                     run.reject(column.column, column.rows[i], entity, component, Reason::ComponentNotFound);
                     return;
@@ -353,10 +353,8 @@ pub(super) fn create_each(
             .iter()
             .map(|&(column, i)| store.new_slot(create.columns[column as usize].value(i as usize), writer))
             .collect();
-        let row = store.insert(entity, set, slots);
-        if let Some(place) = places[index] {
-            store.move_to(row, create.positions.positions[place as usize], writer);
-        }
+        let at = places[index].map(|place| (create.positions.positions[place as usize], writer));
+        store.insert(entity, set, slots, at);
         each(index, entity, true);
     }
 }

@@ -44,7 +44,7 @@ impl Cuts {
         for moved in entities {
             let components = moved.components();
             let position = moved.position.map(|(at, ..)| at);
-            let subject = Subject { entity: moved.entity, position, components: &components };
+            let subject = Subject { entity: moved.entity, position, components: &components, values: moved };
             if open.query.constraint.matches(&subject) {
                 open.answer.add(&open.query, || state(moved, &open.query.components));
             }

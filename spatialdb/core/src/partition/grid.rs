@@ -1,12 +1,19 @@
-//! The cell index: which rows lie in which square of a space.
+//! The cell index: which rows lie in which square of a space, which squares changed, and who left them.
 
 use rustc_hash::FxHashMap;
-use spatialdb_types::{Box3, SpaceId};
+use spatialdb_types::{Box3, Point3, SpaceId};
 
-use super::RowId;
+use super::{PublishSeq, RowId, Tuning};
+use crate::interest::Extent;
 
-/// No cell: the row has no position.
-pub(crate) const NO_CELL: u32 = u32::MAX;
+/// The cell of rows without a position.
+pub(crate) const NOWHERE: u32 = 0;
+
+/// No cell: the row is being made or taken out.
+pub(super) const NO_CELL: u32 = u32::MAX;
+
+/// The end of a list of changed rows.
+const END: u32 = u32::MAX;
 
 /// A square of the grid: `[x, x+1) * cell_m` by `[y, y+1) * cell_m`, any z.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -19,16 +26,51 @@ pub(crate) struct CellKey {
 /// A uniform grid over x and y of every space.
 #[derive(Debug)]
 pub(crate) struct Grid {
+    cell_m: f64,
     per_m: f64,
     index: FxHashMap<CellKey, u32>,
     cells: Vec<Cell>,
+    stamps: Vec<Stamp>,
     free: Vec<u32>,
+    occupied: usize,
+    /// The cells with changes since the last publish.
+    changed: Vec<u32>,
+    /// From when on changes and departures are noted; `None`: nobody looks.
+    watched_from: Option<PublishSeq>,
+    /// Departures from cells that are gone.
+    orphans: Departures,
+    pub(crate) tuning: Tuning,
 }
 
 #[derive(Debug)]
 struct Cell {
-    key: CellKey,
+    /// `None`: of the rows without a position, or free.
+    key: Option<CellKey>,
     rows: Vec<RowId>,
+    /// How many subscribers look here.
+    watchers: u32,
+    departures: Departures,
+}
+
+/// What is asked of every cell at every publish, kept dense.
+#[derive(Clone, Copy, Debug)]
+struct Stamp {
+    /// The last publish that had something to show of it.
+    changed_at: PublishSeq,
+    /// The first of its changed rows since the last publish.
+    head: u32,
+    /// Rises when `z` does not hold what it held.
+    z_version: u32,
+    /// Between these heights lie all rows that it held since it was last empty.
+    z: (f64, f64),
+}
+
+/// Who left, and when: bounded.
+#[derive(Debug, Default)]
+pub(crate) struct Departures {
+    log: Vec<(PublishSeq, RowId)>,
+    /// Complete for what happened after this.
+    after: PublishSeq,
 }
 
 /// The cells that a box touches.
@@ -39,9 +81,28 @@ pub(crate) struct CellRange {
     y: (i32, i32),
 }
 
+/// How many departures from cells that are gone are kept.
+const ORPHANS_KEPT: usize = 4096;
+
+const NO_STAMP: Stamp = Stamp { changed_at: PublishSeq(0), head: END, z_version: 0, z: NO_Z };
+
+const NO_Z: (f64, f64) = (f64::INFINITY, f64::NEG_INFINITY);
+
 impl Grid {
     pub(crate) fn new(cell_m: f64) -> Self {
-        Self { per_m: 1.0 / cell_m, index: FxHashMap::default(), cells: Vec::new(), free: Vec::new() }
+        Self {
+            cell_m,
+            per_m: 1.0 / cell_m,
+            index: FxHashMap::default(),
+            cells: vec![Cell::new(None)],
+            stamps: vec![NO_STAMP],
+            free: Vec::new(),
+            occupied: 0,
+            changed: Vec::new(),
+            watched_from: None,
+            orphans: Departures::default(),
+            tuning: Tuning::default(),
+        }
     }
 
     /// The square that holds the point.
@@ -49,41 +110,174 @@ impl Grid {
         CellKey { space, x: (x * self.per_m).floor() as i32, y: (y * self.per_m).floor() as i32 }
     }
 
-    pub(crate) fn cell_count(&self) -> usize {
-        self.cells.len() - self.free.len()
+    /// How many squares hold a row.
+    pub(crate) const fn occupied_count(&self) -> usize {
+        self.occupied
     }
 
-    /// Puts a row in a square. Returns the cell and the row's place in it.
-    pub(crate) fn insert(&mut self, key: CellKey, row: RowId) -> (u32, u32) {
-        let cell = match self.index.get(&key) {
-            Some(&cell) => cell,
-            None => self.open(key),
-        };
+    /// Puts a row in a square, or in the cell of those without a position. Returns the cell and its place there.
+    pub(crate) fn insert(&mut self, key: Option<CellKey>, row: RowId) -> (u32, u32) {
+        let cell = key.map_or(NOWHERE, |key| self.open(key));
         let rows = &mut self.cells[cell as usize].rows;
+        self.occupied += usize::from(rows.is_empty() && cell != NOWHERE);
         rows.push(row);
         (cell, (rows.len() - 1) as u32)
     }
 
     /// Takes a row out of its cell. Returns the row that took its place, if any.
     pub(crate) fn remove(&mut self, cell: u32, place: u32) -> Option<RowId> {
-        let Cell { key, rows } = &mut self.cells[cell as usize];
+        let rows = &mut self.cells[cell as usize].rows;
         rows.swap_remove(place as usize);
         if rows.is_empty() {
-            self.index.remove(key);
-            self.free.push(cell);
+            self.occupied -= usize::from(cell != NOWHERE);
+            let stamp = &mut self.stamps[cell as usize];
+            (stamp.z, stamp.z_version) = (NO_Z, stamp.z_version.wrapping_add(1));
+            self.close(cell);
             return None;
         }
         rows.get(place as usize).copied()
     }
 
+    /// Notes that a row is about to leave a cell for another.
+    pub(crate) fn note_departure(&mut self, cell: u32, row: RowId, publish: PublishSeq) {
+        if self.watched_from.is_some() {
+            let Cell { departures, rows, .. } = &mut self.cells[cell as usize];
+            departures.push(publish, row, rows.len() + self.tuning.departures_kept);
+            self.mark(cell, publish);
+        }
+    }
+
+    /// Whether changes and departures are noted.
+    pub(crate) const fn is_watched(&self) -> bool {
+        self.watched_from.is_some()
+    }
+
+    /// Notes changes and departures from now on.
+    pub(crate) fn start_watching(&mut self, publish: PublishSeq) {
+        self.watched_from = Some(publish);
+    }
+
+    /// Notes a changed row. Returns the one that was noted before, to be linked from it.
+    pub(crate) fn note_change(&mut self, cell: u32, publish: PublishSeq, changed: u32, z: f64) -> u32 {
+        self.mark(cell, publish);
+        self.note_height(cell, z);
+        std::mem::replace(&mut self.stamps[cell as usize].head, changed)
+    }
+
+    pub(crate) fn note_height(&mut self, cell: u32, z: f64) {
+        let stamp = &mut self.stamps[cell as usize];
+        if z < stamp.z.0 || z > stamp.z.1 {
+            stamp.z = (stamp.z.0.min(z), stamp.z.1.max(z));
+            stamp.z_version = stamp.z_version.wrapping_add(1);
+        }
+    }
+
+    fn mark(&mut self, cell: u32, publish: PublishSeq) {
+        let stamp = &mut self.stamps[cell as usize];
+        if stamp.changed_at != publish {
+            (stamp.changed_at, stamp.head) = (publish, END);
+            self.changed.push(cell);
+        }
+    }
+
+    /// Changes from now on belong to the next publish.
+    pub(crate) fn finish_publish(&mut self) {
+        self.changed.clear();
+    }
+
+    /// The cells with changes since the last publish.
+    pub(crate) fn changed(&self) -> &[u32] {
+        &self.changed
+    }
+
+    /// The last publish that has something to show of the cell.
+    pub(crate) fn changed_at(&self, cell: u32) -> PublishSeq {
+        self.stamps[cell as usize].changed_at
+    }
+
+    /// The first of the cell's changed rows since the last publish, by number; `next` leads on.
+    pub(crate) fn changed_rows<'a>(
+        &self,
+        cell: u32,
+        publish: PublishSeq,
+        next: &'a [u32],
+    ) -> impl Iterator<Item = usize> + use<'a> {
+        let stamp = &self.stamps[cell as usize];
+        let first = if stamp.changed_at == publish { stamp.head } else { END };
+        std::iter::successors((first != END).then_some(first as usize), |&i| {
+            (next[i] != END).then_some(next[i] as usize)
+        })
+    }
+
+    /// Who left the cell after `since`; `None` if that is not known any longer.
+    pub(crate) fn departures(&self, cell: u32, since: PublishSeq) -> Option<impl Iterator<Item = RowId>> {
+        self.known(&self.cells[cell as usize].departures, since)
+    }
+
+    /// Who left a cell after `since` that is gone now; `None` if that is not known any longer.
+    pub(crate) fn orphans(&self, since: PublishSeq) -> Option<impl Iterator<Item = RowId>> {
+        self.known(&self.orphans, since)
+    }
+
+    fn known<'a>(
+        &self,
+        departures: &'a Departures,
+        since: PublishSeq,
+    ) -> Option<impl Iterator<Item = RowId> + use<'a>> {
+        let from = self.watched_from?;
+        (since >= departures.after.max(from)).then(|| departures.since(since))
+    }
+
+    /// Where all that the cell holds lies; `None`: of rows without a position.
+    pub(crate) fn extent(&self, cell: u32) -> Option<Extent> {
+        let key = self.cells[cell as usize].key?;
+        let z = self.stamps[cell as usize].z;
+        let (x, y) = (self.side(key.x), self.side(key.y));
+        Some(Extent { space: key.space, min: Point3::new(x.0, y.0, z.0), max: Point3::new(x.1, y.1, z.1) })
+    }
+
+    /// From where to where a square reaches, rounding included.
+    fn side(&self, number: i32) -> (f64, f64) {
+        let margin = |v: f64| self.cell_m * 1e-9 + v.abs() * (4.0 * f64::EPSILON);
+        let (from, to) = (f64::from(number) * self.cell_m, (f64::from(number) + 1.0) * self.cell_m);
+        // Numbers of squares end there; what is further out is counted in the last one.
+        (
+            if number == i32::MIN { f64::NEG_INFINITY } else { from - margin(from) },
+            if number == i32::MAX { f64::INFINITY } else { to + margin(to) },
+        )
+    }
+
+    /// Rises when the extent of a cell is other than before.
+    pub(crate) fn extent_version(&self, cell: u32) -> u32 {
+        self.stamps[cell as usize].z_version
+    }
+
     /// The slots of cells, free ones included: `rows` of a free one is empty.
-    pub(crate) fn slot_count(&self) -> usize {
-        self.cells.len()
+    pub(crate) fn slot_count(&self) -> u32 {
+        self.cells.len() as u32
     }
 
     /// The rows of a cell.
     pub(crate) fn rows(&self, cell: u32) -> &[RowId] {
         &self.cells[cell as usize].rows
+    }
+
+    /// How many subscribers look at this cell in particular.
+    pub(crate) fn watchers(&self, cell: u32) -> u32 {
+        self.cells[cell as usize].watchers
+    }
+
+    /// Keeps the cell of a square, whether it holds rows or not. Once for each subscriber.
+    pub(crate) fn watch(&mut self, key: CellKey) -> u32 {
+        let cell = self.open(key);
+        self.cells[cell as usize].watchers += 1;
+        cell
+    }
+
+    /// The end of a `watch`.
+    pub(crate) fn unwatch(&mut self, cell: u32) {
+        self.cells[cell as usize].watchers -= 1;
+        self.close(cell);
     }
 
     /// The cells that a box touches. Infinite sides are cut to what a cell number can hold.
@@ -97,34 +291,86 @@ impl Grid {
         }
     }
 
-    /// The occupied cell at a square.
+    /// The cell at a square, if there is one.
     pub(crate) fn cell_at(&self, range: &CellRange, ordinal: u64) -> Option<u32> {
-        let width = range.width();
-        let (dy, dx) = (ordinal / width, ordinal % width);
-        let x = i64::from(range.x.0) + dx as i64;
-        let y = i64::from(range.y.0) + dy as i64;
-        self.index.get(&CellKey { space: range.space, x: x as i32, y: y as i32 }).copied()
+        self.index.get(&range.key(ordinal)).copied()
     }
 
-    /// Whether an occupied cell lies in the range.
+    /// Whether a cell lies in the range.
     pub(crate) fn is_in(&self, range: &CellRange, cell: u32) -> bool {
-        let key = self.cells[cell as usize].key;
-        key.space == range.space && within(range.x, key.x) && within(range.y, key.y)
+        self.cells[cell as usize].key.is_some_and(|key| range.contains(key))
     }
 
     fn open(&mut self, key: CellKey) -> u32 {
+        if let Some(&cell) = self.index.get(&key) {
+            return cell;
+        }
         let cell = match self.free.pop() {
             Some(cell) => {
-                self.cells[cell as usize].key = key;
+                // Its stamp stays: it may be among the changed cells of this publish.
+                self.cells[cell as usize].key = Some(key);
                 cell
             }
             None => {
-                self.cells.push(Cell { key, rows: Vec::new() });
+                self.cells.push(Cell::new(Some(key)));
+                self.stamps.push(NO_STAMP);
                 (self.cells.len() - 1) as u32
             }
         };
         self.index.insert(key, cell);
         cell
+    }
+
+    /// Lets a cell go that nobody needs.
+    fn close(&mut self, cell: u32) {
+        let Cell { key, rows, watchers, departures } = &mut self.cells[cell as usize];
+        if !rows.is_empty() || *watchers > 0 {
+            return;
+        }
+        let Some(gone) = key.take() else { return };
+        // Memory of rows that a free cell once held is given back.
+        *rows = Vec::new();
+        self.orphans.adopt(departures);
+        self.index.remove(&gone);
+        self.free.push(cell);
+    }
+}
+
+impl Cell {
+    fn new(key: Option<CellKey>) -> Self {
+        Self { key, rows: Vec::new(), watchers: 0, departures: Departures::default() }
+    }
+}
+
+impl Departures {
+    fn push(&mut self, publish: PublishSeq, row: RowId, kept: usize) {
+        self.log.push((publish, row));
+        if self.log.len() > kept {
+            let cut = self.log.len() - kept / 2;
+            self.after = self.log[cut - 1].0;
+            self.log.drain(..cut);
+        }
+    }
+
+    fn since(&self, since: PublishSeq) -> impl Iterator<Item = RowId> + use<'_> {
+        let start = self.log.partition_point(|&(publish, _)| publish <= since);
+        self.log[start..].iter().map(|&(_, row)| row)
+    }
+
+    /// Takes over what another log has.
+    fn adopt(&mut self, other: &mut Self) {
+        let other = std::mem::take(other);
+        self.after = self.after.max(other.after);
+        if other.log.is_empty() {
+            return;
+        }
+        self.log.extend(other.log);
+        self.log.sort_by_key(|&(publish, _)| publish);
+        if self.log.len() > ORPHANS_KEPT {
+            let cut = self.log.len() - ORPHANS_KEPT / 2;
+            self.after = self.after.max(self.log[cut - 1].0);
+            self.log.drain(..cut);
+        }
     }
 }
 
@@ -132,6 +378,19 @@ impl CellRange {
     /// How many squares, as far as that can be counted.
     pub(crate) fn len(&self) -> u64 {
         self.width().saturating_mul(span(self.y))
+    }
+
+    /// A square by its number in the range.
+    pub(crate) fn key(&self, ordinal: u64) -> CellKey {
+        let width = self.width();
+        let (dy, dx) = (ordinal / width, ordinal % width);
+        let x = i64::from(self.x.0) + dx as i64;
+        let y = i64::from(self.y.0) + dy as i64;
+        CellKey { space: self.space, x: x as i32, y: y as i32 }
+    }
+
+    fn contains(&self, key: CellKey) -> bool {
+        key.space == self.space && within(self.x, key.x) && within(self.y, key.y)
     }
 
     fn width(&self) -> u64 {
@@ -150,15 +409,14 @@ fn within((from, to): (i32, i32), v: i32) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use spatialdb_types::Point3;
 
     #[test]
     fn rows_are_found_where_they_are_and_empty_cells_are_reused() {
         let mut grid = Grid::new(10.0);
         let key = grid.key(SpaceId(1), -0.5, 25.0);
         assert_eq!((key.x, key.y), (-1, 2));
-        let (cell, place) = grid.insert(key, RowId(5));
-        assert_eq!(grid.insert(key, RowId(6)), (cell, 1));
+        let (cell, place) = grid.insert(Some(key), RowId(5));
+        assert_eq!(grid.insert(Some(key), RowId(6)), (cell, 1));
         let bounds = Box3 { min: Point3::new(-5.0, 20.0, 0.0), max: Point3::new(5.0, 21.0, 0.0) };
         let range = grid.range(SpaceId(1), &bounds);
         assert_eq!(range.len(), 2);
@@ -167,9 +425,9 @@ mod tests {
         assert!(grid.is_in(&range, cell));
         assert_eq!(grid.remove(cell, place), Some(RowId(6)));
         assert_eq!(grid.remove(cell, 0), None);
-        assert_eq!(grid.cell_count(), 0);
+        assert_eq!(grid.occupied_count(), 0);
         let other = grid.key(SpaceId(0), 0.0, 0.0);
-        assert_eq!(grid.insert(other, RowId(7)), (cell, 0));
+        assert_eq!(grid.insert(Some(other), RowId(7)), (cell, 0));
     }
 
     #[test]
@@ -177,5 +435,46 @@ mod tests {
         let grid = Grid::new(1.0);
         let range = grid.range(SpaceId(0), &Box3::EVERYWHERE);
         assert!(range.len() > 1 << 60);
+    }
+
+    #[test]
+    fn a_watched_cell_stays_and_a_cell_that_goes_leaves_its_departures() {
+        let mut grid = Grid::new(10.0);
+        grid.start_watching(PublishSeq(1));
+        let key = grid.key(SpaceId(0), 5.0, 5.0);
+        let cell = grid.watch(key);
+        assert_eq!(grid.insert(Some(key), RowId(3)), (cell, 0));
+        grid.note_departure(cell, RowId(3), PublishSeq(2));
+        grid.remove(cell, 0);
+        let left = |grid: &Grid, since| grid.departures(cell, since).map(|rows| rows.collect::<Vec<_>>());
+        assert_eq!(left(&grid, PublishSeq(1)), Some(vec![RowId(3)]));
+        assert_eq!(left(&grid, PublishSeq(2)), Some(vec![]));
+        grid.unwatch(cell);
+        assert_eq!(grid.orphans(PublishSeq(1)).map(Iterator::count), Some(1));
+    }
+
+    #[test]
+    fn departures_are_kept_as_long_as_there_is_room() {
+        let mut departures = Departures::default();
+        for i in 0..40 {
+            departures.push(PublishSeq(u64::from(i)), RowId(i), 20);
+        }
+        assert!(departures.log.len() <= 20);
+        let known = departures.since(departures.after).count();
+        assert_eq!(known, departures.log.len());
+        assert_eq!(departures.log[0].0.0, departures.after.0 + 1);
+    }
+
+    #[test]
+    fn a_cell_reaches_as_far_up_as_its_rows() {
+        let mut grid = Grid::new(10.0);
+        let key = grid.key(SpaceId(0), -5.0, 5.0);
+        let (cell, _) = grid.insert(Some(key), RowId(1));
+        grid.note_height(cell, 3.0);
+        grid.note_height(cell, -1.0);
+        let extent = grid.extent(cell).expect("a square");
+        assert_eq!((extent.min.z, extent.max.z), (-1.0, 3.0));
+        assert!(extent.min.x < -10.0 && -10.1 < extent.min.x && extent.max.x > 0.0 && extent.max.x < 0.1);
+        assert_eq!(grid.extent(NOWHERE), None);
     }
 }

@@ -113,9 +113,11 @@ impl Partition {
     }
 
     fn take(&mut self, id: RowId) -> MovedEntity {
+        let entity = self.store.row(id).entity;
+        let subscribers = self.subscribers.values_mut();
         let holders: Vec<SessionId> =
-            self.subscribers.values_mut().filter_map(|s| s.hand_over(id).then_some(s.session())).collect();
-        let components = self.store.subject(self.store.row(id)).components.to_vec();
+            subscribers.filter_map(|s| s.hand_over(id, entity).then_some(s.session())).collect();
+        let components = self.store.components(self.store.row(id)).to_vec();
         let (row, slots) = self.store.remove(id);
         let position = components
             .first()
@@ -154,9 +156,10 @@ impl Partition {
             writer: v.writer,
             foreign_at: PublishSeq(0),
         });
-        let id = self.store.insert(moved.entity, set, slots);
-        if let Some((at, revision, writer)) = moved.position {
-            self.store.place(id, at, revision, writer);
+        let at = moved.position.map(|(at, _, writer)| (at, writer));
+        let id = self.store.insert(moved.entity, set, slots, at);
+        if let Some((_, revision, _)) = moved.position {
+            self.store.set_position_revision(id, revision);
         }
         self.store.set_arriving(id, true);
         for session in moved.holders {

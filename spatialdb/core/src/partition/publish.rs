@@ -9,6 +9,9 @@ impl Partition {
     /// writer what became of its rows.
     pub fn publish(&mut self, now: Micros, outbox: &mut Outbox) {
         let frame_bytes_max = self.limits.frame_bytes_max as usize;
+        if !self.subscribers.is_empty() {
+            self.store.collect_changes();
+        }
         for (session, subscriber) in &mut self.subscribers {
             let was_ready = subscriber.is_ready();
             let delta = subscriber.pump(&mut self.store, now, frame_bytes_max);

@@ -4,7 +4,7 @@ use rustc_hash::FxHashSet;
 use spatialdb_types::{ComponentId, EntityId, PartitionId, Position, Revision};
 
 use super::{Partition, Row, RowId};
-use crate::interest::{Candidates, Constraint};
+use crate::interest::{Candidates, Constraint, Values};
 
 /// An entity as it is now.
 #[derive(Clone, Debug, PartialEq)]
@@ -15,6 +15,12 @@ pub struct EntityState {
     pub position: Option<(Position, Revision)>,
     /// Its other components by rising id.
     pub values: Vec<(ComponentId, Revision, Box<[u8]>)>,
+}
+
+impl Values for EntityState {
+    fn value(&self, component: ComponentId) -> Option<&[u8]> {
+        self.values.iter().find(|(c, ..)| *c == component).map(|(.., value)| &**value)
+    }
 }
 
 /// What is asked once.
@@ -56,7 +62,7 @@ impl Partition {
         let overlapping = candidates.len() > 1;
         for source in &candidates {
             self.for_each_candidate(source, &mut |id, row| {
-                let matches = query.constraint.matches(&self.store.subject(row));
+                let matches = self.store.matches(row, &query.constraint);
                 if matches && (!overlapping || seen.insert(id)) {
                     answer.add(query, || self.state(row, &query.components));
                 }
@@ -109,10 +115,10 @@ impl Partition {
                 let range = store.grid.range(*space, bounds);
                 let mut visit =
                     |cell: u32| store.grid.rows(cell).iter().for_each(|&id| each(id, store.row(id)));
-                if range.len() <= store.grid.slot_count() as u64 {
+                if range.len() <= u64::from(store.grid.slot_count()) {
                     (0..range.len()).filter_map(|i| store.grid.cell_at(&range, i)).for_each(&mut visit);
                 } else {
-                    (0..store.grid.slot_count() as u32)
+                    (0..store.grid.slot_count())
                         .filter(|&c| store.grid.is_in(&range, c))
                         .for_each(&mut visit);
                 }

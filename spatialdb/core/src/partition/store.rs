@@ -5,17 +5,18 @@
 
 use spatialdb_types::{ComponentId, EntityId, Point3, Position, Revision, SessionId, SpaceId};
 
-use super::grid::{Grid, NO_CELL};
+use super::changes::Changes;
+use super::grid::{Grid, NO_CELL, NOWHERE};
 use super::row_map::RowMap;
 use super::table::{SetId, Slot, Table, Tables};
-use crate::interest::Subject;
+use crate::interest::{Constraint, Subject, Values};
 
 /// Where an entity's row is. Reused after the entity is gone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct RowId(pub(crate) u32);
 
 /// The number of a publish of this partition; 0 is before the first.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct PublishSeq(pub(crate) u64);
 
 /// What every entity has, in one or two cache lines.
@@ -28,6 +29,10 @@ pub(crate) struct Row {
     cell_place: u32,
     set: SetId,
     index: u32,
+    /// The publish since which it is in its cell with its set of components.
+    pub(crate) cell_since: PublishSeq,
+    /// The publish since which it is here with its set of components.
+    pub(super) here_since: PublishSeq,
     pub(crate) position_writer: SessionId,
     pub(crate) position_revision: Revision,
     pub(crate) position_changed_at: PublishSeq,
@@ -49,6 +54,7 @@ pub(crate) struct Store {
     /// Changes made now carry this; the next publish publishes it.
     publish: PublishSeq,
     dirty: Vec<RowId>,
+    pub(super) changes: Changes,
     last_change: PublishSeq,
     /// What `last_change` was at the last publish.
     published_change: PublishSeq,
@@ -56,7 +62,16 @@ pub(crate) struct Store {
 
 impl Row {
     pub(crate) fn position(&self) -> Option<Position> {
-        (self.cell != NO_CELL).then_some(Position { space: self.space, point: self.point })
+        self.is_placed().then_some(Position { space: self.space, point: self.point })
+    }
+
+    /// The cell that it is in.
+    pub(crate) const fn cell(&self) -> u32 {
+        self.cell
+    }
+
+    const fn is_placed(&self) -> bool {
+        self.cell != NOWHERE && self.cell != NO_CELL
     }
 
     pub(crate) const fn set(&self) -> SetId {
@@ -75,6 +90,7 @@ impl Store {
             clock: Revision(0),
             publish: PublishSeq(1),
             dirty: Vec::new(),
+            changes: Changes::default(),
             last_change: PublishSeq(0),
             published_change: PublishSeq(0),
         }
@@ -118,9 +134,22 @@ impl Store {
         self.table_of(row).slots(row.index)
     }
 
-    pub(crate) fn subject<'a>(&'a self, row: &Row) -> Subject<'a> {
-        let components = &self.table_of(row).components;
-        Subject { entity: row.entity, position: row.position(), components }
+    /// The components that the entity has, by rising id.
+    pub(crate) fn components(&self, row: &Row) -> &[ComponentId] {
+        &self.table_of(row).components
+    }
+
+    /// Whether the entity meets the constraint.
+    pub(crate) fn matches(&self, row: &Row, constraint: &Constraint) -> bool {
+        self.with_subject(row, |subject| constraint.matches(subject))
+    }
+
+    /// Asks something of the entity.
+    pub(crate) fn with_subject<T>(&self, row: &Row, ask: impl FnOnce(&Subject<'_>) -> T) -> T {
+        let table = self.table_of(row);
+        let values = RowValues { table, index: row.index };
+        let (position, components) = (row.position(), &table.components);
+        ask(&Subject { entity: row.entity, position, components, values: &values })
     }
 
     /// The revision counter: every revision given so far is at most this.
@@ -158,16 +187,22 @@ impl Store {
         self.publish.0 += 1;
         self.published_change = self.last_change;
         self.dirty.clear();
+        self.changes.clear();
+        self.grid.finish_publish();
     }
 
-    /// Makes an entity, with slots parallel to the values of the set. The id must be unused here.
+    /// Makes an entity, with slots parallel to the values of the set, at a position that `writer` gives it if the set has
+    /// one. The id must be unused here.
     pub(crate) fn insert(
         &mut self,
         entity: EntityId,
         set: SetId,
         slots: impl IntoIterator<Item = Slot>,
+        at: Option<(Position, SessionId)>,
     ) -> RowId {
         let id = self.free.pop().unwrap_or(RowId(self.rows.len() as u32));
+        // A row that was freed since the last publish is among the changed ones already.
+        let changed_at = self.rows.get(id.0 as usize).map_or(PublishSeq(0), |free| free.changed_at);
         let index = self.tables.get_mut(set).push(id, slots);
         let row = Row {
             entity,
@@ -177,10 +212,12 @@ impl Store {
             cell_place: 0,
             set,
             index,
+            cell_since: self.publish,
+            here_since: self.publish,
             position_writer: SessionId(0),
             position_revision: Revision(0),
             position_changed_at: PublishSeq(0),
-            changed_at: PublishSeq(0),
+            changed_at,
             arriving: false,
         };
         match self.rows.get_mut(id.0 as usize) {
@@ -189,6 +226,12 @@ impl Store {
         }
         let before = self.ids.insert(entity, id);
         assert!(before.is_none(), "entity {entity} is inserted twice");
+        match at {
+            Some((at, writer)) => {
+                self.move_to(id, at, writer);
+            }
+            None => self.enter_nowhere(id),
+        }
         self.touch(id);
         id
     }
@@ -218,25 +261,27 @@ impl Store {
         let row = &mut self.rows[id.0 as usize];
         let key = self.grid.key(at.space, at.point.x, at.point.y);
         // The old key is computed, not looked up: the row is in the cache, its cell is not.
-        let crossed = row.cell == NO_CELL || self.grid.key(row.space, row.point.x, row.point.y) != key;
+        let crossed = !row.is_placed() || self.grid.key(row.space, row.point.x, row.point.y) != key;
         row.point = at.point;
         row.position_revision = revision;
         row.position_changed_at = publish;
         row.position_writer = writer;
         if crossed {
+            if row.cell != NO_CELL {
+                self.grid.note_departure(row.cell, id, publish);
+            }
             self.leave_cell(id);
             self.rows[id.0 as usize].space = at.space;
-            let (cell, place) = self.grid.insert(key, id);
+            let (cell, place) = self.grid.insert(Some(key), id);
             let row = &mut self.rows[id.0 as usize];
-            (row.cell, row.cell_place) = (cell, place);
+            (row.cell, row.cell_place, row.cell_since) = (cell, place, publish);
         }
         self.touch(id);
         crossed
     }
 
-    /// Puts an entity somewhere with a revision that it already has.
-    pub(crate) fn place(&mut self, id: RowId, at: Position, revision: Revision, writer: SessionId) {
-        self.move_to(id, at, writer);
+    /// Gives a position the revision that it had elsewhere.
+    pub(crate) fn set_position_revision(&mut self, id: RowId, revision: Revision) {
         self.rows[id.0 as usize].position_revision = revision;
     }
 
@@ -258,7 +303,9 @@ impl Store {
         let column = self.tables.get(set).column(component);
         let mut slots = self.leave_table(set, index);
         if component == ComponentId::POSITION {
+            self.grid.note_departure(self.row(id).cell, id, self.publish);
             self.leave_cell(id);
+            self.enter_nowhere(id);
         } else {
             slots.remove(column.expect("the entity has it"));
         }
@@ -268,9 +315,13 @@ impl Store {
 
     /// The value of a component, if the entity has it.
     pub(crate) fn value(&self, id: RowId, component: ComponentId) -> Option<&[u8]> {
-        let row = self.row(id);
+        Some(&self.slot(self.row(id), component)?.value)
+    }
+
+    /// The slot of a component, if the entity has it.
+    pub(crate) fn slot(&self, row: &Row, component: ComponentId) -> Option<&Slot> {
         let table = self.table_of(row);
-        Some(&table.slot(table.column(component)?, row.index).value)
+        Some(table.slot(table.column(component)?, row.index))
     }
 
     /// The slot of a component, if the entity has it, marked as written now by `writer`.
@@ -308,6 +359,12 @@ impl Store {
         }
     }
 
+    fn enter_nowhere(&mut self, id: RowId) {
+        let (cell, place) = self.grid.insert(None, id);
+        let row = &mut self.rows[id.0 as usize];
+        (row.cell, row.cell_place, row.cell_since) = (cell, place, self.publish);
+    }
+
     fn leave_cell(&mut self, id: RowId) {
         let row = &mut self.rows[id.0 as usize];
         if row.cell == NO_CELL {
@@ -332,6 +389,19 @@ impl Store {
         let index = self.tables.get_mut(set).push(id, slots);
         let row = &mut self.rows[id.0 as usize];
         (row.set, row.index) = (set, index);
+        (row.cell_since, row.here_since) = (self.publish, self.publish);
         self.touch(id);
+    }
+}
+
+/// The values of one row.
+struct RowValues<'a> {
+    table: &'a Table,
+    index: u32,
+}
+
+impl Values for RowValues<'_> {
+    fn value(&self, component: ComponentId) -> Option<&[u8]> {
+        Some(&self.table.slot(self.table.column(component)?, self.index).value)
     }
 }

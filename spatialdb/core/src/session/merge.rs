@@ -6,14 +6,16 @@ use rustc_hash::FxHashSet;
 use spatialdb_types::{ComponentId, EntityId, PartitionId, Revision};
 
 use super::{FrameBody, HeldEntity, Session, ToPartition, Tombstone};
+use crate::interest::Rows;
 use crate::message::{Delta, Filled, LeaveReason, Shape};
 
 impl Session {
     /// What a delta changes in what the session has been shown.
     pub(super) fn merge(&mut self, from: PartitionId, delta: Delta) -> FrameBody {
         let mut body = FrameBody { more: delta.more, ..FrameBody::default() };
+        let mut is_overtaken = delta.clock < self.partitions[usize::from(from.0)].overtaken;
         for shape in delta.entered.into_iter().chain(delta.arrived) {
-            self.shown(from, delta.clock, shape, &mut body);
+            is_overtaken |= !self.shown(from, delta.clock, shape, &mut body);
         }
         for shape in delta.reshaped {
             self.reshaped(from, &shape, &mut body);
@@ -23,8 +25,17 @@ impl Session {
         }
         body.positions = delta.positions;
         body.columns = delta.columns;
-        if self.partitions.len() > 1 {
+        body.shared = delta.shared;
+        if is_overtaken {
             self.drop_stale_rows(from, &mut body);
+        }
+        let mut moved = false;
+        for (entity, position) in delta.anchors {
+            moved |= self.anchors.hear(from, delta.clock, entity, position);
+        }
+        // Before the fill is counted: it was of another place.
+        if moved {
+            self.follow();
         }
         if let Some(filled) = delta.filled {
             self.filled(from, &filled, &mut body);
@@ -36,11 +47,11 @@ impl Session {
         body
     }
 
-    /// An entity that the partition shows whole.
-    fn shown(&mut self, from: PartitionId, clock: Revision, shape: Shape, body: &mut FrameBody) {
+    /// An entity that the partition shows whole. Returns whether nobody has shown it later.
+    fn shown(&mut self, from: PartitionId, clock: Revision, shape: Shape, body: &mut FrameBody) -> bool {
         let Shape { entity, components } = shape;
         if self.is_stale(from, clock, entity) {
-            return;
+            return false;
         }
         if let Some(seen) = &mut self.partitions[usize::from(from.0)].keyframe {
             seen.insert(entity);
@@ -48,9 +59,13 @@ impl Session {
         self.tombstones.swap_remove(&entity);
         let held = HeldEntity { partition: from, clock, components: components.clone() };
         match self.held.insert(entity, held) {
-            Some(before) => tell_gone(&before.components, &components, entity, body),
+            Some(before) => {
+                tell_gone(&before.components, &components, entity, body);
+                self.overtake(before.partition, from, clock);
+            }
             None => body.entered.push(entity),
         }
+        true
     }
 
     fn reshaped(&mut self, from: PartitionId, shape: &Shape, body: &mut FrameBody) {
@@ -73,10 +88,19 @@ impl Session {
         if self.is_stale(from, clock, entity) {
             return;
         }
-        if self.held.swap_remove(&entity).is_some() {
+        if let Some(held) = self.held.swap_remove(&entity) {
             body.left.push((entity, reason));
+            self.overtake(held.partition, from, clock);
         }
         self.bury(from, clock, entity);
+    }
+
+    /// A partition has told of an entity that another one was the last to show, and may still tell older news of.
+    fn overtake(&mut self, other: PartitionId, by: PartitionId, clock: Revision) {
+        if other != by {
+            let overtaken = &mut self.partitions[usize::from(other.0)].overtaken;
+            *overtaken = clock.max(*overtaken);
+        }
     }
 
     /// Remembers that the entity is not in view, against older news that may be on its way.
@@ -97,7 +121,11 @@ impl Session {
         }
     }
 
-    /// Values of entities that another partition has shown later, or that are not in view.
+    /// Takes out values of entities that another partition has shown later, or that are not in view.
+    ///
+    /// A partition tells of an entity that the session holds from there, or that it shows in the same delta. So there is
+    /// nothing to take out unless another partition has told of an entity that was held from this one, or a shape in
+    /// this delta is stale.
     fn drop_stale_rows(&self, from: PartitionId, body: &mut FrameBody) {
         let is_current = |entity: EntityId| self.held.get(&entity).is_some_and(|held| held.partition == from);
         for group in &mut body.positions {
@@ -108,6 +136,21 @@ impl Session {
         for group in &mut body.columns {
             if !group.entities.iter().all(|&e| is_current(e)) {
                 group.retain(is_current);
+            }
+        }
+        for shared in std::mem::take(&mut body.shared) {
+            match shared.rows() {
+                rows if rows.entities().iter().all(|&e| is_current(e)) => body.shared.push(shared),
+                Rows::Positions(rows) => {
+                    let mut rows = rows.clone();
+                    rows.retain(is_current);
+                    body.positions.push(rows);
+                }
+                Rows::Values(rows) => {
+                    let mut rows = rows.clone();
+                    rows.retain(is_current);
+                    body.columns.push(rows);
+                }
             }
         }
         body.positions.retain(|group| !group.entities.is_empty());

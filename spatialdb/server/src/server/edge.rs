@@ -34,6 +34,7 @@ pub(super) struct Edge {
     pub(super) queries: Arc<Semaphore>,
     pub(super) cuts: Cuts,
     pub(super) roster: Roster,
+    pub(super) traffic: Traffic,
     pub(super) access: Access,
     pub(super) clock: Clock,
     world: Mutex<World>,
@@ -77,10 +78,24 @@ pub(super) enum DryRun {
     No,
 }
 
+/// Bytes of frames, of all sessions: what was encoded, and what was sent.
+#[derive(Default)]
+pub(super) struct Traffic {
+    pub(super) encoded: AtomicU64,
+    pub(super) sent: AtomicU64,
+}
+
 /// World time and Unix time.
 pub(super) struct Clock {
     start: Instant,
     start_unix_us: i64,
+}
+
+impl Traffic {
+    pub(super) fn note(&self, encoded: usize, sent: usize) {
+        self.encoded.fetch_add(encoded as u64, Ordering::Relaxed);
+        self.sent.fetch_add(sent as u64, Ordering::Relaxed);
+    }
 }
 
 impl Edge {
@@ -100,6 +115,7 @@ impl Edge {
             queries: Arc::new(Semaphore::new(queries)),
             cuts: Cuts::default(),
             roster: Roster::default(),
+            traffic: Traffic::default(),
             access,
             clock: Clock::new(),
             world: Mutex::new(world),

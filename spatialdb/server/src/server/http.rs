@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use axum::middleware;
 use axum::routing::get;
-use spatialdb_proto::v1::worker_service_server::WorkerServiceServer;
+use spatialdb_proto::server::worker_service_server::WorkerServiceServer;
 use spatialdb_proto::v1::world_service_server::WorldServiceServer;
 use tokio::net::TcpListener;
 use tokio_rustls::TlsAcceptor;

@@ -63,6 +63,7 @@ pub(super) fn render(edge: &Edge) -> String {
         _ => String::new(),
     };
     partitions(edge, &mut text);
+    traffic(edge, &mut text);
     sessions(edge, &mut text);
     text
 }
@@ -102,6 +103,21 @@ fn partitions(edge: &Edge, text: &mut String) {
             // Writing to a string does not fail.
             let _ = writeln!(text, "{name}{{partition=\"{id}\"}} {value}");
         }
+    }
+}
+
+fn traffic(edge: &Edge, text: &mut String) {
+    let counters = [
+        ("spatialdb_frames_encoded_bytes_total", "Bytes of frames that were encoded.", &edge.traffic.encoded),
+        (
+            "spatialdb_frames_sent_bytes_total",
+            "Bytes of frames that were sent: what many are sent alike is encoded once.",
+            &edge.traffic.sent,
+        ),
+    ];
+    for (name, help, value) in counters {
+        head(text, name, "counter", help);
+        let _ = writeln!(text, "{name} {}", value.load(Ordering::Relaxed));
     }
 }
 

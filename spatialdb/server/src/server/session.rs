@@ -13,8 +13,10 @@ mod task;
 use std::future::ready;
 use std::sync::Arc;
 
+use spatialdb_proto::Outgoing;
+use spatialdb_proto::server::worker_service_server::WorkerService;
 use spatialdb_proto::v1::{
-    ClientMessage, FramesRequest, OpenRequest, OpenResponse, SendRequest, SendResponse, ServerMessage,
+    ClientMessage, FramesRequest, OpenRequest, OpenResponse, SendRequest, SendResponse,
 };
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
@@ -23,12 +25,11 @@ use tonic::{Request, Response, Status, Streaming};
 use self::open::OpenSessions;
 use super::access::Caller;
 use super::edge::Edge;
-use spatialdb_proto::v1::worker_service_server::WorkerService;
 
 /// Messages that wait for the connection: the one being taken, and the next.
 const OUT_QUEUE: usize = 2;
 
-type Stream = ReceiverStream<Result<ServerMessage, Status>>;
+type Stream = ReceiverStream<Result<Outgoing, Status>>;
 
 /// `spatialdb.v1.WorkerService`.
 pub(super) struct Workers {

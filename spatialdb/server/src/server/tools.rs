@@ -2,7 +2,9 @@
 
 mod admin;
 pub(super) mod describe;
+mod field;
 pub(super) mod query;
+pub(super) mod view;
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use spatialdb_core::{EntityState, PeerMessage, Query, ToPartition, View};
+use spatialdb_core::{EntityState, PeerMessage, Query, ToPartition, ViewSet};
 use spatialdb_types::{EntityId, PartitionId, SessionId};
 use tokio::sync::oneshot;
 
@@ -29,7 +29,7 @@ pub(in crate::server) struct ViewSlots {
 }
 
 /// A version, and the session's views in it.
-pub(in crate::server) type VersionedViews = (u64, Arc<[Arc<View>]>);
+pub(in crate::server) type VersionedViews = (u64, ViewSet);
 
 impl ViewSlots {
     pub(in crate::server) fn new(partitions: usize) -> Self {

@@ -1,13 +1,70 @@
 //! From the core's frames to the wire's.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use prost::Message;
-use spatialdb_core::{FrameBody, LeaveReason, PositionRows, Rejection, ValueRows};
-use spatialdb_proto::{v1, wire_code};
+use spatialdb_core::{FrameBody, LeaveReason, PositionRows, Rejection, Rows, SharedRows, ValueRows};
+use spatialdb_proto::{Encoded, Outgoing, v1, wire_code};
 
-/// The frame that tells the same.
-pub(super) fn frame_of(body: FrameBody) -> v1::Frame {
-    v1::Frame {
+/// A frame of one message, but for what the session's task knows: its number and the time.
+#[derive(Debug, Default)]
+pub(super) struct Piece {
+    frame: v1::Frame,
+    /// Rows that others are told too.
+    shared: Vec<Arc<SharedRows>>,
+    bytes: usize,
+}
+
+/// Bytes of frames: the difference is what sharing saves.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Traffic {
+    pub(super) encoded: usize,
+    pub(super) sent: usize,
+}
+
+impl Piece {
+    /// The message, numbered by the session's task.
+    pub(super) fn into_message(self, number: impl FnOnce(&mut v1::Frame)) -> Outgoing {
+        let mut frame = self.frame;
+        number(&mut frame);
+        Outgoing::frame(frame, self.shared.into_iter().map(|rows| rows as Encoded).collect())
+    }
+}
+
+/// The frames that tell the same: one, unless it would pass `bytes_max`.
+pub(super) fn pieces_of(body: FrameBody, bytes_max: usize, traffic: &mut Traffic) -> Vec<Piece> {
+    let (frame, shared) = frame_of(body);
+    let mut shared_bytes = 0;
+    for rows in &shared {
+        let encode = |rows: &Rows| {
+            let bytes = encode(rows);
+            traffic.encoded += bytes.len();
+            bytes
+        };
+        shared_bytes += rows.encoded(encode).len();
+    }
+    let own = frame.encoded_len();
+    traffic.encoded += own;
+    traffic.sent += own + shared_bytes;
+    if own + shared_bytes <= bytes_max {
+        return vec![Piece { frame, shared, bytes: own + shared_bytes }];
+    }
+    split(frame, shared, bytes_max)
+}
+
+/// Rows as fields of a frame.
+fn encode(rows: &Rows) -> Box<[u8]> {
+    let mut frame = v1::Frame::default();
+    match rows.clone() {
+        Rows::Positions(rows) => frame.positions.push(position_column(rows)),
+        Rows::Values(rows) => frame.columns.push(value_column(rows)),
+    }
+    frame.encode_to_vec().into()
+}
+
+fn frame_of(body: FrameBody) -> (v1::Frame, Vec<Arc<SharedRows>>) {
+    let frame = v1::Frame {
         applied_seq: body.applied.0,
         more: body.more,
         entered: body.entered.into_iter().map(|e| e.0).collect(),
@@ -35,7 +92,8 @@ pub(super) fn frame_of(body: FrameBody) -> v1::Frame {
             .map(|(reason, count)| v1::RejectionCount { reason: reason.name().to_owned(), count })
             .collect(),
         ..v1::Frame::default()
-    }
+    };
+    (frame, body.shared)
 }
 
 fn left_of(left: &[(spatialdb_types::EntityId, LeaveReason)]) -> Vec<v1::Left> {
@@ -96,43 +154,43 @@ fn rejection_of(rejection: Rejection) -> v1::Rejection {
 }
 
 /// Splits a frame that is too large, as one entity with very large values makes it, into frames that follow each other.
-/// A single value always fits, since `value_bytes_max` is below `frame_bytes_max`.
-pub(super) fn split(frame: v1::Frame, bytes_max: usize) -> Vec<v1::Frame> {
-    if frame.encoded_len() <= bytes_max {
-        return vec![frame];
-    }
+/// A single value always fits, since `value_bytes_max` is below `frame_bytes_max`; so do shared rows.
+fn split(mut frame: v1::Frame, shared: Vec<Arc<SharedRows>>, bytes_max: usize) -> Vec<Piece> {
     let applied_seq = frame.applied_seq;
     let last_more = frame.more;
-    let mut frame = frame;
     let columns = std::mem::take(&mut frame.columns);
     let positions = std::mem::take(&mut frame.positions);
     // What ends the set goes with its last piece.
     let view_ready = std::mem::take(&mut frame.view_ready);
     let lists = id_lists(&mut frame, bytes_max / 16);
-    let mut pieces = vec![frame];
-    pieces.extend(lists);
+    let of_ids = |frame: v1::Frame| Piece { bytes: frame.encoded_len(), frame, shared: Vec::new() };
+    let mut pieces = vec![of_ids(frame)];
+    pieces.extend(lists.into_iter().map(of_ids));
     for column in positions {
-        for piece in pieces_of_positions(&column, bytes_max / 64) {
-            put(&mut pieces, bytes_max, piece.encoded_len(), |frame| frame.positions.push(piece));
+        for column in pieces_of_positions(&column, bytes_max / 64) {
+            room(&mut pieces, bytes_max, column.encoded_len()).frame.positions.push(column);
         }
     }
     for column in columns {
         for i in 0..column.entities.len() {
-            let piece = v1::Column {
+            let column = v1::Column {
                 component: column.component,
                 entities: vec![column.entities[i]],
                 revisions: vec![column.revisions[i]],
                 values: vec![column.values[i].clone()],
                 fields: Vec::new(),
             };
-            put(&mut pieces, bytes_max, piece.encoded_len(), |frame| frame.columns.push(piece));
+            room(&mut pieces, bytes_max, column.encoded_len()).frame.columns.push(column);
         }
     }
+    for rows in shared {
+        room(&mut pieces, bytes_max, (*rows).as_ref().len()).shared.push(rows);
+    }
     let last = pieces.len() - 1;
-    pieces[last].view_ready = view_ready;
+    pieces[last].frame.view_ready = view_ready;
     for (i, piece) in pieces.iter_mut().enumerate() {
-        piece.applied_seq = applied_seq;
-        piece.more = i < last || last_more;
+        piece.frame.applied_seq = applied_seq;
+        piece.frame.more = i < last || last_more;
     }
     pieces
 }
@@ -161,17 +219,18 @@ fn id_lists(frame: &mut v1::Frame, ids_max: usize) -> Vec<v1::Frame> {
     pieces
 }
 
-/// Room left in a frame for tags, lengths and the fields that every frame has.
+/// Room left in a frame for the fields that every frame has, and for the tags and the length of each column.
 const HEADROOM_BYTES: usize = 256;
+const COLUMN_HEAD_BYTES: usize = 16;
 
-fn put(pieces: &mut Vec<v1::Frame>, bytes_max: usize, bytes: usize, add: impl FnOnce(&mut v1::Frame)) {
-    let is_full = pieces.last().is_none_or(|frame| frame.encoded_len() + bytes + HEADROOM_BYTES > bytes_max);
-    if is_full {
-        pieces.push(v1::Frame::default());
-    }
-    if let Some(frame) = pieces.last_mut() {
-        add(frame);
-    }
+/// The piece that has room for so many bytes more, which it counts.
+fn room(pieces: &mut Vec<Piece>, bytes_max: usize, bytes: usize) -> &mut Piece {
+    let bytes = bytes + COLUMN_HEAD_BYTES;
+    let has_room = pieces.last().is_some_and(|piece| piece.bytes + bytes + HEADROOM_BYTES <= bytes_max);
+    let at = if has_room { pieces.len() - 1 } else { pieces.len() };
+    pieces.resize_with(at + 1, Piece::default);
+    pieces[at].bytes += bytes;
+    &mut pieces[at]
 }
 
 fn pieces_of_positions(column: &v1::PositionColumn, rows: usize) -> Vec<v1::PositionColumn> {
@@ -195,6 +254,10 @@ fn pieces_of_positions(column: &v1::PositionColumn, rows: usize) -> Vec<v1::Posi
 mod tests {
     use super::*;
 
+    fn frames(pieces: Vec<Piece>) -> Vec<v1::Frame> {
+        pieces.into_iter().map(|piece| piece.frame).collect()
+    }
+
     #[test]
     fn a_large_entity_takes_several_frames_and_loses_nothing() {
         let value = |n: u8| Bytes::from(vec![n; 200_000]);
@@ -212,7 +275,7 @@ mod tests {
             view_ready: vec![v1::ViewReady { view_id: 1, entity_count: 1 }],
             ..v1::Frame::default()
         };
-        let pieces = split(frame.clone(), 1 << 20);
+        let pieces = frames(split(frame.clone(), Vec::new(), 1 << 20));
         assert!(pieces.len() > 1 && pieces.iter().all(|p| p.encoded_len() <= 1 << 20));
         assert_eq!(pieces[0].entered, [7]);
         assert_eq!(pieces.iter().map(|p| p.more).collect::<Vec<_>>(), [true, false]);
@@ -226,7 +289,8 @@ mod tests {
     fn a_mass_of_ids_takes_several_frames() {
         let entities: Vec<u64> = (1..=300_000).map(|id| (1 << 50) + id).collect();
         let left = vec![v1::Left { reason: 1, entities: entities.clone() }];
-        let pieces = split(v1::Frame { left, entered: vec![7], ..v1::Frame::default() }, 1 << 20);
+        let frame = v1::Frame { left, entered: vec![7], ..v1::Frame::default() };
+        let pieces = frames(split(frame, Vec::new(), 1 << 20));
         assert!(pieces.iter().all(|p| p.encoded_len() <= 1 << 20));
         let told: Vec<u64> = pieces.iter().flat_map(|p| &p.left).flat_map(|l| l.entities.clone()).collect();
         assert_eq!(told, entities);

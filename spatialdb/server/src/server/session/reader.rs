@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use spatialdb_core::Outcome;
 use spatialdb_proto::v1::{self, ClientMessage, ServerMessage, client_message::Body, server_message};
-use spatialdb_proto::{PROTOCOL_VERSION, status_of};
+use spatialdb_proto::{Outgoing, PROTOCOL_VERSION, status_of};
 use spatialdb_types::{Error, Reason, Seq, ViewId};
 use tokio::sync::{Semaphore, mpsc};
 use tokio_util::sync::CancellationToken;
@@ -18,7 +18,7 @@ use crate::auth::Right;
 use crate::server::access::{self, Caller};
 use crate::server::edge::Edge;
 use crate::server::port::{Event, Port, Stats};
-use crate::server::tools::query;
+use crate::server::tools::view;
 
 /// How long a connection may take to say hello.
 const HELLO_TIMEOUT: Duration = Duration::from_secs(10);
@@ -26,7 +26,7 @@ const HELLO_TIMEOUT: Duration = Duration::from_secs(10);
 /// Answers that wait for the session's task; beyond it the session is read no further.
 const ANSWER_QUEUE: usize = 64;
 
-type Out = mpsc::Sender<Result<ServerMessage, Status>>;
+type Out = mpsc::Sender<Result<Outgoing, Status>>;
 
 /// Waits for Hello, and begins.
 pub(super) async fn run(edge: Arc<Edge>, caller: Caller, mut incoming: Streaming<ClientMessage>, out: Out) {
@@ -301,7 +301,7 @@ impl Reader {
     }
 
     fn view(&self, seq: Seq, view: Option<v1::View>, event: fn(Seq, spatialdb_core::View) -> Event) {
-        match query::view_of(&self.edge, view) {
+        match view::view_of(&self.edge, view) {
             Ok(view) => self.port.send(event(seq, view)),
             Err(error) => self.intake.refuse(seq, &error),
         }

@@ -6,6 +6,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use spatialdb_core::{Micros, Outcome, Rejection, Session, ToPartition};
+use spatialdb_proto::Outgoing;
 use spatialdb_proto::v1::{self, ServerMessage, server_message::Body};
 use spatialdb_schema::Schema;
 use spatialdb_types::{ComponentId, EntityId, Error, PartitionId, Reason, Seq, SessionId};
@@ -13,7 +14,7 @@ use tokio::sync::{Semaphore, mpsc};
 use tokio_util::sync::CancellationToken;
 use tonic::Status;
 
-use super::frames;
+use super::frames::{self, Piece, Traffic};
 use crate::server::edge::Edge;
 use crate::server::partition::{Control, ViewSlots};
 use crate::server::port::{Event, Stats};
@@ -46,7 +47,7 @@ pub(super) struct Task {
     schema_changed: Option<Arc<Schema>>,
     reader_ended: bool,
     /// A frame that was too large for one message.
-    pieces: VecDeque<v1::Frame>,
+    pieces: VecDeque<Piece>,
     frame: u64,
     released: Seq,
     end: Option<End>,
@@ -62,7 +63,7 @@ enum End {
     Broken(Status),
 }
 
-type Out = mpsc::Sender<Result<ServerMessage, Status>>;
+type Out = mpsc::Sender<Result<Outgoing, Status>>;
 
 impl Task {
     pub(super) fn new(
@@ -231,16 +232,16 @@ impl Task {
             || self.session.has_frame()
     }
 
-    fn next_message(&mut self) -> ServerMessage {
+    fn next_message(&mut self) -> Outgoing {
         if let Some(schema) = self.schema_changed.take() {
-            return ServerMessage { body: Some(Body::SchemaChanged(describe::schema_changed(&schema))) };
+            return outgoing(Body::SchemaChanged(describe::schema_changed(&schema)));
         }
         if std::mem::take(&mut self.flags_changed) {
             let flags = self.edge.flags.of(&self.stats.worker_type);
-            return ServerMessage { body: Some(Body::FlagsChanged(v1::FlagsChanged { flags })) };
+            return outgoing(Body::FlagsChanged(v1::FlagsChanged { flags }));
         }
         if let Some(answer) = self.answer.take() {
-            return answer;
+            return answer.into();
         }
         if self.pieces.is_empty()
             && let Some(body) = self.session.take_frame()
@@ -255,15 +256,18 @@ impl Task {
             if refused > 0 {
                 metrics::counter!("spatialdb_session_rejections_total").increment(refused);
             }
-            self.pieces.extend(frames::split(frames::frame_of(body), max));
+            let mut traffic = Traffic::default();
+            self.pieces.extend(frames::pieces_of(body, max, &mut traffic));
+            self.edge.traffic.note(traffic.encoded, traffic.sent);
         }
-        let mut frame = self.pieces.pop_front().unwrap_or_default();
         self.frame += 1;
-        frame.frame = self.frame;
-        frame.world_time_us = self.edge.clock.now() as i64;
-        frame.unix_time_us = self.edge.clock.unix_us();
         self.stats.frames_sent.fetch_add(1, Ordering::Relaxed);
-        ServerMessage { body: Some(Body::Frame(frame)) }
+        let (number, clock) = (self.frame, &self.edge.clock);
+        self.pieces.pop_front().unwrap_or_default().into_message(|frame| {
+            frame.frame = number;
+            frame.world_time_us = clock.now() as i64;
+            frame.unix_time_us = clock.unix_us();
+        })
     }
 
     fn note_staleness(&mut self) {
@@ -306,6 +310,10 @@ impl Task {
     }
 }
 
-fn message(body: Body) -> Result<ServerMessage, Status> {
-    Ok(ServerMessage { body: Some(body) })
+fn message(body: Body) -> Result<Outgoing, Status> {
+    Ok(outgoing(body))
+}
+
+fn outgoing(body: Body) -> Outgoing {
+    ServerMessage { body: Some(body) }.into()
 }

@@ -1,21 +1,34 @@
-//! From the wire's constraints and views to the core's.
+//! From the wire's constraints to the core's.
 
 use std::sync::Arc;
 
 use arc_swap::Guard;
-use spatialdb_core::{Constraint, View};
+use spatialdb_core::Constraint;
 use spatialdb_proto::v1::{self, constraint::Kind};
 use spatialdb_schema::Schema;
-use spatialdb_types::{Box3, ComponentId, EntityId, Error, Limits, Point3, Reason, SpaceId, ViewId};
+use spatialdb_types::{Box3, ComponentId, EntityId, Error, Limits, Point3, Reason, SpaceId};
 
+use super::field;
 use crate::server::edge::Edge;
 
 /// What a constraint may name.
-struct Known<'a> {
-    schema: Arc<Schema>,
-    limits: &'a Limits,
+pub(super) struct Known<'a> {
+    pub(super) schema: Arc<Schema>,
+    pub(super) limits: &'a Limits,
     /// By id.
     spaces: &'a [(SpaceId, String)],
+    near: Near,
+}
+
+/// What "near an entity" means where the constraint stands.
+#[derive(Clone, Copy)]
+pub(super) enum Near {
+    /// Nothing: a one-off query does not follow anything.
+    Unknown,
+    /// Any entity that is named.
+    Named,
+    /// 0 is this entity.
+    Of(EntityId),
 }
 
 /// The constraint, checked.
@@ -26,41 +39,16 @@ pub(in crate::server) fn constraint_of(
     edge: &Edge,
     wire: Option<v1::Constraint>,
 ) -> Result<Constraint, Error> {
-    Known::of(edge).constraint(wire)
-}
-
-/// The view, its constraint converted; the session machine checks the rest.
-///
-/// # Errors
-/// `QUERY_INVALID`, `COMPONENT_UNKNOWN` or `SPACE_UNKNOWN` naming the part.
-pub(in crate::server) fn view_of(edge: &Edge, wire: Option<v1::View>) -> Result<View, Error> {
-    let known = Known::of(edge);
-    let wire = wire.ok_or_else(|| invalid("the message has no view"))?;
-    if wire.view_id == 0 {
-        return Err(invalid("view_id is 0; ids of views are chosen from 1 up"));
-    }
-    let mut components: Vec<ComponentId> = wire.components.into_iter().map(ComponentId).collect();
-    components.sort_unstable();
-    components.dedup();
-    for &component in &components {
-        known.component(component)?;
-    }
-    Ok(View {
-        id: ViewId(wire.view_id),
-        constraint: known.constraint(wire.constraint)?,
-        components,
-        interval_us: View::interval_of(wire.rate_hz, known.limits)?,
-        own_updates: wire.own_updates,
-        version: 0,
-    })
+    Known::of(edge, Near::Unknown).constraint(wire)
 }
 
 impl<'a> Known<'a> {
-    fn of(edge: &'a Edge) -> Self {
-        Self { schema: Guard::into_inner(edge.schema()), limits: &edge.limits, spaces: &edge.info.spaces }
+    pub(super) fn of(edge: &'a Edge, near: Near) -> Self {
+        let schema = Guard::into_inner(edge.schema());
+        Self { schema, limits: &edge.limits, spaces: &edge.info.spaces, near }
     }
 
-    fn constraint(&self, wire: Option<v1::Constraint>) -> Result<Constraint, Error> {
+    pub(super) fn constraint(&self, wire: Option<v1::Constraint>) -> Result<Constraint, Error> {
         let constraint = self.convert(wire, self.limits.constraint_depth_max)?;
         constraint.check(self.limits)?;
         Ok(constraint)
@@ -110,13 +98,27 @@ impl<'a> Known<'a> {
             Kind::And(all) => Constraint::And(list(all)?),
             Kind::Or(any) => Constraint::Or(list(any)?),
             Kind::Not(inner) => Constraint::Not(Box::new(self.convert(Some(*inner), deeper()?)?)),
-            Kind::Field(_) | Kind::Near(_) | Kind::Text(_) => {
-                return Err(invalid("this server does not know this kind of constraint"));
-            }
+            Kind::Field(test) => Constraint::Field(field::test_of(&self.schema, &test)?),
+            Kind::Near(near) => self.near(&near)?,
+            Kind::Text(_) => return Err(invalid("this server does not know this kind of constraint")),
         })
     }
 
-    fn component(&self, component: ComponentId) -> Result<ComponentId, Error> {
+    fn near(&self, near: &v1::Near) -> Result<Constraint, Error> {
+        Ok(Constraint::Near { entity: self.followed(near.entity)?, radius_m: near.radius_m })
+    }
+
+    /// The entity that something follows.
+    pub(super) fn followed(&self, entity: u64) -> Result<EntityId, Error> {
+        match self.near {
+            Near::Unknown => Err(invalid("only views follow an entity: ask where it is, then use a sphere")),
+            Near::Of(itself) if entity == 0 => Ok(itself),
+            _ if EntityId(entity).is_valid() => Ok(EntityId(entity)),
+            _ => Err(invalid("near entity 0: ids are above 0 and below 2^53")),
+        }
+    }
+
+    pub(super) fn component(&self, component: ComponentId) -> Result<ComponentId, Error> {
         match self.schema.component(component) {
             Some(_) => Ok(component),
             None => {
@@ -125,7 +127,7 @@ impl<'a> Known<'a> {
         }
     }
 
-    fn space(&self, id: u32) -> Result<SpaceId, Error> {
+    pub(super) fn space(&self, id: u32) -> Result<SpaceId, Error> {
         match self.spaces.binary_search_by_key(&SpaceId(id), |(space, _)| *space) {
             Ok(_) => Ok(SpaceId(id)),
             Err(_) => Err(Error::new(Reason::SpaceUnknown, format!("the world has no space {id}"))),
@@ -140,7 +142,7 @@ fn bounds_of(wire: &v1::Box) -> Box3 {
     Box3 { min: corner(wire.min.as_ref(), f64::NEG_INFINITY), max: corner(wire.max.as_ref(), f64::INFINITY) }
 }
 
-fn invalid(detail: &str) -> Error {
+pub(super) fn invalid(detail: &str) -> Error {
     Error::new(Reason::QueryInvalid, detail)
 }
 
@@ -155,7 +157,7 @@ mod tests {
     fn refused(wire: Option<v1::Constraint>) -> Error {
         let (schema, limits) = (Schema::built_in(), Limits::default());
         let spaces = [(SpaceId(0), "default".to_owned())];
-        Known { schema: Arc::new(schema), limits: &limits, spaces: &spaces }
+        Known { schema: Arc::new(schema), limits: &limits, spaces: &spaces, near: Near::Named }
             .constraint(wire)
             .expect_err("refused")
     }

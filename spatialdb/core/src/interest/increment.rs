@@ -1,0 +1,281 @@
+//! An increment: telling what changed since the lanes were last told, cell by cell.
+//!
+//! A cell that is covered is told by its shared rows; in one that is cut, or that this session writes in itself, each changed
+//! row is looked at. When the delta is full the same cell is begun again with the next one: rows that were told by
+//! themselves know it, and shared rows come last.
+
+use super::lane::bits;
+use super::subscriber::{Aim, Progress, Subscriber};
+use super::touched::Touch;
+use super::{Candidates, DeltaBuilder};
+use crate::partition::{EVERYWHERE, PublishSeq, Row, RowId, Store};
+
+/// About what a changed row takes on the wire, to guess whether all fit.
+const CHANGE_BYTES: usize = 48;
+
+/// How far an increment has come.
+#[derive(Debug)]
+pub(super) struct Increment {
+    /// Rows that changed at or before this are known to every due lane.
+    oldest: PublishSeq,
+    phase: Phase,
+}
+
+/// Which cells are looked at, and from which on they have not been.
+#[derive(Clone, Copy, Debug)]
+enum Phase {
+    /// All at once: every part looks at everything.
+    Everything,
+    /// Those that changed since the last publish: only within one publish.
+    Changed(usize),
+    /// Those that the parts have noted.
+    Noted(usize),
+    /// All there are.
+    Slots(u32),
+    /// Rows that left cells which are gone.
+    Orphans,
+    /// Entities by id, of this part on.
+    Listed(usize),
+}
+
+impl Increment {
+    pub(super) fn new(subscriber: &Subscriber, store: &Store, aim: &Aim, frame_bytes_max: usize) -> Self {
+        let since = |lane: usize| subscriber.lanes[lane].since;
+        let oldest = bits(aim.due).map(since).min().unwrap_or(aim.stamp);
+        let is_caught_up = store.is_caught_up(oldest);
+        let fits = is_caught_up && store.dirty().len() * CHANGE_BYTES <= frame_bytes_max / 2;
+        let touched = &subscriber.touched;
+        let phase = if bits(aim.due).all(|lane| lane == 0) && fits && subscriber.sees_all() {
+            Phase::Everything
+        } else if fits && !(touched.is_noted() && touched.noted_count() < store.grid.changed().len()) {
+            Phase::Changed(0)
+        } else if touched.is_noted() {
+            Phase::Noted(0)
+        } else {
+            Phase::Slots(0)
+        };
+        Self { oldest, phase }
+    }
+}
+
+impl Subscriber {
+    /// Whether there is one rate, and every view shows every entity.
+    fn sees_all(&self) -> bool {
+        self.lanes.len() == 1
+            && self.touched.is_everywhere(self.all_parts())
+            && self.parts.iter().all(|part| part.part().constraint == super::Constraint::All)
+    }
+
+    /// Goes on with an increment.
+    pub(super) fn tell_changes(
+        &mut self,
+        increment: &mut Increment,
+        aim: &Aim,
+        store: &mut Store,
+        builder: &mut DeltaBuilder,
+    ) -> Progress {
+        if aim.due == 0 {
+            return Progress::Done;
+        }
+        loop {
+            if builder.is_full() {
+                if !matches!(increment.phase, Phase::Noted(_) | Phase::Listed(_)) {
+                    increment.phase = increment.phase.lasting();
+                }
+                return Progress::Full;
+            }
+            let (cell, next) = match increment.phase {
+                Phase::Everything => {
+                    let touch = Touch { parts: self.all_parts(), is_covered: true };
+                    let told = self.tell_shared(EVERYWHERE, touch, increment.oldest, aim, store, builder);
+                    if told {
+                        return Progress::Done;
+                    }
+                    increment.phase = Phase::Slots(0);
+                    continue;
+                }
+                Phase::Changed(i) => (store.grid.changed().get(i).copied(), Phase::Changed(i + 1)),
+                Phase::Noted(i) => (self.touched.noted_cell(i), Phase::Noted(i + 1)),
+                Phase::Slots(cell) => {
+                    ((cell < store.grid.slot_count()).then_some(cell), Phase::Slots(cell + 1))
+                }
+                Phase::Orphans => {
+                    let Some(left) = store.grid.orphans(increment.oldest).map(Vec::from_iter) else {
+                        return Progress::Lost;
+                    };
+                    self.examine_departed(&left, aim, store, builder);
+                    if !builder.is_full() {
+                        increment.phase = Phase::Listed(0);
+                    }
+                    continue;
+                }
+                Phase::Listed(part) if part < self.parts.len() => {
+                    self.tell_listed(part, aim, store, builder);
+                    if !builder.is_full() {
+                        increment.phase = Phase::Listed(part + 1);
+                    }
+                    continue;
+                }
+                Phase::Listed(_) => return Progress::Done,
+            };
+            let Some(cell) = cell else {
+                // Noted cells do not go.
+                increment.phase = if self.touched.is_noted() { Phase::Listed(0) } else { Phase::Orphans };
+                continue;
+            };
+            match self.tell_cell(cell, increment.oldest, aim, store, builder) {
+                Progress::Done => increment.phase = next,
+                Progress::Lost => return Progress::Lost,
+                Progress::Full => {
+                    increment.phase = increment.phase.lasting();
+                    return Progress::Full;
+                }
+            }
+        }
+    }
+
+    /// Tells what changed in a cell after `oldest`, and who left it.
+    fn tell_cell(
+        &mut self,
+        cell: u32,
+        oldest: PublishSeq,
+        aim: &Aim,
+        store: &mut Store,
+        builder: &mut DeltaBuilder,
+    ) -> Progress {
+        if store.grid.changed_at(cell) <= oldest {
+            return Progress::Done;
+        }
+        builder.spend(1);
+        let Some(touch) = self.touched.touch(&store.grid, &self.parts, cell) else { return Progress::Done };
+        let Some(left) = store.grid.departures(cell, oldest).map(Vec::from_iter) else {
+            return Progress::Lost;
+        };
+        self.examine_departed(&left, aim, store, builder);
+        if touch.is_covered && self.is_worth_sharing(cell, store) {
+            if self.tell_shared(cell, touch, oldest, aim, store, builder) {
+                return Progress::Done;
+            }
+            if builder.is_full() {
+                return Progress::Full;
+            }
+        }
+        self.examine_changed(cell, touch, oldest, aim, store, builder)
+    }
+
+    fn is_worth_sharing(&self, cell: u32, store: &Store) -> bool {
+        let from = store.grid.tuning.share_from;
+        // Who looks at large areas is not counted by cell.
+        let watchers = if self.touched.is_noted() { store.grid.watchers(cell) as usize } else { from };
+        store.grid.rows(cell).len().saturating_mul(watchers) >= from
+    }
+
+    /// Tells a place by its shared rows. Returns whether it did: all due lanes of the place must have been told as of the
+    /// same publish, this session must not have written there, and it must fit.
+    fn tell_shared(
+        &mut self,
+        place: u32,
+        touch: Touch,
+        oldest: PublishSeq,
+        aim: &Aim,
+        store: &mut Store,
+        builder: &mut DeltaBuilder,
+    ) -> bool {
+        let lanes = self.stances.lanes(&self.parts, touch.parts);
+        let due = lanes & aim.due;
+        let mut sinces = bits(due).map(|lane| self.lanes[lane].since);
+        let Some(since) = sinces.next() else { return false };
+        let is_same = |other| other == since || (store.is_caught_up(since) && store.is_caught_up(other));
+        if !is_same(oldest) || !sinces.all(is_same) {
+            return false;
+        }
+        let shared = store.shared(place, since);
+        if shared.writers.may_contain(self.session()) || !builder.has_room(shared.bytes) {
+            return false;
+        }
+        for &id in &shared.loose {
+            if builder.is_full() {
+                return false;
+            }
+            let of = if place == EVERYWHERE { self.all_parts() } else { touch.parts };
+            self.examine(store, id, of, aim, builder);
+        }
+        for column in &shared.columns {
+            let pair = self.stances.pair(&self.parts, touch.parts, column.rows().component());
+            if pair.is_some_and(|(lane, _)| due & (1 << lane) != 0) {
+                builder.share(column);
+            }
+        }
+        true
+    }
+
+    /// Looks at each row of a cell that changed.
+    fn examine_changed(
+        &mut self,
+        cell: u32,
+        touch: Touch,
+        oldest: PublishSeq,
+        aim: &Aim,
+        store: &Store,
+        builder: &mut DeltaBuilder,
+    ) -> Progress {
+        let mut progress = Progress::Done;
+        store.for_changed(cell, oldest, |id, _| {
+            if builder.is_full() {
+                progress = Progress::Full;
+            } else {
+                self.examine(store, id, touch.parts, aim, builder);
+            }
+        });
+        progress
+    }
+
+    /// Looks at rows that left a cell, as far as they are in view and not to be found in another one.
+    fn examine_departed(&mut self, left: &[RowId], aim: &Aim, store: &Store, builder: &mut DeltaBuilder) {
+        for &id in left {
+            if self.held.contains_key(&id)
+                && store.live_row(id).is_some_and(|row| !self.is_found_elsewhere(row, aim, store))
+            {
+                self.examine(store, id, self.all_parts(), aim, builder);
+            }
+        }
+    }
+
+    /// Whether this run finds the row in its cell: not if it came there after the run had begun, for the cell may have
+    /// been looked at before.
+    fn is_found_elsewhere(&self, row: &Row, aim: &Aim, store: &Store) -> bool {
+        row.cell_since <= aim.stamp && self.touched.touches(&store.grid, row.cell())
+    }
+
+    /// Looks at the changed entities that a part lists, as far as they are not to be found in a cell.
+    fn tell_listed(&mut self, part: usize, aim: &Aim, store: &Store, builder: &mut DeltaBuilder) {
+        let lane = self.parts[part].lane;
+        if aim.due & (1 << lane) == 0 || self.touched.listed() & (1 << part) == 0 {
+            return;
+        }
+        let since = self.lanes[usize::from(lane)].since;
+        for place in 0..self.parts[part].candidates.len() {
+            let Candidates::Entities(ids) = &self.parts[part].candidates[place] else { continue };
+            for id in ids.clone().iter().filter_map(|&entity| store.find(entity)) {
+                builder.spend(1);
+                if builder.is_full() {
+                    return;
+                }
+                let row = store.row(id);
+                if row.changed_at > since && !self.is_found_elsewhere(row, aim, store) {
+                    self.examine(store, id, self.all_parts(), aim, builder);
+                }
+            }
+        }
+    }
+}
+
+impl Phase {
+    /// The same with other means that survive this publish.
+    const fn lasting(self) -> Self {
+        match self {
+            Self::Everything | Self::Changed(_) => Self::Slots(0),
+            other => other,
+        }
+    }
+}

@@ -1,0 +1,86 @@
+//! From the wire's views to the core's.
+
+use std::sync::Arc;
+
+use spatialdb_core::{Constraint, Part, View};
+use spatialdb_proto::v1::{self, bands::From};
+use spatialdb_types::{ComponentId, Error, Point3, Reason, ViewId};
+
+use super::query::{Known, Near, invalid};
+use crate::server::edge::Edge;
+
+/// The view, its constraint converted; the session machine checks the rest.
+///
+/// # Errors
+/// `QUERY_INVALID`, `COMPONENT_UNKNOWN`, `FIELD_UNKNOWN` or `SPACE_UNKNOWN` naming the part.
+pub(in crate::server) fn view_of(edge: &Edge, wire: Option<v1::View>) -> Result<View, Error> {
+    let known = Known::of(edge, Near::Named);
+    let wire = wire.ok_or_else(|| invalid("the message has no view"))?;
+    if wire.view_id == 0 {
+        return Err(invalid("view_id is 0; ids of views are chosen from 1 up"));
+    }
+    let part = Part {
+        constraint: known.constraint(wire.constraint)?,
+        components: components(&known, wire.components)?,
+        interval_us: View::interval_of(wire.rate_hz, known.limits)?,
+    };
+    let mut view = View { own_updates: wire.own_updates, ..View::new(ViewId(wire.view_id), part) };
+    if let Some(bands) = wire.bands {
+        add_bands(&known, bands, &mut view)?;
+    }
+    Ok(view)
+}
+
+fn components(known: &Known<'_>, ids: Vec<u32>) -> Result<Arc<[ComponentId]>, Error> {
+    let mut components: Vec<ComponentId> = ids.into_iter().map(ComponentId).collect();
+    components.sort_unstable();
+    components.dedup();
+    for &component in &components {
+        known.component(component)?;
+    }
+    Ok(components.into())
+}
+
+fn add_bands(known: &Known<'_>, bands: v1::Bands, view: &mut View) -> Result<(), Error> {
+    let max = known.limits.view_bands_max;
+    if bands.bands.len() as u64 > max {
+        let detail = format!("{} bands; view_bands_max = {max}", bands.bands.len());
+        return Err(Error::new(Reason::QueryInvalid, detail));
+    }
+    let from = bands.from.ok_or_else(|| invalid("bands have no place or entity that they go out from"))?;
+    let mut inner: Option<(f64, u64)> = None;
+    for band in bands.bands {
+        let interval_us = View::interval_of(band.rate_hz, known.limits)?;
+        let all = &view.parts[0];
+        if inner.is_some_and(|(radius_m, _)| radius_m >= band.radius_m) {
+            return Err(invalid("bands: each one's radius_m is larger than that of the one before"));
+        }
+        let is_slower =
+            interval_us > all.interval_us || inner.is_some_and(|(_, interval)| interval > interval_us);
+        if is_slower {
+            return Err(invalid("bands: rates fall outwards, down to the rate of the view"));
+        }
+        inner = Some((band.radius_m, interval_us));
+        let near = match &from {
+            From::Place(place) => {
+                let point = place.point.ok_or_else(|| invalid("bands: the place has no point"))?;
+                let center = Point3::new(point.x, point.y, point.z.unwrap_or(0.0));
+                Constraint::Sphere { space: known.space(place.space)?, center, radius_m: band.radius_m }
+            }
+            From::Entity(entity) => {
+                Constraint::Near { entity: known.followed(*entity)?, radius_m: band.radius_m }
+            }
+        };
+        let part = Part {
+            constraint: Constraint::And(vec![near, all.constraint.clone()]),
+            components: if band.components.is_empty() {
+                all.components.clone()
+            } else {
+                components(known, band.components)?
+            },
+            interval_us,
+        };
+        view.parts.push(part);
+    }
+    Ok(())
+}
