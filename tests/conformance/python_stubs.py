@@ -218,7 +218,7 @@ class Driver:
         return await self.look("change_view", wire.ChangeView, view)
 
     async def look(self, kind, body, view):
-        wanted = wire.View(
+        wanted = query_pb2.View(
             view_id=view["view"], constraint=json_format.ParseDict(view["query"], query_pb2.Constraint()),
             components=[self.id_of(name) for name in view.get("components", ())],
             own_updates=view.get("own_updates", False), rate_hz=view.get("rate_hz", 0))

@@ -24,7 +24,7 @@ pub use message::{
     Delta, Filled, LeaveReason, MovedEntity, MovedValue, Outbox, Outcome, PeerBody, PeerMessage, Rejection,
     RouteChange, Shape, ToSession,
 };
-pub use partition::{EntityState, Partition, Query, QueryAnswer, Tuning};
+pub use partition::{EntityState, HitRef, Partition, Query, QueryAnswer, Tuning};
 pub use session::{FrameBody, Session, ToPartition};
 pub use world::{PartitionMap, World};
 

@@ -5,7 +5,8 @@
 use std::sync::Arc;
 
 use spatialdb_types::{
-    ComponentId, EntityId, Incarnation, PartitionId, Position, Reason, Revision, Seq, SessionId, ViewId,
+    ComponentId, EntityId, Error, Incarnation, PartitionId, Position, Reason, Revision, Seq, SessionId,
+    ViewId,
 };
 
 use crate::columns::{Batch, PositionRows, ValueRows};
@@ -32,8 +33,8 @@ pub enum PeerBody {
     Moved(Vec<EntityId>),
     /// No more writes for these entities will be forwarded: apply your own from now on.
     Settled(Vec<EntityId>),
-    /// The sender has answered this query for what it holds now; what it sent you before is yours to answer for.
-    Cut(u64, Arc<Query>),
+    /// The sender has answered these queries for what it holds now; what it sent you before is yours to answer for.
+    Cut(u64, Arc<[Query]>),
 }
 
 /// An entity on its way between partitions, with all it has.
@@ -117,6 +118,14 @@ pub struct Rejection {
     pub detail: String,
 }
 
+impl Rejection {
+    /// Of a message as a whole.
+    pub fn of_message(seq: Seq, error: Error) -> Self {
+        let (entity, component) = (EntityId(0), ComponentId(0));
+        Self { seq, column: 0, row: 0, reason: error.reason, entity, component, detail: error.detail }
+    }
+}
+
 /// Why an entity is no longer in view.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum LeaveReason {
@@ -194,7 +203,7 @@ pub struct Outbox {
     /// To the edge, in order.
     pub routes: Vec<RouteChange>,
     /// To the edge: answers to queries, by cut.
-    pub answers: Vec<(u64, QueryAnswer)>,
+    pub answers: Vec<(u64, Vec<QueryAnswer>)>,
 }
 
 impl Delta {

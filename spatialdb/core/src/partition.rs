@@ -3,6 +3,7 @@
 //! Responsible for: applying batches in order, moves between partitions, and saying what each session's views see.
 //! Not responsible for: threads, pacing, the wire, or which session may write what (that comes with layers).
 
+mod answer;
 mod apply;
 mod changes;
 mod cut;
@@ -20,9 +21,10 @@ use indexmap::IndexMap;
 use rustc_hash::{FxBuildHasher, FxHashMap};
 use spatialdb_types::{EntityId, Incarnation, Limits, PartitionId, SessionId};
 
+pub use self::answer::{HitRef, QueryAnswer};
 pub(crate) use self::changes::EVERYWHERE;
 pub(crate) use self::grid::{CellRange, Grid, NOWHERE};
-pub use self::query::{EntityState, Query, QueryAnswer};
+pub use self::query::{EntityState, Query};
 pub(crate) use self::store::{PublishSeq, Row, RowId, Store};
 pub(crate) use self::table::SetId;
 use self::table::Slot;

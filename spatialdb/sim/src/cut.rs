@@ -23,11 +23,12 @@ pub(crate) struct Cuts {
 
 #[derive(Debug)]
 struct Current {
-    query: Arc<Query>,
+    query: Arc<[Query]>,
     /// The partitions that the edge has not asked yet.
     unasked: Vec<usize>,
     before: BTreeMap<EntityId, EntityState>,
-    answers: Vec<QueryAnswer>,
+    /// What each partition answers to each query.
+    answers: Vec<Vec<QueryAnswer>>,
 }
 
 impl Cuts {
@@ -37,9 +38,9 @@ impl Cuts {
     }
 
     /// A partition has answered.
-    pub(crate) fn answer(&mut self, cut: u64, answer: QueryAnswer) {
+    pub(crate) fn answer(&mut self, cut: u64, answers: Vec<QueryAnswer>) {
         if let Some(current) = self.current.as_mut().filter(|_| cut == self.last) {
-            current.answers.push(answer);
+            current.answers.push(answers);
         }
     }
 }
@@ -85,16 +86,22 @@ impl Sim {
     }
 
     fn begin_cut(&mut self) {
+        let query = (0..self.rng.between(1, 3)).map(|_| self.random_query()).collect();
+        let unasked = (0..self.partitions.len()).collect();
+        let before = self.everywhere();
+        self.cuts.last += 1;
+        self.cuts.current = Some(Current { query, unasked, before, answers: Vec::new() });
+    }
+
+    fn random_query(&mut self) -> Query {
         let constraint = if self.rng.percent(60) {
             Constraint::All
         } else {
             self.plan.view(&mut self.rng, ViewId(0), self.world.ids.next()).parts.remove(0).constraint
         };
-        let query = Arc::new(Query { constraint, ..everything() });
-        let unasked = (0..self.partitions.len()).collect();
-        let before = self.everywhere();
-        self.cuts.last += 1;
-        self.cuts.current = Some(Current { query, unasked, before, answers: Vec::new() });
+        let nearest_to = self.rng.one_in(3).then(|| self.plan.position(&mut self.rng));
+        let limit = if self.rng.one_in(3) { self.rng.below(20) as usize } else { usize::MAX };
+        Query { constraint, limit, nearest_to, ..everything() }
     }
 
     fn ask_next(&mut self) -> bool {
@@ -114,37 +121,16 @@ impl Sim {
         let all = self.partitions.len();
         let Some(current) = self.cuts.current.take_if(|c| c.answers.len() >= all) else { return Ok(()) };
         let after = self.everywhere();
-        let mut found = BTreeMap::new();
-        let told: usize = current.answers.iter().map(|answer| answer.entities.len()).sum();
-        let counted: u64 = current.answers.iter().map(|answer| answer.match_count).sum();
-        if counted != told as u64 {
-            return fail(format!("{told} entities are told, {counted} are counted"));
-        }
-        for state in current.answers.into_iter().flat_map(|answer| answer.entities) {
-            let entity = state.entity;
-            if !meets(&state, &current.query.constraint) {
-                return fail(format!("{state:?} does not match {:?}", current.query));
-            }
-            if found.insert(entity, state).is_some() {
-                return fail(format!("entity {entity} is told twice"));
-            }
-        }
-        for (entity, was) in &current.before {
-            let Some(is) = after.get(entity) else { continue };
-            match found.get(entity) {
-                Some(told) => judge_constant(was, told, is)?,
-                None if must_match(was, is, &current.query.constraint) => {
-                    return fail(format!("entity {entity} was there all the time and is not told of"));
-                }
-                None => {}
-            }
+        for (i, query) in current.query.iter().enumerate() {
+            let answers: Vec<&QueryAnswer> = current.answers.iter().map(|answers| &answers[i]).collect();
+            judge_answer(query, &answers, &current.before, &after)?;
         }
         Ok(())
     }
 
     /// Every entity, those between partitions too.
     fn everywhere(&self) -> BTreeMap<EntityId, EntityState> {
-        let held = self.partitions.iter().flat_map(|partition| partition.query(&everything()).entities);
+        let held = self.partitions.iter().flat_map(|partition| states(&partition.query(&everything())));
         let moved = self.peer_messages().flat_map(|message| match &message.body {
             PeerBody::Move(entities) => &entities[..],
             _ => &[],
@@ -153,9 +139,64 @@ impl Sim {
     }
 }
 
+fn states(answer: &QueryAnswer) -> Vec<EntityState> {
+    answer.hits().map(|hit| hit.state()).collect()
+}
+
+fn judge_answer(
+    query: &Query,
+    answers: &[&QueryAnswer],
+    before: &BTreeMap<EntityId, EntityState>,
+    after: &BTreeMap<EntityId, EntityState>,
+) -> Result<(), Failure> {
+    let mut found = BTreeMap::new();
+    let told: usize = answers.iter().map(|answer| answer.len()).sum();
+    let counted: u64 = answers.iter().map(|answer| answer.match_count).sum();
+    let is_whole = query.limit == usize::MAX;
+    if counted < told as u64 || (is_whole && counted != told as u64) {
+        return fail(format!("{told} entities are told, {counted} are counted"));
+    }
+    for hit in answers.iter().flat_map(|answer| answer.hits()) {
+        let (entity, state) = (hit.entity(), hit.state());
+        let distance = distance_squared(&state, query);
+        if !meets(&state, &query.constraint) || distance.is_none() {
+            return fail(format!("{state:?} does not match {query:?}"));
+        }
+        if query.nearest_to.is_some() && distance != Some(hit.distance_squared()) {
+            return fail(format!("{state:?} is not {} away", hit.distance_squared()));
+        }
+        if found.insert(entity, state).is_some() {
+            return fail(format!("entity {entity} is told twice"));
+        }
+    }
+    for (entity, was) in before {
+        let Some(is) = after.get(entity) else { continue };
+        match found.get(entity) {
+            Some(told) => judge_constant(was, told, is)?,
+            None if is_whole && must_match(was, is, query) => {
+                return fail(format!("entity {entity} was there all the time and is not told of"));
+            }
+            None => {}
+        }
+    }
+    Ok(())
+}
+
+/// How far away it is; 0 without an order, `None` in another space.
+fn distance_squared(state: &EntityState, query: &Query) -> Option<f64> {
+    let Some(from) = query.nearest_to else { return Some(0.0) };
+    let (at, _) = state.position?;
+    (at.space == from.space).then(|| at.point.distance_squared(from.point))
+}
+
 /// Whether an entity that was there before and after matched all the time. Components may have come and gone in between,
 /// but what has the same revision again was never anything else.
-fn must_match(before: &EntityState, after: &EntityState, constraint: &Constraint) -> bool {
+fn must_match(before: &EntityState, after: &EntityState, query: &Query) -> bool {
+    let constraint = &query.constraint;
+    if query.nearest_to.is_some() {
+        let stayed = before.position == after.position && distance_squared(after, query).is_some();
+        return stayed && *constraint == Constraint::All;
+    }
     match constraint {
         Constraint::All | Constraint::Entities(_) => meets(after, constraint),
         Constraint::Box { .. }

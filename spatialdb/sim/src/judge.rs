@@ -104,15 +104,13 @@ impl Sim {
         let mut truth = Truth::new();
         for partition in &self.partitions {
             let answer = partition.query(&everything());
-            if answer.match_count != answer.entities.len() as u64
-                || partition.entity_count() != answer.entities.len()
-            {
+            if answer.match_count != answer.len() as u64 || partition.entity_count() != answer.len() {
                 return fail(
                     "query",
                     format!("partition {} counts its entities differently", partition.id()),
                 );
             }
-            for state in answer.entities {
+            for state in answer.hits().map(|hit| hit.state()) {
                 let entity = state.entity;
                 if let Some(other) = truth.insert(entity, Fact::new(partition.id(), state)) {
                     let (one, two) = (other.partition, partition.id());
@@ -186,8 +184,8 @@ impl Sim {
                 let wanted: BTreeSet<EntityId> =
                     here.filter(|(e, fact)| fact.meets(**e, &constraint)).map(|(&e, _)| e).collect();
                 let answer = partition.query(&Query { constraint: constraint.clone(), ..everything() });
-                let found: BTreeSet<EntityId> = answer.entities.iter().map(|s| s.entity).collect();
-                if found != wanted || answer.entities.len() != wanted.len() {
+                let found: BTreeSet<EntityId> = answer.hits().map(|hit| hit.entity()).collect();
+                if found != wanted || answer.len() != wanted.len() {
                     let detail = format!("partition {id}, {constraint:?}: found {found:?}, not {wanted:?}");
                     return fail("query", detail);
                 }
@@ -282,7 +280,7 @@ fn placed(constraint: &Constraint, truth: &Truth) -> Constraint {
 
 /// The query for all there is.
 pub(crate) const fn everything() -> Query {
-    Query { constraint: Constraint::All, components: Vec::new(), limit: usize::MAX }
+    Query { constraint: Constraint::All, components: Vec::new(), limit: usize::MAX, nearest_to: None }
 }
 
 fn judge_state(entity: EntityId, known: &Known, truth: &Truth) -> Verdict {

@@ -102,6 +102,12 @@ pub(super) enum Progress {
     Lost,
 }
 
+impl Held {
+    fn is_owed(&self) -> bool {
+        self.stance == StanceId::OWED
+    }
+}
+
 impl ActivePart {
     pub(super) fn part(&self) -> &Part {
         &self.view.parts[self.index]
@@ -196,7 +202,7 @@ impl Subscriber {
     /// The leaves to tell in place of what it has not been told of entities that moved here or are gone; and lets its
     /// cells go.
     pub(crate) fn into_owed(self, store: &mut Store) -> Vec<(EntityId, LeaveReason)> {
-        let unanswered = self.held.iter().filter(|(_, held)| held.stance == StanceId::OWED);
+        let unanswered = self.held.iter().filter(|(_, held)| held.is_owed());
         let moved = unanswered.map(|(&id, _)| (store.row(id).entity, LeaveReason::OutOfView));
         let owed = moved.chain(self.left.iter().copied()).collect();
         self.end(store);
@@ -229,7 +235,7 @@ impl Subscriber {
                 || self.recheck
                 || self.flush.is_some()
                 || !self.left.is_empty()
-                || !self.owed.is_empty()
+                || (!self.owed.is_empty() && self.lanes.is_empty())
                 || self.filled < self.version)
     }
 
@@ -298,7 +304,8 @@ impl Subscriber {
             self.lanes.iter().enumerate().filter(|(_, lane)| is_due(lane)).fold(0, |m, (i, _)| m | 1 << i);
         let unfilled = self.parts.iter().filter(|part| !part.is_filled);
         due |= unfilled.fold(0, |mask, part| mask | 1 << part.lane);
-        if due == 0 && !self.recheck && self.owed.is_empty() && self.filled == self.version {
+        let owes = !self.owed.is_empty() && self.lanes.is_empty();
+        if due == 0 && !self.recheck && !owes && self.filled == self.version {
             return None;
         }
         let recheck = std::mem::take(&mut self.recheck);
@@ -345,13 +352,16 @@ impl Subscriber {
         }
     }
 
+    /// Looks at what moved here, as far as it is due.
     fn answer_owed(&mut self, aim: &Aim, store: &Store, builder: &mut DeltaBuilder) {
-        while !builder.is_full() {
-            let Some(id) = self.owed.pop() else { return };
-            if self.held.get(&id).is_some_and(|held| held.stance == StanceId::OWED) {
+        let owed = std::mem::take(&mut self.owed);
+        for &id in &owed {
+            if self.held.get(&id).is_some_and(Held::is_owed) && !builder.is_full() {
                 self.examine(store, id, self.all_parts(), aim, builder);
             }
         }
+        self.owed = owed;
+        self.owed.retain(|id| self.held.get(id).is_some_and(Held::is_owed));
     }
 
     /// Every part, one bit each.
@@ -402,8 +412,8 @@ impl Subscriber {
         };
         let is_same = held.is_some_and(|held| held.stance == stance);
         match known {
-            // Not in view yet.
-            None if !is_due(wanted.lanes) => return,
+            // Not in view yet, or only in another partition.
+            None | Some(None) if !is_due(wanted.lanes) => return,
             Some(Some(known)) if !is_due(known.lanes | wanted.lanes) => return,
             _ => {}
         }

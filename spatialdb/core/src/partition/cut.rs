@@ -1,4 +1,4 @@
-//! A query over all partitions at one consistent cut: every entity is in it exactly once, those on their way too.
+//! Queries over all partitions at one consistent cut: every entity is in it exactly once, those on their way too.
 //!
 //! There is no moment that all partitions share. But each of them answers for what it holds when it first hears of the
 //! query, from the edge or from a peer, and tells every peer so, behind all that it moved to it before. What arrives
@@ -8,10 +8,9 @@
 
 use std::sync::Arc;
 
-use spatialdb_types::{ComponentId, PartitionId};
+use spatialdb_types::PartitionId;
 
-use super::Partition;
-use super::query::{EntityState, Query, QueryAnswer, wants};
+use super::{Partition, Query, QueryAnswer};
 use crate::interest::Subject;
 use crate::message::{MovedEntity, Outbox, PeerBody};
 
@@ -26,8 +25,9 @@ pub(super) struct Cuts {
 /// Answered but for what is on its way.
 #[derive(Debug)]
 struct OpenCut {
-    query: Arc<Query>,
-    answer: QueryAnswer,
+    queries: Arc<[Query]>,
+    /// Parallel to the queries.
+    answers: Vec<QueryAnswer>,
     /// The peers that have not told of the cut.
     awaited: Vec<PartitionId>,
 }
@@ -45,32 +45,51 @@ impl Cuts {
             let components = moved.components();
             let position = moved.position.map(|(at, ..)| at);
             let subject = Subject { entity: moved.entity, position, components: &components, values: moved };
-            if open.query.constraint.matches(&subject) {
-                open.answer.add(&open.query, || state(moved, &open.query.components));
+            for (query, answer) in open.queries.iter().zip(&mut open.answers) {
+                let is_near = query.nearest_to.is_none() || query.distance_squared(position).is_some();
+                if is_near && query.constraint.matches(&subject) {
+                    note_arrival(query, moved, answer);
+                }
             }
         }
     }
 }
 
+fn note_arrival(query: &Query, moved: &MovedEntity, answer: &mut QueryAnswer) {
+    answer.match_count += 1;
+    // Of an order it is not known yet whether it is among the nearest: whoever merges the answers sees to that.
+    if answer.len() < query.limit || (query.nearest_to.is_some() && query.limit > 0) {
+        let position = moved.position.map(|(at, revision, _)| (at, revision));
+        let values = moved.values.iter().map(|value| (value.component, value.revision, &*value.value));
+        answer.push(query, moved.entity, position, values);
+    }
+}
+
 impl Partition {
-    /// Takes part in a query over all partitions. The answer comes in [`Outbox::answers`]. `cut` is above 0 and rises
-    /// from query to query.
-    pub fn cut(&mut self, cut: u64, query: &Arc<Query>, outbox: &mut Outbox) {
+    /// Takes part in queries over all partitions, all at one cut. The answers come in [`Outbox::answers`]. `cut` is above 0
+    /// and rises from cut to cut.
+    pub fn cut(&mut self, cut: u64, queries: &Arc<[Query]>, outbox: &mut Outbox) {
         if cut <= self.cuts.begun {
             return;
         }
         let awaited: Vec<PartitionId> = self.map.ids().filter(|&id| id != self.id).collect();
         for &peer in &awaited {
-            self.send(peer, PeerBody::Cut(cut, query.clone()), outbox);
+            self.send(peer, PeerBody::Cut(cut, queries.clone()), outbox);
         }
-        let answer = self.query(query);
-        self.cuts = Cuts { begun: cut, open: Some(OpenCut { query: query.clone(), answer, awaited }) };
+        let answers = queries.iter().map(|query| self.query(query)).collect();
+        self.cuts = Cuts { begun: cut, open: Some(OpenCut { queries: queries.clone(), answers, awaited }) };
         self.answer_cut(outbox);
     }
 
     /// A peer has answered for what it holds.
-    pub(super) fn hear_cut(&mut self, from: PartitionId, cut: u64, query: &Arc<Query>, outbox: &mut Outbox) {
-        self.cut(cut, query, outbox);
+    pub(super) fn hear_cut(
+        &mut self,
+        from: PartitionId,
+        cut: u64,
+        queries: &Arc<[Query]>,
+        outbox: &mut Outbox,
+    ) {
+        self.cut(cut, queries, outbox);
         if let Some(open) = self.cuts.open.as_mut().filter(|_| cut == self.cuts.begun) {
             open.awaited.retain(|&peer| peer != from);
             self.answer_cut(outbox);
@@ -79,17 +98,7 @@ impl Partition {
 
     fn answer_cut(&mut self, outbox: &mut Outbox) {
         if let Some(open) = self.cuts.open.take_if(|open| open.awaited.is_empty()) {
-            outbox.answers.push((self.cuts.begun, open.answer));
+            outbox.answers.push((self.cuts.begun, open.answers));
         }
-    }
-}
-
-fn state(moved: &MovedEntity, filter: &[ComponentId]) -> EntityState {
-    let position = moved.position.filter(|_| wants(filter, ComponentId::POSITION));
-    let values = moved.values.iter().filter(|value| wants(filter, value.component));
-    EntityState {
-        entity: moved.entity,
-        position: position.map(|(at, revision, _)| (at, revision)),
-        values: values.map(|v| (v.component, v.revision, v.value.clone())).collect(),
     }
 }

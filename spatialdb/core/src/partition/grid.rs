@@ -1,7 +1,7 @@
 //! The cell index: which rows lie in which square of a space, which squares changed, and who left them.
 
 use rustc_hash::FxHashMap;
-use spatialdb_types::{Box3, Point3, SpaceId};
+use spatialdb_types::{Box3, Point3, Position, SpaceId};
 
 use super::{PublishSeq, RowId, Tuning};
 use crate::interest::Extent;
@@ -108,6 +108,25 @@ impl Grid {
     /// The square that holds the point.
     pub(crate) fn key(&self, space: SpaceId, x: f64, y: f64) -> CellKey {
         CellKey { space, x: (x * self.per_m).floor() as i32, y: (y * self.per_m).floor() as i32 }
+    }
+
+    /// The side of a square, metres.
+    pub(crate) const fn cell_m(&self) -> f64 {
+        self.cell_m
+    }
+
+    /// The squares around the one of a position, so many squares away, as far as they have a cell.
+    pub(crate) fn ring(&self, at: Position, ring: u32) -> impl Iterator<Item = Option<u32>> {
+        let center = self.key(at.space, at.point.x, at.point.y);
+        let r = i64::from(ring);
+        let sides = (-r..=r).flat_map(move |d| [(d, -r), (d, r)]);
+        let ends = (1 - r..r).flat_map(move |d| [(-r, d), (r, d)]);
+        let squares = sides.chain(ends).skip(usize::from(ring == 0));
+        squares.map(move |(dx, dy)| {
+            let x = i32::try_from(i64::from(center.x) + dx).ok()?;
+            let y = i32::try_from(i64::from(center.y) + dy).ok()?;
+            self.index.get(&CellKey { space: center.space, x, y }).copied()
+        })
     }
 
     /// How many squares hold a row.

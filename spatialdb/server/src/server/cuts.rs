@@ -1,31 +1,37 @@
-//! Queries over all partitions: one cut at a time, numbered, each partition asked once.
+//! Queries over all partitions: one cut at a time, numbered, each partition asked once for all queries that wait.
 //!
-//! Partitions take queries in turn anyway, so one at a time costs no time; and it lets a partition forget all cuts
-//! but the newest.
+//! Partitions take queries in turn anyway, so one cut at a time costs no time; and it lets a partition forget all cuts
+//! but the newest. What is asked while a cut is under way goes together into the next.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use spatialdb_core::{Query, QueryAnswer};
+use spatialdb_core::{HitRef, Query, QueryAnswer};
 use spatialdb_types::{Error, PartitionId, Reason};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 
 use super::edge::Edge;
 use super::partition::Control;
 
-/// What each partition answers.
-pub(super) type Answers = Vec<(PartitionId, QueryAnswer)>;
+/// What all partitions answer to one query.
+pub(super) struct Answers {
+    by_partition: Vec<(PartitionId, QueryAnswer)>,
+    limit: usize,
+    is_ordered: bool,
+}
 
 /// The cuts of a world.
 #[derive(Default)]
 pub(super) struct Cuts {
     /// The number of the last one; held by whoever asks.
     turn: tokio::sync::Mutex<u64>,
+    /// What goes into the next cut.
+    waiting: Mutex<Vec<(Query, oneshot::Sender<Answers>)>>,
     asker: Mutex<Option<Asker>>,
 }
 
 struct Asker {
     cut: u64,
-    answers: mpsc::UnboundedSender<(PartitionId, QueryAnswer)>,
+    answers: mpsc::UnboundedSender<(PartitionId, Vec<QueryAnswer>)>,
 }
 
 impl Cuts {
@@ -34,34 +40,91 @@ impl Cuts {
     /// # Errors
     /// `DRAINING`.
     pub(super) async fn ask(&self, edge: &Edge, query: Query) -> Result<Answers, Error> {
-        let query = Arc::new(query);
+        let (answer, mut answered) = oneshot::channel();
+        lock(&self.waiting).push((query, answer));
         let mut last = self.turn.lock().await;
+        // Whoever had the turn before may have asked for this one too.
+        if let Ok(answers) = answered.try_recv() {
+            return Ok(answers);
+        }
         *last += 1;
-        let cut = *last;
+        self.cut(edge, *last).await?;
+        answered.try_recv().map_err(|_| stopping())
+    }
+
+    /// Asks all that waits.
+    async fn cut(&self, edge: &Edge, cut: u64) -> Result<(), Error> {
+        let (queries, askers): (Vec<_>, Vec<_>) =
+            std::mem::take(&mut *lock(&self.waiting)).into_iter().unzip();
+        let queries: Arc<[Query]> = queries.into();
         let (answers, mut answered) = mpsc::unbounded_channel();
-        *self.asker.lock().unwrap_or_else(PoisonError::into_inner) = Some(Asker { cut, answers });
+        *lock(&self.asker) = Some(Asker { cut, answers });
         for partition in &edge.partitions {
-            partition.tell(edge, Control::Cut(cut, query.clone()));
+            partition.tell(edge, Control::Cut(cut, queries.clone()));
         }
-        let mut all = Vec::new();
-        while all.len() < edge.partitions.len() {
-            let stopping = || Error::new(Reason::Draining, "the server is stopping");
-            all.push(answered.recv().await.ok_or_else(stopping)?);
+        let mut all: Vec<Answers> = queries.iter().map(Answers::to).collect();
+        for _ in 0..edge.partitions.len() {
+            let (partition, answers) = answered.recv().await.ok_or_else(stopping)?;
+            for (all, one) in all.iter_mut().zip(answers) {
+                all.by_partition.push((partition, one));
+            }
         }
-        all.sort_unstable_by_key(|(partition, _)| *partition);
-        Ok(all)
+        for (mut answers, asker) in all.into_iter().zip(askers) {
+            answers.by_partition.sort_unstable_by_key(|(partition, _)| *partition);
+            // Whoever asked may have gone.
+            let _ = asker.send(answers);
+        }
+        Ok(())
     }
 
     /// A partition cannot answer any longer: nobody must wait for it.
     pub(super) fn close(&self) {
-        self.asker.lock().unwrap_or_else(PoisonError::into_inner).take();
+        lock(&self.asker).take();
     }
 
     /// A partition has answered. Whoever asked may have gone: then the answer is dropped.
-    pub(super) fn answer(&self, cut: u64, from: PartitionId, answer: QueryAnswer) {
-        let asker = self.asker.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(asker) = asker.as_ref().filter(|asker| asker.cut == cut) {
-            let _ = asker.answers.send((from, answer));
+    pub(super) fn answer(&self, cut: u64, from: PartitionId, answers: Vec<QueryAnswer>) {
+        if let Some(asker) = lock(&self.asker).as_ref().filter(|asker| asker.cut == cut) {
+            let _ = asker.answers.send((from, answers));
         }
     }
+}
+
+impl Answers {
+    fn to(query: &Query) -> Self {
+        let is_ordered = query.nearest_to.is_some();
+        Self { by_partition: Vec::new(), limit: query.limit, is_ordered }
+    }
+
+    /// How many match. With an order and a limit: how many are told.
+    pub(super) fn match_count(&self) -> u64 {
+        let all: u64 = self.by_partition.iter().map(|(_, answer)| answer.match_count).sum();
+        if self.is_ordered && self.limit > 0 { all.min(self.limit as u64) } else { all }
+    }
+
+    /// The entities to tell, the nearest first if there is an order.
+    pub(super) fn hits(&self) -> impl Iterator<Item = (PartitionId, HitRef<'_>)> {
+        let all = self.by_partition.iter().flat_map(|(id, answer)| answer.hits().map(move |hit| (*id, hit)));
+        let mut hits: Vec<_> = if self.is_ordered { all.collect() } else { all.take(self.limit).collect() };
+        if self.is_ordered {
+            hits.sort_by(|(_, a), (_, b)| {
+                a.distance_squared().total_cmp(&b.distance_squared()).then(a.entity().cmp(&b.entity()))
+            });
+            hits.truncate(self.limit);
+        }
+        hits.into_iter()
+    }
+
+    /// Whether entities come with their distance.
+    pub(super) const fn is_ordered(&self) -> bool {
+        self.is_ordered
+    }
+}
+
+fn stopping() -> Error {
+    Error::new(Reason::Draining, "the server is stopping")
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

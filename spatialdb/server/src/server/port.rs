@@ -22,6 +22,8 @@ pub(super) enum Event {
         rows: u32,
         refused: Outcome,
     },
+    /// What a session asked has been answered.
+    Answered(Outcome),
     Subscribe(Seq, View),
     ChangeView(Seq, View),
     EndView(Seq, ViewId),

@@ -3,6 +3,7 @@
 //! Responsible for: hello and welcome, sequence, turning messages into batches and frames into messages.
 //! Not responsible for: what is shown (the session machine in `spatialdb-core`), or the transport.
 
+mod answers;
 mod frames;
 mod intake;
 mod open;

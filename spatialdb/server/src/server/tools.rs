@@ -1,6 +1,7 @@
 //! `spatialdb.v1.WorldService`: looking at a world from outside.
 
 mod admin;
+pub(super) mod ask;
 pub(super) mod describe;
 mod field;
 pub(super) mod query;
@@ -11,11 +12,11 @@ use std::time::Duration;
 
 use prost::Message;
 use prost_types::Any;
-use spatialdb_core::{EntityState, Query};
+use spatialdb_core::EntityState;
 use spatialdb_proto::v1::world_service_server::WorldService;
 use spatialdb_proto::{status_of, v1};
 use spatialdb_types::{ComponentId, EntityId, Error, PartitionId, Position, Reason, Revision};
-use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status};
 
@@ -28,9 +29,6 @@ const FOLLOW_MAX: usize = 64;
 
 /// Bytes of a page of a query's answer, about.
 const PAGE_BYTES: usize = 256 << 10;
-
-/// How long a query waits for a place.
-const QUERY_WAIT: Duration = Duration::from_secs(5);
 
 /// How long a page may wait for its reader; then the rest is dropped, and the stream ends without a last page.
 const PAGE_TIMEOUT: Duration = Duration::from_secs(30);
@@ -50,12 +48,12 @@ impl WorldService for Tools {
 
     async fn query(&self, request: Request<v1::QueryRequest>) -> Result<Response<Self::QueryStream>, Status> {
         let request = request.into_inner();
-        let permit = self.permit().await.map_err(|error| status_of(&error))?;
-        let (limit, answers) = self.ask(request).await.map_err(|error| status_of(&error))?;
+        let asked = ask::ask(&self.edge, request).await;
+        let (answers, permit) = asked.map_err(|error| status_of(&error))?;
         let (pages, stream) = mpsc::channel(2);
         let edge = self.edge.clone();
         tokio::spawn(async move {
-            send_pages(&edge, answers, limit, pages).await;
+            send_pages(&edge, &answers, pages).await;
             drop(permit);
         });
         Ok(Response::new(ReceiverStream::new(stream)))
@@ -112,31 +110,6 @@ impl WorldService for Tools {
 }
 
 impl Tools {
-    /// A place among the queries at once: each may hold an answer as large as the world.
-    async fn permit(&self) -> Result<OwnedSemaphorePermit, Error> {
-        let waiting = tokio::time::timeout(QUERY_WAIT, self.edge.queries.clone().acquire_owned());
-        let max = self.edge.limits.queries_at_once_max;
-        let busy =
-            || Error::new(Reason::LimitReached, format!("queries_at_once_max = {max} are being answered"));
-        waiting.await.map_err(|_| busy())?.map_err(|_| busy())
-    }
-
-    /// Asks every partition. Returns the limit on entities too.
-    async fn ask(&self, request: v1::QueryRequest) -> Result<(usize, Answers), Error> {
-        let edge = &self.edge;
-        let constraint = query::constraint_of(edge, request.constraint)?;
-        let named = request.components.iter().map(|name| Ok(edge.schema().component_named(name)?.id()));
-        let mut components = named.collect::<Result<Vec<ComponentId>, Error>>()?;
-        components.sort_unstable();
-        let limit = match (request.count_only, request.limit) {
-            (true, _) => 0,
-            (false, 0) => usize::MAX,
-            (false, limit) => usize::try_from(limit).unwrap_or(usize::MAX),
-        };
-        let answers = edge.cuts.ask(edge, Query { constraint, components, limit }).await?;
-        Ok((limit, answers))
-    }
-
     async fn find(&self, entity: EntityId) -> Option<(PartitionId, EntityState)> {
         let mut at = self.edge.routes.get(entity).unwrap_or_else(|| self.edge.map.home(entity, None));
         for _ in 0..FOLLOW_MAX {
@@ -156,18 +129,12 @@ impl Tools {
     }
 }
 
-async fn send_pages(
-    edge: &Edge,
-    answers: Answers,
-    limit: usize,
-    pages: mpsc::Sender<Result<v1::QueryPage, Status>>,
-) {
-    let match_count = answers.iter().map(|(_, answer)| answer.match_count).sum();
+async fn send_pages(edge: &Edge, answers: &Answers, pages: mpsc::Sender<Result<v1::QueryPage, Status>>) {
     let mut page = v1::QueryPage::default();
     let mut bytes = 0;
-    let all = answers.into_iter().flat_map(|(id, answer)| answer.entities.into_iter().map(move |e| (id, e)));
-    for (partition, state) in all.take(limit) {
-        let entity = entity_of(edge, partition, state);
+    for (partition, hit) in answers.hits() {
+        let mut entity = entity_of(edge, partition, hit.state());
+        entity.distance_m = answers.is_ordered().then(|| hit.distance_squared().sqrt());
         bytes += entity.encoded_len();
         page.entities.push(entity);
         if bytes >= PAGE_BYTES {
@@ -178,7 +145,7 @@ async fn send_pages(
             }
         }
     }
-    (page.match_count, page.last) = (match_count, true);
+    (page.match_count, page.last) = (answers.match_count(), true);
     // Whoever asked may have gone.
     let _ = pages.send(Ok(page)).await;
 }

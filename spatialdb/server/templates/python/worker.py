@@ -89,7 +89,7 @@ class Shepherd:
             worker_type=os.environ.get("SPATIALDB_WORKER_TYPE") or "shepherd",
             name=os.environ.get("SPATIALDB_WORKER_NAME", ""),
             token=os.environ.get("SPATIALDB_TOKEN", "")))
-        view = wire.View(view_id=1, constraint=query.Constraint(has_component=SHEEP))
+        view = query.View(view_id=1, constraint=query.Constraint(has_component=SHEEP))
         await self.send(subscribe=wire.Subscribe(view=view))
         while not stop.is_set():
             await asyncio.sleep(PERIOD_S)

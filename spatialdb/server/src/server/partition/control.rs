@@ -12,8 +12,8 @@ pub(in crate::server) enum Control {
     Views(SessionId, Arc<ViewSlots>),
     Session(SessionId, ToPartition),
     Peer(PartitionId, PeerMessage),
-    /// A query over all partitions, and its number.
-    Cut(u64, Arc<Query>),
+    /// Queries over all partitions, and their number.
+    Cut(u64, Arc<[Query]>),
     Entity {
         entity: EntityId,
         answer: oneshot::Sender<Whereabouts>,

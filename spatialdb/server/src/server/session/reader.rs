@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use spatialdb_core::Outcome;
+use spatialdb_core::{Outcome, Rejection};
 use spatialdb_proto::v1::{self, ClientMessage, ServerMessage, client_message::Body, server_message};
 use spatialdb_proto::{Outgoing, PROTOCOL_VERSION, status_of};
 use spatialdb_types::{Error, Reason, Seq, ViewId};
@@ -12,19 +12,23 @@ use tokio::sync::{Semaphore, mpsc};
 use tokio_util::sync::CancellationToken;
 use tonic::{Status, Streaming};
 
+use super::answers;
 use super::intake::{self, Intake};
 use super::task;
 use crate::auth::Right;
 use crate::server::access::{self, Caller};
 use crate::server::edge::Edge;
 use crate::server::port::{Event, Port, Stats};
-use crate::server::tools::view;
+use crate::server::tools::{ask, view};
 
 /// How long a connection may take to say hello.
 const HELLO_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Answers that wait for the session's task; beyond it the session is read no further.
 const ANSWER_QUEUE: usize = 64;
+
+/// Questions of one session that are answered at once; past it the session is read no further.
+const ASKS_AT_ONCE: usize = 16;
 
 type Out = mpsc::Sender<Result<Outgoing, Status>>;
 
@@ -137,7 +141,8 @@ pub(super) fn open(
         closed.clone(),
     );
     let intake = Intake::new(edge.clone(), attached.session, attached.owner, port.clone());
-    Ok((Reader { edge: edge.clone(), intake, port, answers, in_flight, closed, last: Seq(1) }, task))
+    let asks = Arc::new(Semaphore::new(ASKS_AT_ONCE));
+    Ok((Reader { edge: edge.clone(), intake, port, answers, asks, in_flight, closed, last: Seq(1) }, task))
 }
 
 /// Reads the messages of one session.
@@ -146,6 +151,8 @@ pub(super) struct Reader {
     intake: Intake,
     port: Port,
     answers: mpsc::Sender<ServerMessage>,
+    /// Questions that are being answered.
+    asks: Arc<Semaphore>,
     in_flight: Arc<Semaphore>,
     closed: CancellationToken,
     last: Seq,
@@ -235,6 +242,10 @@ impl Reader {
         }
         match body {
             Body::Hello(_) => return Err(Error::new(Reason::MessageUnexpected, "a second Hello")),
+            Body::Update(update) if !update.events.is_empty() => {
+                let error = Error::new(Reason::MessageUnexpected, "this server does not know events");
+                self.intake.refuse(seq, &error);
+            }
             Body::Update(update) => {
                 self.edge.wait_for_room().await;
                 self.intake.update(seq, &update);
@@ -264,10 +275,7 @@ impl Reader {
             Body::Subscribe(v1::Subscribe { view }) => self.view(seq, view, Event::Subscribe),
             Body::ChangeView(v1::ChangeView { view }) => self.view(seq, view, Event::ChangeView),
             Body::EndView(v1::EndView { view_id }) => self.port.send(Event::EndView(seq, ViewId(view_id))),
-            Body::Ask(_) => {
-                let error = Error::new(Reason::QueryInvalid, "this server does not know Ask");
-                self.intake.refuse(seq, &error);
-            }
+            Body::Ask(ask) => self.ask(seq, ask).await,
             Body::Heartbeat(heartbeat) => self.heartbeat(seq, &heartbeat),
             Body::Goodbye(goodbye) => {
                 self.intake.decided(seq);
@@ -298,6 +306,36 @@ impl Reader {
     async fn answer(&self, body: server_message::Body) {
         // The task is gone if the session is over.
         let _ = self.answers.send(ServerMessage { body: Some(body) }).await;
+    }
+
+    /// Has a question answered beside what else the session does.
+    async fn ask(&self, seq: Seq, ask: v1::Ask) {
+        let query = match ask::question_of(&self.edge, ask) {
+            Ok(query) => query,
+            Err(error) => return self.intake.refuse(seq, &error),
+        };
+        // Closed never; past the limit the session is read no further.
+        let Ok(turn) = self.asks.clone().acquire_owned().await else { return };
+        // Decided when it is answered.
+        self.port.send(Event::Received { seq, rows: 1, refused: Outcome::default() });
+        let (edge, port, answers) = (self.edge.clone(), self.port.clone(), self.answers.clone());
+        tokio::spawn(async move {
+            let rejections = match ask::answer(&edge, query).await {
+                Ok((found, _permit)) => {
+                    for page in answers::pages_of(seq, &found) {
+                        let body = Some(server_message::Body::Answer(page));
+                        // The task is gone if the session is over.
+                        if answers.send(ServerMessage { body }).await.is_err() {
+                            return;
+                        }
+                    }
+                    Vec::new()
+                }
+                Err(error) => vec![Rejection::of_message(seq, error)],
+            };
+            port.send(Event::Answered(Outcome { decided: vec![(seq, 1)], rejections, ..Outcome::default() }));
+            drop(turn);
+        });
     }
 
     fn view(&self, seq: Seq, view: Option<v1::View>, event: fn(Seq, spatialdb_core::View) -> Event) {

@@ -9,7 +9,7 @@ use spatialdb_core::{Micros, Outcome, Rejection, Session, ToPartition};
 use spatialdb_proto::Outgoing;
 use spatialdb_proto::v1::{self, ServerMessage, server_message::Body};
 use spatialdb_schema::Schema;
-use spatialdb_types::{ComponentId, EntityId, Error, PartitionId, Reason, Seq, SessionId};
+use spatialdb_types::{Error, PartitionId, Reason, Seq, SessionId};
 use tokio::sync::{Semaphore, mpsc};
 use tokio_util::sync::CancellationToken;
 use tonic::Status;
@@ -148,6 +148,7 @@ impl Task {
                 self.session.received(seq, rows);
                 self.session.refused(refused);
             }
+            Event::Answered(outcome) => self.session.refused(outcome),
             Event::Subscribe(seq, view) => {
                 let result = self.session.subscribe(view);
                 self.decide(seq, result);
@@ -186,10 +187,9 @@ impl Task {
     /// A message that the session machine decides by itself.
     fn decide(&mut self, seq: Seq, result: Result<(), Error>) {
         self.session.received(seq, 0);
-        if let Err(Error { reason, detail }) = result {
-            let (entity, component) = (EntityId(0), ComponentId(0));
-            let rejection = Rejection { seq, column: 0, row: 0, reason, entity, component, detail };
-            self.session.refused(Outcome { rejections: vec![rejection], ..Outcome::default() });
+        if let Err(error) = result {
+            let rejections = vec![Rejection::of_message(seq, error)];
+            self.session.refused(Outcome { rejections, ..Outcome::default() });
         }
     }
 

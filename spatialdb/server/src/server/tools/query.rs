@@ -23,23 +23,10 @@ pub(super) struct Known<'a> {
 /// What "near an entity" means where the constraint stands.
 #[derive(Clone, Copy)]
 pub(super) enum Near {
-    /// Nothing: a one-off query does not follow anything.
+    /// Nothing: who asks once does not follow anything.
     Unknown,
     /// Any entity that is named.
     Named,
-    /// 0 is this entity.
-    Of(EntityId),
-}
-
-/// The constraint, checked.
-///
-/// # Errors
-/// `QUERY_INVALID`, `COMPONENT_UNKNOWN` or `SPACE_UNKNOWN` naming the part.
-pub(in crate::server) fn constraint_of(
-    edge: &Edge,
-    wire: Option<v1::Constraint>,
-) -> Result<Constraint, Error> {
-    Known::of(edge, Near::Unknown).constraint(wire)
 }
 
 impl<'a> Known<'a> {
@@ -72,12 +59,8 @@ impl<'a> Known<'a> {
             Kind::All(_) => Constraint::All,
             Kind::Box(b) => Constraint::Box { space: self.space(b.space)?, bounds: bounds_of(&b) },
             Kind::Sphere(sphere) => {
-                let center = sphere.center.ok_or_else(|| invalid("a sphere has no center"))?;
-                Constraint::Sphere {
-                    space: self.space(sphere.space)?,
-                    center: Point3::new(center.x, center.y, center.z.unwrap_or(0.0)),
-                    radius_m: sphere.radius_m,
-                }
+                let center = point_of(sphere.center.as_ref(), "the center of a sphere")?;
+                Constraint::Sphere { space: self.space(sphere.space)?, center, radius_m: sphere.radius_m }
             }
             Kind::Cylinder(cylinder) => Constraint::Cylinder {
                 space: self.space(cylinder.space)?,
@@ -112,9 +95,8 @@ impl<'a> Known<'a> {
     pub(super) fn followed(&self, entity: u64) -> Result<EntityId, Error> {
         match self.near {
             Near::Unknown => Err(invalid("only views follow an entity: ask where it is, then use a sphere")),
-            Near::Of(itself) if entity == 0 => Ok(itself),
-            _ if EntityId(entity).is_valid() => Ok(EntityId(entity)),
-            _ => Err(invalid("near entity 0: ids are above 0 and below 2^53")),
+            Near::Named if EntityId(entity).is_valid() => Ok(EntityId(entity)),
+            Near::Named => Err(invalid("near entity 0: ids are above 0 and below 2^53")),
         }
     }
 
@@ -133,6 +115,15 @@ impl<'a> Known<'a> {
             Err(_) => Err(Error::new(Reason::SpaceUnknown, format!("the world has no space {id}"))),
         }
     }
+}
+
+/// A point on the ground unless it says otherwise.
+///
+/// # Errors
+/// `QUERY_INVALID`: it is missing.
+pub(super) fn point_of(wire: Option<&v1::Point>, what: &str) -> Result<Point3, Error> {
+    let point = wire.ok_or_else(|| invalid(&format!("{what} is missing")))?;
+    Ok(Point3::new(point.x, point.y, point.z.unwrap_or(0.0)))
 }
 
 fn bounds_of(wire: &v1::Box) -> Box3 {

@@ -4,9 +4,9 @@ use std::sync::Arc;
 
 use spatialdb_core::{Constraint, Part, View};
 use spatialdb_proto::v1::{self, bands::From};
-use spatialdb_types::{ComponentId, Error, Point3, Reason, ViewId};
+use spatialdb_types::{ComponentId, Error, Reason, ViewId};
 
-use super::query::{Known, Near, invalid};
+use super::query::{Known, Near, invalid, point_of};
 use crate::server::edge::Edge;
 
 /// The view, its constraint converted; the session machine checks the rest.
@@ -18,6 +18,9 @@ pub(in crate::server) fn view_of(edge: &Edge, wire: Option<v1::View>) -> Result<
     let wire = wire.ok_or_else(|| invalid("the message has no view"))?;
     if wire.view_id == 0 {
         return Err(invalid("view_id is 0; ids of views are chosen from 1 up"));
+    }
+    if wire.densities.is_some() {
+        return Err(invalid("this server does not know views of densities"));
     }
     let part = Part {
         constraint: known.constraint(wire.constraint)?,
@@ -63,8 +66,7 @@ fn add_bands(known: &Known<'_>, bands: v1::Bands, view: &mut View) -> Result<(),
         inner = Some((band.radius_m, interval_us));
         let near = match &from {
             From::Place(place) => {
-                let point = place.point.ok_or_else(|| invalid("bands: the place has no point"))?;
-                let center = Point3::new(point.x, point.y, point.z.unwrap_or(0.0));
+                let center = point_of(place.point.as_ref(), "the point of the bands' place")?;
                 Constraint::Sphere { space: known.space(place.space)?, center, radius_m: band.radius_m }
             }
             From::Entity(entity) => {

@@ -1,0 +1,112 @@
+//! Answers to queries: hits in one piece of memory, however many there are.
+
+use spatialdb_types::{ComponentId, EntityId, Position, Revision};
+
+use super::Query;
+use super::query::{EntityState, wants};
+
+/// The answer to a query.
+#[derive(Clone, Debug, Default)]
+pub struct QueryAnswer {
+    hits: Vec<Hit>,
+    values: Vec<Value>,
+    bytes: Vec<u8>,
+    /// How many match. With an order and a limit: how many are told.
+    pub match_count: u64,
+}
+
+/// An entity that matches.
+#[derive(Clone, Copy, Debug)]
+struct Hit {
+    entity: EntityId,
+    position: Option<(Position, Revision)>,
+    distance_squared: f64,
+    /// Up to where its values go; they begin where those of the hit before end.
+    values: (u32, u32),
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Value {
+    component: ComponentId,
+    revision: Revision,
+    bytes: (u32, u32),
+}
+
+/// An entity that matches, as it was.
+#[derive(Clone, Copy, Debug)]
+pub struct HitRef<'a> {
+    answer: &'a QueryAnswer,
+    hit: &'a Hit,
+}
+
+impl QueryAnswer {
+    /// How many entities are told.
+    pub fn len(&self) -> usize {
+        self.hits.len()
+    }
+
+    /// Whether none is told.
+    pub fn is_empty(&self) -> bool {
+        self.hits.is_empty()
+    }
+
+    /// The entities that are told, the nearest first if the query has an order; otherwise in no particular one.
+    pub fn hits(&self) -> impl Iterator<Item = HitRef<'_>> {
+        self.hits.iter().map(|hit| HitRef { answer: self, hit })
+    }
+
+    /// Adds an entity.
+    pub(super) fn push<'a>(
+        &mut self,
+        query: &Query,
+        entity: EntityId,
+        position: Option<(Position, Revision)>,
+        values: impl Iterator<Item = (ComponentId, Revision, &'a [u8])>,
+    ) {
+        let distance_squared = query.distance_squared(position.map(|(at, _)| at)).unwrap_or(0.0);
+        let first = self.values.len() as u32;
+        for (component, revision, value) in values.filter(|&(c, ..)| wants(&query.components, c)) {
+            let start = self.bytes.len();
+            self.bytes.extend_from_slice(value);
+            let end = u32::try_from(self.bytes.len()).expect("an answer of one partition is far below 4 GiB");
+            self.values.push(Value { component, revision, bytes: (start as u32, end) });
+        }
+        let position = position.filter(|_| wants(&query.components, ComponentId::POSITION));
+        self.hits.push(Hit { entity, position, distance_squared, values: (first, self.values.len() as u32) });
+    }
+}
+
+impl<'a> HitRef<'a> {
+    /// Which entity.
+    pub fn entity(&self) -> EntityId {
+        self.hit.entity
+    }
+
+    /// Where it is, and the revision of that, if it was asked for.
+    pub fn position(&self) -> Option<(Position, Revision)> {
+        self.hit.position
+    }
+
+    /// How far away it is, if the query has an order. Metres, squared.
+    pub fn distance_squared(&self) -> f64 {
+        self.hit.distance_squared
+    }
+
+    /// Its other components by rising id, as far as they were asked for.
+    pub fn values(&self) -> impl Iterator<Item = (ComponentId, Revision, &'a [u8])> {
+        let (from, to) = self.hit.values;
+        let answer = self.answer;
+        answer.values[from as usize..to as usize].iter().map(|value| {
+            (value.component, value.revision, &answer.bytes[value.bytes.0 as usize..value.bytes.1 as usize])
+        })
+    }
+
+    /// The same, apart from the answer.
+    pub fn state(&self) -> EntityState {
+        EntityState {
+            entity: self.entity(),
+            position: self.position(),
+            values: self.values().map(|(c, revision, value)| (c, revision, value.into())).collect(),
+        }
+    }
+}

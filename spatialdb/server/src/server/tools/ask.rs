@@ -1,0 +1,83 @@
+//! Asking once: by a call of its own, or over a session.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use spatialdb_core::Query;
+use spatialdb_proto::v1;
+use spatialdb_types::{ComponentId, Error, Position, Reason};
+use tokio::sync::OwnedSemaphorePermit;
+
+use super::query::{Known, Near, invalid, point_of};
+use crate::server::cuts::Answers;
+use crate::server::edge::Edge;
+
+/// How long a query waits for a place.
+const QUERY_WAIT: Duration = Duration::from_secs(5);
+
+/// The answer to a call, and the place among the queries at once that it takes.
+///
+/// # Errors
+/// What is wrong with the question; `LIMIT_REACHED` naming `queries_at_once_max`; `DRAINING`.
+pub(super) async fn ask(
+    edge: &Arc<Edge>,
+    request: v1::QueryRequest,
+) -> Result<(Answers, OwnedSemaphorePermit), Error> {
+    let named = request.components.iter().map(|name| Ok(edge.schema().component_named(name)?.id()));
+    let components = named.collect::<Result<Vec<ComponentId>, Error>>()?;
+    let (limit, nearest_to) = (request.limit, request.nearest_to);
+    let query = query_of(edge, request.constraint, components, limit, request.count_only, nearest_to)?;
+    answer(edge, query).await
+}
+
+/// The question of a session.
+///
+/// # Errors
+/// What is wrong with it.
+pub(in crate::server) fn question_of(edge: &Edge, ask: v1::Ask) -> Result<Query, Error> {
+    let known = Known::of(edge, Near::Unknown);
+    let components: Result<Vec<ComponentId>, Error> =
+        ask.components.into_iter().map(|id| known.component(ComponentId(id))).collect();
+    query_of(edge, ask.constraint, components?, ask.limit, ask.count_only, ask.nearest_to)
+}
+
+fn query_of(
+    edge: &Edge,
+    constraint: Option<v1::Constraint>,
+    mut components: Vec<ComponentId>,
+    limit: u64,
+    count_only: bool,
+    nearest_to: Option<v1::Place>,
+) -> Result<Query, Error> {
+    let known = Known::of(edge, Near::Unknown);
+    components.sort_unstable();
+    components.dedup();
+    let limit = match (count_only, limit) {
+        (true, _) => 0,
+        (false, 0) => usize::MAX,
+        (false, limit) => usize::try_from(limit).unwrap_or(usize::MAX),
+    };
+    let place = nearest_to.map(|place| {
+        let point = point_of(place.point.as_ref(), "nearest_to")?;
+        if !point.is_finite() {
+            return Err(invalid("nearest_to: finite numbers are needed"));
+        }
+        Ok(Position { space: known.space(place.space)?, point })
+    });
+    Ok(Query { constraint: known.constraint(constraint)?, components, limit, nearest_to: place.transpose()? })
+}
+
+/// Asks every partition. The answer may be as large as the world: it takes a place among the queries at once.
+///
+/// # Errors
+/// `LIMIT_REACHED` naming `queries_at_once_max`; `DRAINING`.
+pub(in crate::server) async fn answer(
+    edge: &Arc<Edge>,
+    query: Query,
+) -> Result<(Answers, OwnedSemaphorePermit), Error> {
+    let max = edge.limits.queries_at_once_max;
+    let busy = || Error::new(Reason::LimitReached, format!("queries_at_once_max = {max} are being answered"));
+    let waiting = tokio::time::timeout(QUERY_WAIT, edge.queries.clone().acquire_owned());
+    let permit = waiting.await.map_err(|_| busy())?.map_err(|_| busy())?;
+    Ok((edge.cuts.ask(edge, query).await?, permit))
+}
