@@ -68,6 +68,8 @@ limits! {
     session_constraint_nodes_max = 1024;
     /// Ids in the constraints of one view.
     constraint_entities_max = 65_536;
+    /// Bytes of the text form of one constraint.
+    constraint_text_bytes_max = 4096;
     /// Frames a second that a view may ask for.
     view_rate_hz_max = 1000;
     /// Seconds between two frames of a view that asks for a low rate.
