@@ -8,6 +8,9 @@ use crate::error::{ParseError, Span, nearest, shown};
 /// So many fields are listed where none is near.
 const FIELDS_LISTED_MAX: usize = 12;
 
+/// So many beginnings of a path are compared with all names of components, to say what was perhaps meant.
+const BEGINNINGS_TRIED_MAX: usize = 3;
+
 /// A field of a component, as a path names it.
 pub(crate) struct Field<'a> {
     pub(crate) component: &'a Component,
@@ -25,35 +28,54 @@ pub(crate) fn component<'a>(schema: &'a Schema, name: &str, span: Span) -> Resul
 
 /// The field that a dotted path names: the longest beginning that names a component is the component.
 pub(crate) fn field<'a>(schema: &'a Schema, path: &str, span: Span) -> Result<Field<'a>, ParseError> {
-    let dots: Vec<usize> = path.match_indices('.').map(|(at, _)| at).rev().collect();
-    let found = dots.iter().find_map(|&dot| Some((dot, schema.component_named(&path[..dot]).ok()?)));
-    let Some((dot, component)) = found else { return Err(no_component(schema, path, &dots, span)) };
+    let beginnings = beginnings(schema, path);
+    let found = beginnings.iter().find_map(|&part| Some((part.len(), known(schema, part)?)));
+    let Some((dot, component)) = found else { return Err(no_component(schema, path, &beginnings, span)) };
     let inner = &path[dot + 1..];
     match component.scalar(inner) {
         Ok(scalar) => Ok(Field { component, path: inner.to_owned(), scalar }),
-        // A whole path that is a component looks like a field of another, if that is named like its package.
         Err(error) => Err(no_field(component, inner, &error, span.start + dot + 1)),
     }
 }
 
-fn no_component(schema: &Schema, path: &str, dots: &[usize], span: Span) -> ParseError {
-    if let Ok(component) = schema.component_named(path) {
+/// What may name a component at the start of a path, longest first. No longer than names of components are: a text made
+/// of dots must not cost a search for each of them.
+fn beginnings<'a>(schema: &Schema, path: &'a str) -> Vec<&'a str> {
+    let dots = |name: &str| name.matches('.').count();
+    let longest = schema.components().iter().map(|component| dots(component.name())).max().unwrap_or(0);
+    let mut parts: Vec<&str> = path.match_indices('.').take(longest + 1).map(|(at, _)| &path[..at]).collect();
+    parts.reverse();
+    parts
+}
+
+/// The component, without a search for what was perhaps meant.
+fn known<'a>(schema: &'a Schema, name: &str) -> Option<&'a Component> {
+    let components = schema.components();
+    let by_name = components.iter().find(|component| component.name() == name);
+    let is_short = |component: &&Component| component.name().rsplit('.').next() == Some(name);
+    by_name.or_else(|| {
+        let mut short = components.iter().filter(is_short);
+        short.next().filter(|_| short.next().is_none())
+    })
+}
+
+fn no_component(schema: &Schema, path: &str, beginnings: &[&str], span: Span) -> ParseError {
+    if let Some(component) = known(schema, path) {
         let message = format!("{} is a component: compare a field of it", component.name());
         return ParseError::new(span, message).expecting(listed(&component.field_names()));
     }
-    let part = |dot: usize| Span { start: span.start, end: span.start + dot };
-    let errors =
-        dots.iter().filter_map(|&dot| Some((dot, component(schema, &path[..dot], part(dot)).err()?)));
-    let mut errors: Vec<(usize, ParseError)> = errors.collect();
-    // The part that was perhaps meant to be one; else all but the last name.
-    let suggests = |(_, error): &(usize, ParseError)| {
-        !error.message.starts_with("no component") || error.message.contains("; near: ")
+    let error = |part: &&str| {
+        let part_span = Span { start: span.start, end: span.start + part.len() };
+        component(schema, part, part_span).err()
     };
-    let best = errors.iter().position(suggests).unwrap_or(0);
-    if errors.is_empty() {
-        return ParseError::new(span, "a field is named Component.field");
+    let mut errors: Vec<ParseError> =
+        beginnings.iter().take(BEGINNINGS_TRIED_MAX).filter_map(error).collect();
+    // The one that was perhaps meant to be a component; else all but the name of the field.
+    let says_more = |error: &ParseError| !error.message.ends_with('"');
+    match errors.iter().position(says_more).or((!errors.is_empty()).then_some(0)) {
+        Some(best) => errors.swap_remove(best),
+        None => ParseError::new(span, "a field is named Component.field"),
     }
-    errors.swap_remove(best).1
 }
 
 fn no_field(component: &Component, path: &str, error: &PathError, start: usize) -> ParseError {

@@ -164,6 +164,15 @@ fn limits_are_named() {
 }
 
 #[test]
+fn a_text_of_dots_is_refused_at_once() {
+    let started = std::time::Instant::now();
+    let text = format!("{}x = 1", "a.".repeat(2040));
+    assert_eq!(refused(&text).reason, Reason::ComponentUnknown);
+    assert!(parse(&vec!["Ship.hp = 1"; 200].join(" or "), schema()).is_ok());
+    assert!(started.elapsed().as_millis() < 500, "{:?}", started.elapsed());
+}
+
+#[test]
 fn errors_read_like_this() {
     let text = "all and\n  sea.Ship.nmae = 'QF1'";
     assert_eq!(
