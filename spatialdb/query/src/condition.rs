@@ -96,12 +96,11 @@ fn near(parser: &mut Parser<'_>) -> Result<Kind, ParseError> {
 /// A word that starts no condition: perhaps mistyped, perhaps a component.
 fn unknown(parser: &Parser<'_>, word: &str) -> ParseError {
     let error = parser.unexpected(CONDITION);
-    let hint = if let Ok(component) = names::component(parser.schema, word, parser.span) {
-        format!("{} is a component: write `has {word}`", component.name())
+    if let Ok(component) = names::component(parser.schema, word, parser.span) {
+        error.hint(&format!("{} is a component: write `has {word}`", component.name()))
     } else if let Some(meant) = nearest(word, WORDS) {
-        format!("did you mean `{meant}`?")
+        error.hint(&format!("did you mean `{meant}`?"))
     } else {
-        return error;
-    };
-    ParseError { message: format!("{}; {hint}", error.message), expected: String::new(), ..error }
+        error
+    }
 }

@@ -57,6 +57,13 @@ impl ParseError {
         self
     }
 
+    /// Says what was perhaps meant, instead of all that could be.
+    pub(crate) fn hint(mut self, hint: &str) -> Self {
+        self.message = format!("{}; {hint}", self.message);
+        self.expected.clear();
+        self
+    }
+
     pub(crate) fn because(mut self, reason: Reason) -> Self {
         self.reason = reason;
         self

@@ -64,11 +64,11 @@ fn wrong(parser: &Parser<'_>, field: &Field<'_>, scalar: &Scalar) -> ParseError 
         Scalar::Text | Scalar::Bytes => format!("{scalar} in quotes, for {path}"),
         scalar => format!("{scalar}, for {path}"),
     };
-    let mut error = parser.unexpected(expected);
     if let (Scalar::Text | Scalar::Bytes, Token::Path(word)) = (scalar, &parser.token) {
-        error.message += &format!("; did you mean \"{word}\"?");
+        let message = format!("{path} is compared with {scalar} in quotes; did you mean \"{word}\"?");
+        return ParseError::new(parser.span, message);
     }
-    error
+    parser.unexpected(expected)
 }
 
 /// Whole numbers may be written as 1e6 too.
@@ -105,7 +105,7 @@ fn enum_name(names: &[(String, i32)], name: &str, span: Span) -> Result<String, 
     let mut known = names.iter().map(|(known, _)| known.as_str());
     let meant = known.clone().find(ending).or_else(|| nearest(name, &mut known));
     Err(match meant {
-        Some(meant) => ParseError { message: format!("{}; did you mean {meant}?", error.message), ..error },
+        Some(meant) => error.hint(&format!("did you mean {meant}?")),
         None => error.expecting(names_of(names)),
     })
 }

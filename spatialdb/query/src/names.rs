@@ -103,7 +103,7 @@ fn unknown_field(message: &str, fields: &[(String, String)], name: &str, span: S
     let by_json = fields.iter().find(|(_, json)| json == name).map(|(field, _)| field.as_str());
     let names = || fields.iter().map(|(field, _)| field.as_str());
     if let Some(meant) = by_json.or_else(|| nearest(name, names())) {
-        return ParseError { message: format!("{}; did you mean `{meant}`?", error.message), ..error };
+        return error.hint(&format!("did you mean `{meant}`?"));
     }
     error.expecting(listed(&names().map(str::to_owned).collect::<Vec<_>>()))
 }

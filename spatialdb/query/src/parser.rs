@@ -212,12 +212,13 @@ impl<'a> Parser<'a> {
 
     /// The same, where two conditions meet.
     fn unexpected_between(&self, expected: &str) -> ParseError {
-        let mut error = self.unexpected(expected);
-        if let Token::Path(word) = self.token
-            && let Some(meant) = nearest(word, ["and", "or"])
-        {
-            error.message += &format!("; did you mean `{meant}`?");
+        let error = self.unexpected(expected);
+        match self.token {
+            Token::Path(word) => match nearest(word, ["and", "or"]) {
+                Some(meant) => error.hint(&format!("did you mean `{meant}`?")),
+                None => error,
+            },
+            _ => error,
         }
-        error
     }
 }

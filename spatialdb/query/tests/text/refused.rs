@@ -126,7 +126,11 @@ fn values() {
         "expected one of MOOD_WILD, MOOD_UNSPECIFIED, MOOD_CALM",
     );
     check("Ship.mood = 2147483648", "2147483648", "is not between");
-    check("Ship.name = aircraft", "aircraft", "did you mean \"aircraft\"?; expected a text in quotes");
+    check(
+        "Ship.name = aircraft",
+        "aircraft",
+        "sea.Ship.name is compared with a text in quotes; did you mean \"aircraft\"?",
+    );
     check("Ship.name = '\\xff'", "'\\xff'", "not UTF-8");
     check("Ship.name = 'abc", "'abc", "has no end");
     check("Ship.name = 'a\\qc'", "\\q", "no such escape");

@@ -15,7 +15,8 @@ use super::{
 };
 
 const EXAMPLES: &str = "\
-Conditions compose: an entity must meet all that are given, the query and every option. Without any, every entity matches.
+Conditions compose: an entity must meet all that are given, the query and every option. Without
+any, every entity matches.
 docs/query-language.md tells what a query can say.
 
 Examples:

@@ -37,14 +37,15 @@ const QUEUE: usize = 3;
 const GOODBYE_TIMEOUT: Duration = Duration::from_secs(2);
 
 const EXAMPLES: &str = "\
-Each line is an entity: its time (UTC), + when it comes into view, ~ when it changes, - when it leaves, its id, type and
-name, and the values that are new. Ctrl-C ends it. docs/query-language.md tells what a query can say.
+Each line is an entity: the time (UTC), + when it comes into view, ~ when it changes, - when it
+leaves, its id, type and name, and the values that are new. Ctrl-C ends it.
+docs/query-language.md tells what a query can say.
 
 Examples:
   What flies around Paris, twice a second:
-    spatialdb watch 'has earth.Aircraft and sphere(261km, 5431km, 0, 50km)' --rate 2
+    spatialdb watch 'has earth.Aircraft and sphere(261km, 5431km, 50km)' --rate 2
   Where one entity is, ten times:
-    spatialdb watch 'id = 140000' --components Position --count 10
+    spatialdb watch 'id = 10000000' --components Position --count 10
   Everything for a minute, for a script:
     spatialdb watch --for 1m --json";
 
@@ -61,7 +62,7 @@ pub(super) struct WatchArgs {
     components: Vec<String>,
 
     /// At most so many times a second; 0: as fast as the world publishes
-    #[arg(long, value_name = "HZ", default_value_t = 0.0)]
+    #[arg(long, value_name = "HZ", default_value_t = 0.0, allow_hyphen_values = true)]
     rate: f64,
 
     /// End after so many lines
