@@ -1,272 +1,157 @@
-//! Scalar fields of components, for those who compare them.
+//! Fields by name, for whoever compares them.
 //!
-//! Responsible for: finding a field by its name, what it holds, and whether a constant can be meant for it.
-//! Not responsible for: reading it from a value (the core does).
+//! Responsible for: walking a dotted path into messages, and what the field at its end holds.
+//! Not responsible for: reading the field out of a value.
 
-use prost_reflect::{Cardinality, FieldDescriptor, Kind, MessageDescriptor, Value};
-use spatialdb_types::{Error, Reason};
+use std::fmt;
+
+use prost_reflect::{FieldDescriptor, Kind, MessageDescriptor};
 
 use crate::component::Component;
 
-/// A scalar field of a component, messages around it included.
-#[derive(Clone, Debug)]
-pub struct ScalarField {
-    /// The way to it: for each message the number of the field, and of the other fields of its oneof.
-    pub steps: Vec<(u32, Vec<u32>)>,
-    /// What it holds.
-    pub kind: ScalarKind,
-    /// What it has if it is not set.
-    pub default: ScalarValue,
-    descriptor: FieldDescriptor,
-    component: String,
-    path: String,
-}
-
-/// What a scalar field holds, and how it is encoded.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[allow(missing_docs, reason = "the names of protobuf")]
-pub enum ScalarKind {
+/// What a field that can be compared holds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Scalar {
+    /// true or false.
     Bool,
-    Int32,
-    Int64,
-    Uint32,
-    Uint64,
-    Sint32,
-    Sint64,
-    Fixed32,
-    Fixed64,
-    Sfixed32,
-    Sfixed64,
-    Float,
-    Double,
-    String,
-    Bytes,
-    Enum,
-}
-
-/// A value of a scalar field.
-#[derive(Clone, Debug, PartialEq)]
-pub enum ScalarValue {
-    /// Of a signed kind, or an enum.
-    Signed(i64),
-    /// Of an unsigned kind, or a bool.
-    Unsigned(u64),
-    /// Of `float` or `double`.
-    Float(f64),
-    /// Of `string` or `bytes`.
-    Bytes(Vec<u8>),
-}
-
-/// A constant as somebody gives it.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Constant {
-    /// A whole number.
-    Integer(i128),
-    /// Any number.
-    Number(f64),
-    /// True or false.
-    Bool(bool),
-    /// Text, or the name of a value of an enum.
-    Text(String),
+    /// A whole number of this range, both ends included.
+    Integer {
+        /// The smallest.
+        min: i64,
+        /// The largest.
+        max: u64,
+    },
+    /// A floating point number.
+    Number,
+    /// One of these names, each with its number. Another number of 32 bits may stand for a name that is not known here.
+    Enum(Vec<(String, i32)>),
+    /// UTF-8.
+    Text,
     /// Bytes.
-    Data(Vec<u8>),
+    Bytes,
+}
+
+/// Why a path leads to no field that can be compared.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PathError {
+    /// Where in the path the fault is, in bytes.
+    pub at: usize,
+    /// How long the part at fault is, in bytes.
+    pub length: usize,
+    /// Why.
+    pub fault: PathFault,
+}
+
+/// What is wrong with a part of a path.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum PathFault {
+    /// The message has no such field.
+    Unknown {
+        /// Full name of the message.
+        message: String,
+        /// Its fields, as the schema has them: proto name and JSON name.
+        fields: Vec<(String, String)>,
+    },
+    /// The field is repeated, or a map.
+    Repeated,
+    /// The path ends at a message.
+    Message {
+        /// Full name of the message.
+        message: String,
+        /// Its fields.
+        fields: Vec<String>,
+    },
+    /// The path goes on behind a field that is no message.
+    Scalar,
 }
 
 impl Component {
-    /// The scalar field of that name; dots lead into messages.
+    /// What the field at the end of a dotted path holds: `heading_deg`, `engine.rpm`.
     ///
     /// # Errors
-    /// `FIELD_UNKNOWN` naming the fields that there are, `QUERY_INVALID` if it is no scalar.
-    pub fn scalar_field(&self, path: &str) -> Result<ScalarField, Error> {
-        let invalid = |detail: String| Error::new(Reason::QueryInvalid, detail);
-        let mut message = self.descriptor.clone();
-        let mut steps = Vec::new();
-        let mut names = path.split('.').peekable();
-        while let Some(name) = names.next() {
-            let field = message.get_field_by_name(name).ok_or_else(|| unknown(&message, name))?;
-            if field.cardinality() == Cardinality::Repeated {
-                return Err(invalid(format!(
-                    "{}, field {path}: {name} is repeated; only single values compare",
-                    self.name()
-                )));
-            }
-            let rivals = field.containing_oneof().into_iter().flat_map(|oneof| {
-                oneof.fields().map(|f| f.number()).filter(|&n| n != field.number()).collect::<Vec<_>>()
-            });
-            steps.push((field.number(), rivals.collect()));
-            match (field.kind(), names.peek()) {
-                (Kind::Message(inner), Some(_)) => message = inner,
-                (Kind::Message(inner), None) => {
-                    let fields = list(&inner);
-                    return Err(invalid(format!(
-                        "{}, field {path} is a message with the fields {fields}",
-                        self.name()
-                    )));
-                }
-                (_, Some(next)) => {
-                    return Err(invalid(format!(
-                        "{}, field {path}: {name} is no message, it has no {next}",
-                        self.name()
-                    )));
-                }
-                (kind, None) => {
-                    let kind = ScalarKind::of(&kind);
-                    let default = kind.value(&field.default_value());
-                    let (component, path) = (self.name().to_owned(), path.to_owned());
-                    return Ok(ScalarField { steps, kind, default, descriptor: field, component, path });
-                }
-            }
-        }
-        Err(unknown(&message, ""))
+    /// The first part of the path that leads nowhere, or is repeated, or a message at the end of it.
+    pub fn scalar(&self, path: &str) -> Result<Scalar, PathError> {
+        let fields = self.way(path)?;
+        // The way ends at a scalar.
+        Ok(fields.last().and_then(|field| scalar_of(field).ok()).unwrap_or(Scalar::Bytes))
     }
-}
 
-impl ScalarField {
-    /// The constant as a value of the field.
+    /// The fields on a dotted path, the last of which is a scalar.
     ///
     /// # Errors
-    /// `QUERY_INVALID` if the field cannot have it.
-    pub fn value_of(&self, constant: &Constant) -> Result<ScalarValue, Error> {
-        let value = match (self.kind, constant) {
-            (ScalarKind::Bool, Constant::Bool(v)) => Some(ScalarValue::Unsigned(u64::from(*v))),
-            (ScalarKind::String, Constant::Text(v)) => Some(ScalarValue::Bytes(v.clone().into_bytes())),
-            (ScalarKind::Bytes, Constant::Data(v)) => Some(ScalarValue::Bytes(v.clone())),
-            (ScalarKind::Enum, Constant::Text(name)) => return self.enum_value(name),
-            (ScalarKind::Float, Constant::Integer(v)) => Some(ScalarValue::Float(f64::from(*v as f32))),
-            (ScalarKind::Double, Constant::Integer(v)) => Some(ScalarValue::Float(*v as f64)),
-            // A float field holds the float that is nearest to what was meant.
-            (ScalarKind::Float, Constant::Number(v)) => Some(ScalarValue::Float(f64::from(*v as f32))),
-            (ScalarKind::Double, Constant::Number(v)) => Some(ScalarValue::Float(*v)),
-            (kind, Constant::Integer(v)) => kind.integer(*v),
-            _ => None,
-        };
-        value.ok_or_else(|| {
-            let (component, path, kind) = (&self.component, &self.path, self.kind.name());
-            let detail = format!("{component}, field {path} is of type {kind}: {constant} is none");
-            Error::new(Reason::QueryInvalid, detail)
-        })
-    }
-
-    fn enum_value(&self, name: &str) -> Result<ScalarValue, Error> {
-        let Kind::Enum(of) = self.descriptor.kind() else { return Ok(self.default.clone()) };
-        match of.get_value_by_name(name) {
-            Some(value) => Ok(ScalarValue::Signed(i64::from(value.number()))),
-            None => {
-                let names: Vec<String> = of.values().map(|v| v.name().to_owned()).collect();
-                let (component, path) = (&self.component, &self.path);
-                let detail = format!(
-                    "{component}, field {path}: {} has no {name}; there are {}",
-                    of.name(),
-                    names.join(", ")
-                );
-                Err(Error::new(Reason::QueryInvalid, detail))
+    /// As [`Component::scalar`].
+    pub(crate) fn way(&self, path: &str) -> Result<Vec<FieldDescriptor>, PathError> {
+        let (mut message, mut at, mut fields) = (self.descriptor.clone(), 0, Vec::new());
+        loop {
+            let (name, rest) =
+                path[at..].split_once('.').map_or((&path[at..], None), |(name, rest)| (name, Some(rest)));
+            let fail = |fault| Err(PathError { at, length: name.len(), fault });
+            let Some(field) = message.get_field_by_name(name) else { return fail(unknown(&message)) };
+            if field.is_list() || field.is_map() {
+                return fail(PathFault::Repeated);
+            }
+            let kind = scalar_of(&field);
+            fields.push(field);
+            match (kind, rest) {
+                (Ok(_), None) => return Ok(fields),
+                (Ok(_), Some(_)) => return fail(PathFault::Scalar),
+                (Err(inner), None) => {
+                    let fields = inner.fields().map(|field| field.name().to_owned()).collect();
+                    return fail(PathFault::Message { message: inner.full_name().to_owned(), fields });
+                }
+                (Err(inner), Some(_)) => {
+                    message = inner;
+                    at += name.len() + 1;
+                }
             }
         }
     }
 
-    /// Whether its values have an order that can be meant.
-    pub fn is_ordered(&self) -> bool {
-        !matches!(self.kind, ScalarKind::Bool | ScalarKind::Enum)
+    /// The names of its fields, as the schema has them.
+    pub fn field_names(&self) -> Vec<String> {
+        self.descriptor.fields().map(|field| field.name().to_owned()).collect()
     }
 }
 
-impl ScalarKind {
-    fn of(kind: &Kind) -> Self {
-        match kind {
-            Kind::Bool => Self::Bool,
-            Kind::Int32 => Self::Int32,
-            Kind::Int64 => Self::Int64,
-            Kind::Uint32 => Self::Uint32,
-            Kind::Uint64 => Self::Uint64,
-            Kind::Sint32 => Self::Sint32,
-            Kind::Sint64 => Self::Sint64,
-            Kind::Fixed32 => Self::Fixed32,
-            Kind::Fixed64 => Self::Fixed64,
-            Kind::Sfixed32 => Self::Sfixed32,
-            Kind::Sfixed64 => Self::Sfixed64,
-            Kind::Float => Self::Float,
-            Kind::Double => Self::Double,
-            Kind::String => Self::String,
-            Kind::Bytes | Kind::Message(_) => Self::Bytes,
-            Kind::Enum(_) => Self::Enum,
-        }
+fn unknown(message: &MessageDescriptor) -> PathFault {
+    let names = |field: FieldDescriptor| (field.name().to_owned(), field.json_name().to_owned());
+    PathFault::Unknown {
+        message: message.full_name().to_owned(),
+        fields: message.fields().map(names).collect(),
     }
+}
 
-    /// The word of a `.proto` file.
-    pub const fn name(self) -> &'static str {
+/// What the field holds, or the message that it is.
+fn scalar_of(field: &FieldDescriptor) -> Result<Scalar, MessageDescriptor> {
+    Ok(match field.kind() {
+        Kind::Bool => Scalar::Bool,
+        Kind::Int32 | Kind::Sint32 | Kind::Sfixed32 => {
+            Scalar::Integer { min: i32::MIN.into(), max: i32::MAX as u64 }
+        }
+        Kind::Int64 | Kind::Sint64 | Kind::Sfixed64 => {
+            Scalar::Integer { min: i64::MIN, max: i64::MAX as u64 }
+        }
+        Kind::Uint32 | Kind::Fixed32 => Scalar::Integer { min: 0, max: u32::MAX.into() },
+        Kind::Uint64 | Kind::Fixed64 => Scalar::Integer { min: 0, max: u64::MAX },
+        Kind::Float | Kind::Double => Scalar::Number,
+        Kind::Enum(kind) => {
+            Scalar::Enum(kind.values().map(|value| (value.name().to_owned(), value.number())).collect())
+        }
+        Kind::String => Scalar::Text,
+        Kind::Bytes => Scalar::Bytes,
+        Kind::Message(message) => return Err(message),
+    })
+}
+
+impl fmt::Display for Scalar {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Bool => "bool",
-            Self::Int32 => "int32",
-            Self::Int64 => "int64",
-            Self::Uint32 => "uint32",
-            Self::Uint64 => "uint64",
-            Self::Sint32 => "sint32",
-            Self::Sint64 => "sint64",
-            Self::Fixed32 => "fixed32",
-            Self::Fixed64 => "fixed64",
-            Self::Sfixed32 => "sfixed32",
-            Self::Sfixed64 => "sfixed64",
-            Self::Float => "float",
-            Self::Double => "double",
-            Self::String => "string",
-            Self::Bytes => "bytes",
-            Self::Enum => "an enum",
+            Self::Bool => f.write_str("true or false"),
+            Self::Integer { min, max } => write!(f, "a whole number from {min} to {max}"),
+            Self::Number => f.write_str("a number"),
+            Self::Enum(_) => f.write_str("a name of an enum"),
+            Self::Text => f.write_str("a text"),
+            Self::Bytes => f.write_str("bytes"),
         }
     }
-
-    fn integer(self, v: i128) -> Option<ScalarValue> {
-        let signed = |v: i64| ScalarValue::Signed(v);
-        match self {
-            Self::Int32 | Self::Sint32 | Self::Sfixed32 | Self::Enum => {
-                i32::try_from(v).ok().map(|v| signed(i64::from(v)))
-            }
-            Self::Int64 | Self::Sint64 | Self::Sfixed64 => i64::try_from(v).ok().map(signed),
-            Self::Uint32 | Self::Fixed32 => {
-                u32::try_from(v).ok().map(|v| ScalarValue::Unsigned(u64::from(v)))
-            }
-            Self::Uint64 | Self::Fixed64 => u64::try_from(v).ok().map(ScalarValue::Unsigned),
-            _ => None,
-        }
-    }
-
-    fn value(self, value: &Value) -> ScalarValue {
-        match value {
-            Value::Bool(v) => ScalarValue::Unsigned(u64::from(*v)),
-            Value::I32(v) | Value::EnumNumber(v) => ScalarValue::Signed(i64::from(*v)),
-            Value::I64(v) => ScalarValue::Signed(*v),
-            Value::U32(v) => ScalarValue::Unsigned(u64::from(*v)),
-            Value::U64(v) => ScalarValue::Unsigned(*v),
-            Value::F32(v) => ScalarValue::Float(f64::from(*v)),
-            Value::F64(v) => ScalarValue::Float(*v),
-            Value::String(v) => ScalarValue::Bytes(v.clone().into_bytes()),
-            Value::Bytes(v) => ScalarValue::Bytes(v.to_vec()),
-            _ => ScalarValue::Bytes(Vec::new()),
-        }
-    }
-}
-
-impl std::fmt::Display for Constant {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Self::Integer(v) => write!(f, "{v}"),
-            Self::Number(v) => write!(f, "{v}"),
-            Self::Bool(v) => write!(f, "{v}"),
-            Self::Text(v) => write!(f, "{v:?}"),
-            Self::Data(v) => write!(f, "{} bytes", v.len()),
-        }
-    }
-}
-
-fn unknown(message: &MessageDescriptor, name: &str) -> Error {
-    let detail = format!("{} has no field {name:?}; its fields are {}", message.full_name(), list(message));
-    Error::new(Reason::FieldUnknown, detail)
-}
-
-fn list(message: &MessageDescriptor) -> String {
-    let mut names: Vec<String> = message.fields().map(|field| field.name().to_owned()).collect();
-    if names.len() > 16 {
-        names.truncate(16);
-        names.push("...".to_owned());
-    }
-    names.join(", ")
 }

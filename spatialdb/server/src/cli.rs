@@ -28,6 +28,7 @@ mod signals;
 mod snapshot;
 mod start;
 mod token;
+mod watch;
 mod workers;
 
 pub use error::CliError;
@@ -46,7 +47,8 @@ Exit codes:
 Examples:
   spatialdb new meadow --lang python
   spatialdb launch snapshots/earth.snapshot --config snapshots/earth/world.toml
-  spatialdb query --sphere 950000,5267000,0,50000 --has earth.City --limit 5
+  spatialdb query 'has earth.City and sphere(950000, 5267000, 50km)' --limit 5
+  spatialdb watch 'has earth.Aircraft' --rate 2
 
 Each command has its own help: spatialdb query --help";
 
@@ -72,6 +74,7 @@ enum Command {
     New(new::NewArgs),
     Launch(launch::LaunchArgs),
     Query(query::QueryArgs),
+    Watch(watch::WatchArgs),
     Get(get::GetArgs),
     Workers(workers::WorkersArgs),
     Schema(schema::SchemaArgs),
@@ -97,6 +100,7 @@ pub fn main() -> ExitCode {
         Command::New(args) => new::run(&args),
         Command::Launch(args) => on_runtime(launch::run(args)),
         Command::Query(args) => on_runtime(query::run(args)),
+        Command::Watch(args) => on_runtime(watch::run(args)),
         Command::Get(args) => on_runtime(get::run(args)),
         Command::Workers(args) => on_runtime(workers::run(args)),
         Command::Schema(args) => on_runtime(schema::run(args)),

@@ -219,6 +219,7 @@ fn check_limits(config: &WorldConfig) -> Result<(), LaunchError> {
         ("session_messages_in_flight_max", limits.session_messages_in_flight_max, 1, 1 << 20),
         ("queries_at_once_max", limits.queries_at_once_max, 1, 1 << 10),
         ("constraint_depth_max", limits.constraint_depth_max, 1, 64),
+        ("constraint_text_bytes_max", limits.constraint_text_bytes_max, 1, 1 << 20),
     ];
     for (name, value, min, max) in ranges {
         if !(min..=max).contains(&value) {

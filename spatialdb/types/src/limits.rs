@@ -74,6 +74,8 @@ limits! {
     constraint_values_max = 1024;
     /// Distance bands of one view.
     view_bands_max = 8;
+    /// Bytes of the text form of one constraint.
+    constraint_text_bytes_max = 4096;
     /// Frames a second that a view may ask for.
     view_rate_hz_max = 1000;
     /// Seconds between two frames of a view that asks for a low rate.

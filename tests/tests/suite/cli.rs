@@ -137,6 +137,7 @@ fn every_command_has_help_with_examples() {
         &["new"],
         &["launch"],
         &["query"],
+        &["watch"],
         &["get"],
         &["workers"],
         &["schema"],
@@ -243,7 +244,7 @@ async fn people_get_tables_and_errors_that_name_the_thing() {
 #[test]
 fn without_a_world_a_client_says_what_to_do() {
     let free = TcpListener::bind("127.0.0.1:0").expect("bound").local_addr().expect("an address").to_string();
-    for command in [&["query"][..], &["get", "1"], &["workers"], &["schema"]] {
+    for command in [&["query"][..], &["watch"], &["get", "1"], &["workers"], &["schema"]] {
         fails(&[command, &["--address", &free]].concat(), 69, &[&free, "spatialdb launch", "--address"]);
     }
 }

@@ -25,5 +25,6 @@ mod slow;
 mod tls;
 mod tools;
 mod views;
+mod watch;
 mod workers;
 mod writes;

@@ -6,7 +6,7 @@ use std::sync::{Arc, OnceLock};
 use spatialdb_types::{Error, Reason};
 
 /// Worker types that any tool may attach as.
-const TOOL_TYPES: [&str; 2] = ["tool", "viewer"];
+const TOOL_TYPES: [&str; 3] = ["tool", "viewer", "watch"];
 
 /// What a token is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

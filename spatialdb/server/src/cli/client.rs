@@ -3,7 +3,9 @@
 use std::{io, path::PathBuf, time::Duration};
 
 use clap::Args;
-use spatialdb_proto::v1::{GetSchemaRequest, world_service_client::WorldServiceClient};
+use spatialdb_proto::v1::{
+    GetSchemaRequest, worker_service_client::WorkerServiceClient, world_service_client::WorldServiceClient,
+};
 use spatialdb_schema::Schema;
 use tonic::{
     Request, Status,
@@ -18,6 +20,9 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
 // A page is bounded by the server; this only has to be above it.
 const MESSAGE_BYTES_MAX: usize = 64 << 20;
+
+// As large as the server lets frames be set.
+const FRAME_BYTES_MAX: usize = 1 << 30;
 
 /// Which world to ask, and how to print.
 #[derive(Clone, Debug, Args)]
@@ -42,6 +47,8 @@ pub(super) struct ClientArgs {
 /// A world to ask.
 pub(super) struct Client {
     address: String,
+    channel: Channel,
+    bearer: Bearer,
     /// The calls.
     pub(super) world: WorldServiceClient<InterceptedService<Channel, Bearer>>,
 }
@@ -54,9 +61,15 @@ impl Client {
     pub(super) async fn connect(args: &ClientArgs) -> Result<Self, CliError> {
         let channel = Self::channel(args).await?;
         let bearer = Bearer::new(args.token.as_deref())?;
-        let world = WorldServiceClient::with_interceptor(channel, bearer)
+        let world = WorldServiceClient::with_interceptor(channel.clone(), bearer.clone())
             .max_decoding_message_size(MESSAGE_BYTES_MAX);
-        Ok(Self { address: args.address.clone(), world })
+        Ok(Self { address: args.address.clone(), channel, bearer, world })
+    }
+
+    /// The calls for sessions, on the same connection.
+    pub(super) fn sessions(&self) -> WorkerServiceClient<InterceptedService<Channel, Bearer>> {
+        WorkerServiceClient::with_interceptor(self.channel.clone(), self.bearer.clone())
+            .max_decoding_message_size(FRAME_BYTES_MAX)
     }
 
     /// The bare connection.

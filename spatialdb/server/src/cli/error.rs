@@ -8,6 +8,7 @@ use std::{
     process::ExitCode,
 };
 
+use spatialdb_schema::Schema;
 use spatialdb_types::ErrorCode;
 
 use super::recording::RecordingError;
@@ -108,6 +109,22 @@ pub enum CliError {
     /// The world, or a part of spatialdb, refused with a reason.
     #[error("{0}")]
     Refused(#[from] spatialdb_types::Error),
+    /// The text of a query is refused.
+    #[error("{reason}: {place}")]
+    Query {
+        /// The reason of the world.
+        reason: spatialdb_types::Reason,
+        /// What is wrong, the line, and a caret below the place.
+        place: String,
+    },
+    /// A session ended though nobody asked.
+    #[error("{address}: {cause}")]
+    Lost {
+        /// Which world.
+        address: String,
+        /// How it ended.
+        cause: String,
+    },
     /// The call failed on its way.
     #[error("{address}: {code}: {message}")]
     Call {
@@ -175,6 +192,21 @@ impl CliError {
                 code: status.code(),
                 message: status.message().to_owned(),
             },
+        }
+    }
+
+    /// The same error; if the world refused it because of a text, with the place in it.
+    pub(super) fn with_place(self, text: Option<&str>, schema: &Schema) -> Self {
+        use spatialdb_types::Reason::{ComponentUnknown, QueryInvalid};
+        match (self, text) {
+            (Self::Refused(error), Some(text)) if matches!(error.reason, ComponentUnknown | QueryInvalid) => {
+                match spatialdb_query::parse(text, schema) {
+                    Err(fault) => Self::Query { reason: fault.reason, place: fault.render(text) },
+                    // The world has other limits, or it was not the text.
+                    Ok(_) => Self::Refused(error),
+                }
+            }
+            (error, _) => error,
         }
     }
 

@@ -58,9 +58,14 @@ pub(super) fn entity_json(entity: &v1::Entity, schema: &Schema) -> Value {
 /// A component value as JSON. One that this schema cannot read says why, and does not spoil the rest.
 pub(super) fn component_json(value: &v1::ComponentValue, schema: &Schema) -> Value {
     let bytes = value.value.as_ref().map_or(&[][..], |any| &any.value);
-    let read = match schema.component(ComponentId(value.id)) {
+    value_json(ComponentId(value.id), bytes, schema)
+}
+
+/// The same, of the bytes of a value.
+pub(super) fn value_json(component: ComponentId, bytes: &[u8], schema: &Schema) -> Value {
+    let read = match schema.component(component) {
         Some(component) => component.to_json(bytes).map_err(|error| error.to_string()),
-        None => Err(format!("component {} is not in the schema", value.id)),
+        None => Err(format!("component {component} is not in the schema")),
     };
     read.unwrap_or_else(|error| json!({ "unreadable": error }))
 }

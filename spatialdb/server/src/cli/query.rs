@@ -15,10 +15,13 @@ use super::{
 };
 
 const EXAMPLES: &str = "\
-Conditions compose: an entity must meet all that are given. Without any, every entity matches.
+Conditions compose: an entity must meet all that are given, the query and every option. Without
+any, every entity matches.
+docs/query-language.md tells what a query can say.
 
 Examples:
   Cities within 50 km of a point:
+    spatialdb query 'has earth.City and sphere(950000, 5267000, 50km)'
     spatialdb query --sphere 950000,5267000,0,50000 --has earth.City
   How many aircraft are in a box, and then all of each as JSON lines:
     spatialdb query --box -1000000,4000000,2000000,7000000 --has earth.Aircraft --count
@@ -31,6 +34,10 @@ const TABLE_COMPONENTS: [&str; 2] = ["spatialdb.v1.Position", "spatialdb.v1.Meta
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub(super) struct QueryArgs {
+    /// What to ask for, as `has earth.City and box(0, 0, 10km, 10km)`
+    #[arg(value_name = "QUERY")]
+    text: Option<String>,
+
     /// Inside this box over x and y, of any height
     #[arg(long = "box", value_name = "X1,Y1,X2,Y2", allow_hyphen_values = true)]
     inside_box: Option<BoxArg>,
@@ -76,7 +83,10 @@ pub(super) async fn run(args: QueryArgs) -> Result<(), CliError> {
         shows_values: !args.components.is_empty(),
     };
     let answer = client.world.query(args.request()).await;
-    let mut pages = answer.map_err(|status| client.failed(&status))?.into_inner();
+    let refused = |status| {
+        CliError::of_status(&args.client.address, &status).with_place(args.text.as_deref(), &printer.schema)
+    };
+    let mut pages = answer.map_err(refused)?.into_inner();
     let (mut shown, mut matches) = (0, 0);
     let mut rows = Vec::new();
     while let Some(page) = pages.message().await.map_err(|status| client.failed(&status))? {
@@ -114,6 +124,7 @@ impl QueryArgs {
     fn constraint(&self) -> v1::Constraint {
         let space = self.space.unwrap_or(0);
         let mut kinds = Vec::new();
+        kinds.extend(self.text.clone().map(Kind::Text));
         kinds.extend(self.inside_box.map(|arg| arg.in_space(space)));
         kinds.extend(self.sphere.map(|arg| arg.in_space(space)));
         if kinds.is_empty()
@@ -237,6 +248,15 @@ mod tests {
         assert!(matches!(&kinds[0], Kind::Box(found) if found.space == 7 && found.min.is_some()));
         assert_eq!(kinds[1], Kind::EntityIds(v1::EntityIds { entities: vec![1, 2] }));
         assert_eq!(kinds[2..], ["a.B", "C"].map(|name| Kind::HasComponentNamed(name.to_owned())));
+    }
+
+    #[test]
+    fn a_text_is_one_condition_of_all() {
+        let text = Kind::Text("all".to_owned());
+        assert_eq!(kind("all"), text);
+        let Kind::And(list) = kind("all --has City") else { panic!("a list") };
+        let kinds: Vec<_> = list.constraints.into_iter().filter_map(|constraint| constraint.kind).collect();
+        assert_eq!(kinds, [text, Kind::HasComponentNamed("City".to_owned())]);
     }
 
     #[test]

@@ -83,7 +83,11 @@ impl<'a> Known<'a> {
             Kind::Not(inner) => Constraint::Not(Box::new(self.convert(Some(*inner), deeper()?)?)),
             Kind::Field(test) => Constraint::Field(field::test_of(&self.schema, &test)?),
             Kind::Near(near) => self.near(&near)?,
-            Kind::Text(_) => return Err(invalid("this server does not know this kind of constraint")),
+            Kind::Text(text) => {
+                let parsed = spatialdb_query::parse_within(&text, &self.schema, self.limits)?;
+                // It stands in the place of the text: what is left of the depth is the same.
+                return self.convert(Some(parsed), depth);
+            }
         })
     }
 
@@ -163,6 +167,26 @@ mod tests {
             Reason::SpaceUnknown
         );
         assert_eq!(refused(wire(Kind::HasComponentNamed("Nope".into()))).reason, Reason::ComponentUnknown);
+    }
+
+    #[test]
+    fn a_text_is_what_it_says_or_points_at_its_fault() {
+        let text = |text: &str| wire(Kind::Text(text.to_owned()));
+        let (schema, limits) = (Schema::built_in(), Limits::default());
+        let spaces = [(SpaceId(0), "default".to_owned())];
+        let known =
+            Known { schema: Arc::new(schema), limits: &limits, spaces: &spaces, near: Near::Named };
+        let has = Constraint::Not(Box::new(Constraint::Has(ComponentId::METADATA)));
+        assert_eq!(known.constraint(text("not has Metadata")), Ok(has));
+        assert!(refused(text("all and none or")).detail.starts_with("at 15: "));
+        assert_eq!(refused(text("has Metadat")).reason, Reason::ComponentUnknown);
+        assert_eq!(refused(text("in space 9")).reason, Reason::SpaceUnknown);
+        // Its depth counts where it stands.
+        let mut tower = text(&format!("{}all", "not ".repeat(10)));
+        for _ in 0..10 {
+            tower = wire(Kind::Not(Box::new(tower.expect("a constraint"))));
+        }
+        assert!(refused(tower).detail.contains("constraint_depth_max"));
     }
 
     #[test]

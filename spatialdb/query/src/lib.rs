@@ -1,0 +1,20 @@
+//! The text form of constraints: `has earth.City and sphere(950000, 5267000, 50km)`.
+//!
+//! Responsible for: one grammar for server, command line and editors; errors that point at the place; printing what was
+//! parsed. `docs/query-language.md` tells the grammar.
+//! Not responsible for: what needs a running world (which spaces there are), and answering queries.
+
+mod condition;
+mod error;
+mod lexer;
+mod literal;
+mod names;
+mod number;
+mod parser;
+mod printer;
+mod shape;
+mod test;
+
+pub use error::ParseError;
+pub use parser::{parse, parse_within};
+pub use printer::to_text;
