@@ -40,7 +40,7 @@ test: ## Pass every test: simulator, whole processes, every SDK, the page
 	else echo "The page is not tested: there is no chromium, and it could not be installed."; fi
 
 bench: ARGS = all
-bench: build ## Measure every scenario, or e.g. make bench ARGS="ingest --json"
+bench: build ## Measure all scenarios that take seconds, or e.g. make bench ARGS="ingest --json"
 	$(SPATIALDB) bench $(ARGS)
 
 earth: ## Build snapshots/earth.snapshot anew from its npm packages

@@ -6,8 +6,13 @@
 //! The tool speaks the wire itself and sends messages that were encoded beforehand, so that the machine's time goes
 //! to the server. What is measured is what was checked: a figure is printed only if all results were right.
 
+mod area;
+mod crowd;
 mod error;
+mod fanout;
+mod fences;
 mod handshakes;
+mod histogram;
 mod ingest;
 mod laden;
 mod latency;
@@ -17,11 +22,18 @@ mod memory;
 mod percentiles;
 mod plan;
 mod procfs;
+mod pulse;
+mod query;
 mod random;
 mod report;
+mod scaling;
 mod server;
+mod slow;
 mod tools;
+mod viewing;
 mod walk;
+mod watch;
+mod wire;
 mod world;
 
 pub(crate) use error::BenchError;
@@ -43,16 +55,28 @@ pub(crate) fn run(
     // Kept between scenarios: writing a million entities takes longer than loading them.
     let mut laden = None;
     for plan in plans {
-        let report = match plan.scenario {
-            Scenario::Ingest => on_one_thread(ingest::run(plan))?,
-            Scenario::Latency => on_one_thread(latency::run(plan))?,
-            Scenario::Launch => on_one_thread(launch::run(plan, laden_world(&mut laden, plan)?))?,
-            Scenario::Handshakes => on_one_thread(handshakes::run(plan))?,
-            Scenario::Memory => on_one_thread(memory::run(plan, laden_world(&mut laden, plan)?))?,
+        let reports = match plan.scenario {
+            Scenario::Ingest if plan.views > 0 => one(on_two_threads(ingest::run(plan))?),
+            Scenario::Ingest => one(on_one_thread(ingest::run(plan))?),
+            Scenario::Latency if plan.has_load() => one(on_two_threads(latency::run_laden(plan))?),
+            Scenario::Latency => one(on_one_thread(latency::run(plan))?),
+            Scenario::Launch => one(on_one_thread(launch::run(plan, laden_world(&mut laden, plan)?))?),
+            Scenario::Memory => one(on_one_thread(memory::run(plan, laden_world(&mut laden, plan)?))?),
+            Scenario::Handshakes => one(on_one_thread(handshakes::run(plan))?),
+            Scenario::Fanout => on_two_threads(fanout::run(plan))?,
+            Scenario::Crowd => one(on_two_threads(crowd::run(plan))?),
+            Scenario::Fences => one(on_two_threads(fences::run(plan))?),
+            Scenario::Query => one(on_two_threads(query::run(plan))?),
+            Scenario::Slow => one(on_two_threads(slow::run(plan))?),
+            Scenario::Scaling => on_one_thread(scaling::run(plan))?,
         };
-        done(&report)?;
+        reports.iter().try_for_each(&mut done)?;
     }
     Ok(())
+}
+
+fn one(report: Report) -> Vec<Report> {
+    vec![report]
 }
 
 fn laden_world<'a>(kept: &'a mut Option<LadenWorld>, plan: &Plan) -> Result<&'a LadenWorld, BenchError> {
@@ -64,10 +88,16 @@ fn laden_world<'a>(kept: &'a mut Option<LadenWorld>, plan: &Plan) -> Result<&'a 
 }
 
 // One thread: the tool shares its cores with the server, and waking a second thread costs more than it brings.
-fn on_one_thread(scenario: impl Future<Output = Result<Report, BenchError>>) -> Result<Report, BenchError> {
-    let runtime = runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .map_err(|source| BenchError::Io { what: "start the load tool".to_owned(), source })?;
-    runtime.block_on(scenario)
+fn on_one_thread<T>(scenario: impl Future<Output = Result<T, BenchError>>) -> Result<T, BenchError> {
+    runtime(&mut runtime::Builder::new_current_thread())?.block_on(scenario)
+}
+
+// Two where many read: on one their frames would wait for each other, and count as the server's delay.
+fn on_two_threads<T>(scenario: impl Future<Output = Result<T, BenchError>>) -> Result<T, BenchError> {
+    runtime(runtime::Builder::new_multi_thread().worker_threads(2))?.block_on(scenario)
+}
+
+fn runtime(builder: &mut runtime::Builder) -> Result<runtime::Runtime, BenchError> {
+    let failed = |source| BenchError::Io { what: "start the load tool".to_owned(), source };
+    builder.enable_all().build().map_err(failed)
 }

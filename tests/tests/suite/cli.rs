@@ -168,18 +168,32 @@ fn every_command_has_help_with_examples() {
 /// Small, but whole: a world with tokens, writers, a viewer, strangers, and the comparison at the end.
 #[test]
 fn a_bench_checks_what_it_measured() {
-    let args =
-        ["bench", "handshakes", "--seconds", "2", "--entities", "2000", "--strangers", "500", "--json"];
-    let done = run(&args);
+    let value = bench("handshakes --seconds 2 --entities 2000 --strangers 500");
+    assert!(value("refused_per_second") > 10.0 && value("updates_per_second") > 1000.0);
+}
+
+/// Viewers with boxes of their own, on a schedule and over an ingest: enters, leaves and replicas are right.
+#[test]
+fn a_bench_with_viewers_checks_what_they_saw() {
+    let value = bench("crowd --seconds 1 --viewers 20 --entities 300");
+    assert!(value("deliveries_per_second") > 100.0 && value("p99_ms") > 0.0);
+    let value = bench("ingest --seconds 1 --views 30 --entities 5000");
+    assert!(value("updates_per_second") > 1000.0 && value("view_rows_per_second") > 0.0);
+}
+
+/// Runs a scenario with these arguments. Gives the value of a metric by its name.
+fn bench(args: &str) -> impl Fn(&str) -> f64 {
+    let args: Vec<&str> = args.split_whitespace().collect();
+    let done = run(&[&["bench", "--json"], &args[..]].concat());
     assert_eq!(done.code, Some(0), "{}", done.stderr);
     let lines = done.stdout.lines().map(|line| serde_json::from_str(line).expect("JSON"));
     let lines: Vec<Value> = lines.collect();
-    let value = |metric: &str| {
+    let scenario = args[0].to_owned();
+    move |metric| {
         let line = lines.iter().find(|line| line["metric"] == metric).unwrap_or_else(|| panic!("{lines:?}"));
-        assert_eq!((&line["scenario"], &line["checked"]), (&"handshakes".into(), &true.into()));
+        assert_eq!((&line["scenario"], &line["checked"]), (&scenario.as_str().into(), &true.into()));
         line["value"].as_f64().expect("a number")
-    };
-    assert!(value("refused_per_second") > 10.0 && value("updates_per_second") > 1000.0, "{lines:?}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 1)]

@@ -4,6 +4,7 @@ use std::{io, process::ExitStatus, time::Duration};
 
 use spatialdb_schema::SchemaError;
 use spatialdb_snapshots::SnapshotError;
+use tokio::task::JoinError;
 
 /// Why a bench ended without figures.
 #[derive(Debug, thiserror::Error)]
@@ -105,11 +106,9 @@ pub enum BenchError {
         waited: Duration,
     },
     /// The load is easier than the scenario promises.
-    #[error(
-        "only {percent:.2} % of the updates change {what}; the scenario promises at least {least_percent} %"
-    )]
+    #[error("only {percent:.2} % of the updates {what}; the scenario promises at least {least_percent} %")]
     TooEasy {
-        /// Cell or partition.
+        /// What updates should do.
         what: &'static str,
         /// How many do.
         percent: f64,
@@ -131,6 +130,11 @@ impl BenchError {
         found: impl Into<String>,
     ) -> Self {
         Self::Unexpected { who: who.into(), expected: expected.into(), found: found.into() }
+    }
+
+    /// The error of a task of the load tool that did not end.
+    pub(super) fn crashed(crash: &JoinError) -> Self {
+        Self::unexpected("the load tool", "a task that ends", crash.to_string())
     }
 }
 

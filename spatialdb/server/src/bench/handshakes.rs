@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use super::{
     BenchError, Plan, Report,
-    ingest::{Ingest, Span},
+    ingest::{Ingest, Setup},
     world::WorldFiles,
 };
 use strangers::{Habits, Strangers};
@@ -30,19 +30,19 @@ const PAIRS: u32 = 20;
 pub(super) async fn run(plan: &Plan) -> Result<Report, BenchError> {
     let habits = Habits { calls_per_second: plan.strangers, calls_per_connection: plan.calls };
     let span = Duration::from_secs(plan.seconds) / (2 * PAIRS);
-    let mut ingest = Ingest::start(plan, WorldFiles::locked).await?;
+    let mut ingest = Ingest::start(&Setup::of(plan), WorldFiles::locked).await?;
     ingest.run_for(WARM_UP).await?;
     let (mut calm, mut besieged, mut losses, mut refused) = (Vec::new(), Vec::new(), Vec::new(), 0);
     for _ in 0..PAIRS {
-        let before = rate(&ingest.run_for(span).await?);
+        let before = ingest.run_for(span).await?.rows_per_second();
         let strangers = Strangers::start(ingest.server().address(), habits);
-        let during = rate(&ingest.run_for(span).await?);
+        let during = ingest.run_for(span).await?.rows_per_second();
         refused += strangers.stop()?;
         calm.push(before);
         besieged.push(during);
         losses.push((1.0 - during / before) * 100.0);
     }
-    let ended = ingest.end().await?;
+    let ended = ingest.end(|_| ()).await?;
     Ok(Report::new(plan.scenario, ended.durability)
         .figure("refused_per_second", f64::from(refused) / (span * PAIRS).as_secs_f64(), "1/s")
         .figure("updates_per_second", median(besieged).round(), "1/s")
@@ -55,10 +55,6 @@ pub(super) async fn run(plan: &Plan) -> Result<Report, BenchError> {
         .fact("partitions", plan.partitions)
         .fact("batch", plan.batch)
         .fact("pairs", PAIRS))
-}
-
-fn rate(span: &Span) -> f64 {
-    span.rows / span.seconds
 }
 
 fn median(mut values: Vec<f64>) -> f64 {

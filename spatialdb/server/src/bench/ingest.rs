@@ -1,41 +1,67 @@
 //! `ingest`: how many positions a second the server takes, while somebody watches all of them.
 //!
-//! Responsible for: the order of things, and the check that writers, viewer and store agree at the end.
-//! Not responsible for: where entities go (`walk`), its messages (`pool`), sessions (`writer`, `viewer`).
+//! Responsible for: the order of things, and the check that writers, viewers and store agree at the end; other scenarios
+//! use it as their load.
+//! Not responsible for: where entities go (`walk`), its messages (`pool`), sessions (`writer`, `viewer`, `watch`).
 //!
 //! Each stream writes entities of its own, whole rounds at a time. Nothing is dropped or merged by the tool: a row
 //! counts once the server has told that it is decided, and a row that is refused ends the run.
 
 mod pool;
 mod viewer;
+mod views;
 mod writer;
+mod writers;
 
 use std::{
-    sync::{Arc, atomic::Ordering},
+    sync::Arc,
     time::{Duration, Instant},
 };
 
 use prost::Message;
 use spatialdb_proto::v1;
 use spatialdb_types::{ComponentId, Point3};
-use tokio::{
-    sync::oneshot,
-    task::{JoinError, JoinHandle, JoinSet},
-    time::{sleep, timeout},
-};
+use tokio::{sync::oneshot, task::JoinHandle, time::sleep};
 
 use super::{
-    BenchError, Plan, Report, link::Link, procfs, server::ServerProcess, tools::Tools, walk::Walk,
+    BenchError, Plan, Report,
+    link::Link,
+    procfs,
+    server::ServerProcess,
+    tools::Tools,
+    walk::Walk,
+    watch::{Clock, Told, Truth, Watch, Watched, Wish},
     world::WorldFiles,
 };
 use pool::Pool;
 use viewer::Replica;
-use writer::Shared;
+use writer::Mode;
+use writers::Writers;
 
 const WARM_UP: Duration = Duration::from_secs(1);
-const DRAIN_TIMEOUT: Duration = Duration::from_secs(15);
 const CELL_CHANGES_LEAST_PERCENT: f64 = 10.0;
 const PARTITION_CHANGES_LEAST_PERCENT: f64 = 0.5;
+
+/// Who looks on, besides views that are asked for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Onlooker {
+    /// Nobody.
+    Nobody,
+    /// A viewer of everything at 1 Hz.
+    Everything,
+}
+
+/// What an ingest is made of.
+pub(super) struct Setup<'a> {
+    /// Streams, partitions, rows of a message.
+    pub(super) plan: &'a Plan,
+    /// Where entities go.
+    pub(super) walk: Arc<Walk>,
+    /// So many entities, from the first on, are written by somebody else.
+    pub(super) reserved: usize,
+    /// Who looks on.
+    pub(super) onlooker: Onlooker,
+}
 
 /// An ingest under way.
 pub(super) struct Ingest {
@@ -45,10 +71,16 @@ pub(super) struct Ingest {
     tools: Tools,
     durability: String,
     writers: Writers,
-    follower: JoinHandle<Result<Replica, BenchError>>,
-    finished: oneshot::Sender<Vec<Point3>>,
+    onlooker: Option<Follower>,
+    watch: Option<Watch>,
     // The server reads them, and writes its log there.
     _files: WorldFiles,
+}
+
+/// The viewer of everything.
+struct Follower {
+    task: JoinHandle<Result<Replica, BenchError>>,
+    finished: oneshot::Sender<Vec<Point3>>,
 }
 
 /// What is sent.
@@ -57,19 +89,16 @@ struct Load {
     pools: Vec<Arc<Pool>>,
 }
 
-/// The writing sessions.
-struct Writers {
-    tasks: JoinSet<(usize, Result<u64, BenchError>)>,
-    shared: Vec<Arc<Shared>>,
-}
-
 /// What the counters rose by.
 pub(super) struct Span {
     /// How long it was.
     pub(super) seconds: f64,
     /// Rows decided.
     pub(super) rows: f64,
-    server_cpu_seconds: f64,
+    /// What viewers were told, but for the viewer of everything.
+    pub(super) told: Told,
+    /// Of the server.
+    pub(super) server_cpu_seconds: f64,
     client_cpu_seconds: f64,
 }
 
@@ -77,6 +106,8 @@ pub(super) struct Span {
 pub(super) struct Ended {
     /// What the server promises.
     pub(super) durability: String,
+    /// What viewers were told.
+    pub(super) watched: Watched,
     cell_change_percent: f64,
     partition_change_percent: f64,
     viewer: Replica,
@@ -87,33 +118,70 @@ pub(super) struct Ended {
 /// # Errors
 /// The server fails or refuses something, or the results are wrong.
 pub(super) async fn run(plan: &Plan) -> Result<Report, BenchError> {
-    let mut ingest = Ingest::start(plan, Ok).await?;
+    let mut ingest = Ingest::start(&Setup::of(plan), Ok).await?;
+    if plan.views > 0 {
+        ingest.watch(&Clock::start(), "views", &views::wishes(plan.views, &ingest.load.walk)).await?;
+    }
     ingest.run_for(WARM_UP).await?;
     let span = ingest.run_for(Duration::from_secs(plan.seconds)).await?;
-    Ok(report(plan, &span, ingest.end().await?))
+    let connections = ingest.watch.as_ref().map_or(0, Watch::connections);
+    Ok(report(plan, &span, connections, ingest.end(|_| ()).await?))
+}
+
+impl<'a> Setup<'a> {
+    /// All entities of the plan, and the viewer of everything.
+    pub(super) fn of(plan: &'a Plan) -> Self {
+        let walk = Arc::new(Walk::new(plan.entities as usize));
+        Self { plan, walk, reserved: 0, onlooker: Onlooker::Everything }
+    }
 }
 
 impl Ingest {
-    /// Starts a server with the world of the plan, as `furnish` changes it; then the viewer, then the writers.
+    /// Starts a server with the world of the walk, as `furnish` changes it; then the viewer, then the writers, who wait.
     ///
     /// # Errors
     /// The server fails or refuses something.
     pub(super) async fn start(
-        plan: &Plan,
+        setup: &Setup<'_>,
         furnish: impl FnOnce(WorldFiles) -> Result<WorldFiles, BenchError>,
     ) -> Result<Self, BenchError> {
-        let load = Load::new(plan);
+        let plan = setup.plan;
+        let load = Load::new(setup);
         let files = furnish(WorldFiles::of_walk(&load.walk)?)?;
         let server = ServerProcess::start(&files, plan.partitions)?;
         let mut tools = Tools::connect(&server).await?;
         let durability = tools.world().await?.durability;
-        let mut viewer = Link::attach(&server, "viewer").await?;
-        let mut replica = Replica::new(plan.entities as usize);
-        viewer::fill(&mut viewer, &mut replica).await?;
-        let (finished, expected) = oneshot::channel();
-        let follower = tokio::spawn(viewer::follow(viewer, replica, expected));
+        let onlooker = match setup.onlooker {
+            Onlooker::Nobody => None,
+            Onlooker::Everything => Some(Follower::start(&server, load.walk.round(0).len()).await?),
+        };
         let writers = Writers::start(&load, &server).await?;
-        Ok(Self { plan: *plan, load, server, tools, durability, writers, follower, finished, _files: files })
+        Ok(Self {
+            plan: *plan,
+            load,
+            server,
+            tools,
+            durability,
+            writers,
+            onlooker,
+            watch: None,
+            _files: files,
+        })
+    }
+
+    /// Attaches viewers; nobody must have written before.
+    ///
+    /// # Errors
+    /// They are shown anything else than they should be.
+    pub(super) async fn watch(
+        &mut self,
+        clock: &Arc<Clock>,
+        name: &str,
+        wishes: &[Wish],
+    ) -> Result<(), BenchError> {
+        let truth = Truth::new(self.load.walk.round(0).to_vec());
+        self.watch = Some(Watch::start(&self.server, clock, name, wishes, &truth).await?);
+        Ok(())
     }
 
     /// The server.
@@ -121,40 +189,107 @@ impl Ingest {
         &self.server
     }
 
-    /// Goes on for that long. Returns what the counters rose by.
+    /// Goes on for that long, as fast as rows are decided. Returns what the counters rose by.
     ///
     /// # Errors
-    /// A writer failed.
+    /// A writer or viewer failed.
     pub(super) async fn run_for(&mut self, time: Duration) -> Result<Span, BenchError> {
-        let from = self.read()?;
-        self.writers.run_for(time).await?;
-        Ok(self.read()?.since(&from))
+        self.writers.tell(Mode::Run);
+        self.go_on(sleep(time)).await.map(|(span, ())| span)
     }
 
-    /// Stops writing, and compares what writers, viewer and store have.
+    /// From now on that many rows a second.
+    pub(super) fn pace(&mut self, rows_per_second: f64) {
+        self.writers.tell(Mode::Pace(rows_per_second / self.writers.count() as f64));
+    }
+
+    /// Goes on as told until something ends. Returns what the counters rose by too.
+    ///
+    /// # Errors
+    /// A writer or viewer failed.
+    pub(super) async fn go_on<T>(&mut self, until: impl Future<Output = T>) -> Result<(Span, T), BenchError> {
+        let from = self.read()?;
+        let viewers = async {
+            match &mut self.watch {
+                Some(watch) => watch.failed().await,
+                None => std::future::pending().await,
+            }
+        };
+        let ended = tokio::select! {
+            ended = until => ended,
+            error = self.writers.failed() => return Err(error),
+            error = viewers => return Err(error),
+        };
+        Ok((self.read()?.since(&from), ended))
+    }
+
+    /// Waits until all that was sent is decided; nothing is sent until the next [`Ingest::run_for`].
+    ///
+    /// # Errors
+    /// A writer failed, or it takes too long.
+    pub(super) async fn pause(&mut self) -> Result<(), BenchError> {
+        self.writers.tell(Mode::Pause);
+        let idle = self.writers.idle();
+        self.go_on(idle).await?.1
+    }
+
+    /// The world while nobody writes; `others` tells where those are that others write.
+    pub(super) fn truth(&self, others: impl FnOnce(&mut [Point3])) -> Truth {
+        let mut positions = self.load.positions_after(&self.writers.sent());
+        others(&mut positions);
+        Truth::new(positions)
+    }
+
+    /// Stops writing, and compares what writers, viewers and store have; `others` tells where those are that others
+    /// write.
     ///
     /// # Errors
     /// They differ, or the server fails.
-    pub(super) async fn end(mut self) -> Result<Ended, BenchError> {
+    pub(super) async fn end(mut self, others: impl FnOnce(&mut [Point3])) -> Result<Ended, BenchError> {
         let sent = self.writers.stop().await?;
-        let expected = self.load.positions_after(&sent);
-        // If the viewer has gone, it says why.
-        let _ = self.finished.send(expected.clone());
-        let viewer = self.follower.await.map_err(|error| crashed(&error))??;
-        check_store(&mut self.tools, &expected).await?;
+        let mut expected = self.load.positions_after(&sent);
+        others(&mut expected);
+        let viewer = match self.onlooker {
+            Some(follower) => follower.end(expected.clone()).await?,
+            None => Replica::default(),
+        };
+        let truth = Arc::new(Truth::new(expected));
+        let watched = match self.watch {
+            Some(watch) => watch.finish(truth.clone()).await?,
+            None => Watched::default(),
+        };
+        check_store(&mut self.tools, truth.positions()).await?;
         self.server.stop()?;
         let (cell_change_percent, partition_change_percent) =
             self.load.crossing_percents(&self.plan, &sent)?;
-        Ok(Ended { durability: self.durability, cell_change_percent, partition_change_percent, viewer })
+        let durability = self.durability;
+        Ok(Ended { durability, watched, cell_change_percent, partition_change_percent, viewer })
     }
 
     fn read(&self) -> Result<Reading, BenchError> {
         Ok(Reading {
             at: Instant::now(),
             rows: self.writers.rows_decided(&self.load),
+            told: self.watch.as_ref().map(Watch::told).unwrap_or_default(),
             server_cpu_seconds: self.server.cpu_seconds()?,
             client_cpu_seconds: procfs::cpu_seconds(std::process::id())?,
         })
+    }
+}
+
+impl Follower {
+    async fn start(server: &ServerProcess, entities: usize) -> Result<Self, BenchError> {
+        let mut viewer = Link::attach(server, "viewer").await?;
+        let mut replica = Replica::new(entities);
+        viewer::fill(&mut viewer, &mut replica).await?;
+        let (finished, expected) = oneshot::channel();
+        Ok(Self { task: tokio::spawn(viewer::follow(viewer, replica, expected)), finished })
+    }
+
+    async fn end(self, expected: Vec<Point3>) -> Result<Replica, BenchError> {
+        // If the viewer has gone, it says why.
+        let _ = self.finished.send(expected);
+        self.task.await.map_err(|crash| BenchError::crashed(&crash))?
     }
 }
 
@@ -162,8 +297,21 @@ impl Ingest {
 struct Reading {
     at: Instant,
     rows: u64,
+    told: Told,
     server_cpu_seconds: f64,
     client_cpu_seconds: f64,
+}
+
+impl Span {
+    /// Of the server.
+    pub(super) fn server_cpu_ns_per_update(&self) -> f64 {
+        self.server_cpu_seconds * 1e9 / self.rows.max(1.0)
+    }
+
+    /// Rows decided.
+    pub(super) fn rows_per_second(&self) -> f64 {
+        self.rows / self.seconds
+    }
 }
 
 impl Reading {
@@ -171,6 +319,7 @@ impl Reading {
         Span {
             seconds: self.at.duration_since(before.at).as_secs_f64(),
             rows: (self.rows - before.rows) as f64,
+            told: self.told.since(&before.told),
             server_cpu_seconds: self.server_cpu_seconds - before.server_cpu_seconds,
             client_cpu_seconds: self.client_cpu_seconds - before.client_cpu_seconds,
         }
@@ -178,13 +327,14 @@ impl Reading {
 }
 
 impl Load {
-    fn new(plan: &Plan) -> Self {
-        let walk = Walk::new(plan.entities as usize);
+    fn new(setup: &Setup<'_>) -> Self {
+        let Setup { plan, walk, reserved, .. } = setup;
         let map = walk.partition_map(plan.partitions);
-        let border = |stream: u64| (plan.entities * stream / plan.streams) as usize;
-        let pool = |stream| Pool::new(&walk, &map, border(stream)..border(stream + 1), plan.batch as usize);
-        let pools = (0..plan.streams).map(|stream| Arc::new(pool(stream))).collect();
-        Self { walk: Arc::new(walk), pools }
+        let (streams, entities) = (plan.streams as usize, walk.round(0).len() - reserved);
+        let border = |stream: usize| reserved + entities * stream / streams;
+        let pool = |stream| Pool::new(walk, &map, border(stream)..border(stream + 1), plan.batch as usize);
+        let pools = (0..streams).map(|stream| Arc::new(pool(stream))).collect();
+        Self { walk: walk.clone(), pools }
     }
 
     fn positions_after(&self, sent: &[u64]) -> Vec<Point3> {
@@ -209,62 +359,11 @@ impl Load {
             true => Err(BenchError::TooEasy { what, percent, least_percent }),
             false => Ok(percent),
         };
-        let cells = enough("cell", percent(cells), CELL_CHANGES_LEAST_PERCENT)?;
+        let cells = enough("change cell", percent(cells), CELL_CHANGES_LEAST_PERCENT)?;
         if plan.partitions == 1 {
             return Ok((cells, 0.0));
         }
-        Ok((cells, enough("partition", percent(partitions), PARTITION_CHANGES_LEAST_PERCENT)?))
-    }
-}
-
-impl Writers {
-    async fn start(load: &Load, server: &ServerProcess) -> Result<Self, BenchError> {
-        let mut links = Vec::new();
-        for stream in 0..load.pools.len() {
-            links.push(Link::attach(server, &format!("writer-{stream}")).await?);
-        }
-        let mut writers = Self { tasks: JoinSet::new(), shared: Vec::new() };
-        for (stream, (link, pool)) in links.into_iter().zip(&load.pools).enumerate() {
-            let shared = Arc::new(Shared::default());
-            let write = writer::write(link, load.walk.clone(), pool.clone(), shared.clone());
-            writers.tasks.spawn(async move { (stream, write.await) });
-            writers.shared.push(shared);
-        }
-        Ok(writers)
-    }
-
-    // A writer ends early only if something is wrong.
-    async fn run_for(&mut self, time: Duration) -> Result<(), BenchError> {
-        tokio::select! {
-            () = sleep(time) => Ok(()),
-            ended = self.tasks.join_next() => match ended {
-                Some(Ok((_, Err(error)))) => Err(error),
-                other => Err(BenchError::unexpected("a writer", "to go on", format!("{other:?}"))),
-            },
-        }
-    }
-
-    // Waits until all is decided. Returns how many messages each stream sent.
-    async fn stop(mut self) -> Result<Vec<u64>, BenchError> {
-        self.shared.iter().for_each(|shared| shared.stop.store(true, Ordering::Relaxed));
-        let mut sent = vec![0; self.shared.len()];
-        let all = async {
-            while let Some(ended) = self.tasks.join_next().await {
-                let (stream, count) = ended.map_err(|error| crashed(&error))?;
-                sent[stream] = count?;
-            }
-            Ok::<_, BenchError>(())
-        };
-        let late =
-            |_| BenchError::Timeout { what: "deciding what was sent".to_owned(), waited: DRAIN_TIMEOUT };
-        timeout(DRAIN_TIMEOUT, all).await.map_err(late)??;
-        Ok(sent)
-    }
-
-    fn rows_decided(&self, load: &Load) -> u64 {
-        let rows =
-            |(shared, pool): (&Arc<Shared>, &Arc<Pool>)| pool.rows(shared.applied.load(Ordering::Relaxed));
-        self.shared.iter().zip(&load.pools).map(rows).sum()
+        Ok((cells, enough("change partition", percent(partitions), PARTITION_CHANGES_LEAST_PERCENT)?))
     }
 }
 
@@ -290,11 +389,11 @@ fn position(entity: &v1::Entity) -> Option<Point3> {
     Some(Point3::new(at.x, at.y, at.z))
 }
 
-fn report(plan: &Plan, span: &Span, ended: Ended) -> Report {
-    Report::new(plan.scenario, ended.durability)
+fn report(plan: &Plan, span: &Span, connections: usize, ended: Ended) -> Report {
+    let report = Report::new(plan.scenario, ended.durability)
         .figure("updates_per_second", (span.rows / span.seconds).round(), "1/s")
         .figure("server_cpu_seconds", span.server_cpu_seconds, "s")
-        .figure("server_cpu_ns_per_update", span.server_cpu_seconds * 1e9 / span.rows.max(1.0), "ns")
+        .figure("server_cpu_ns_per_update", span.server_cpu_ns_per_update(), "ns")
         .figure("client_cpu_seconds", span.client_cpu_seconds, "s")
         .figure("cell_change_percent", ended.cell_change_percent, "%")
         .figure("partition_change_percent", ended.partition_change_percent, "%")
@@ -304,9 +403,13 @@ fn report(plan: &Plan, span: &Span, ended: Ended) -> Report {
         .fact("streams", plan.streams)
         .fact("partitions", plan.partitions)
         .fact("batch", plan.batch)
-        .fact("seconds", span.seconds)
-}
-
-fn crashed(error: &JoinError) -> BenchError {
-    BenchError::unexpected("the load tool", "a task that ends", error.to_string())
+        .fact("views", plan.views)
+        .fact("seconds", span.seconds);
+    if plan.views == 0 {
+        return report;
+    }
+    report
+        .figure("view_rows_per_second", (span.told.rows as f64 / span.seconds).round(), "1/s")
+        .figure("view_frames_per_second", (span.told.frames as f64 / span.seconds).round(), "1/s")
+        .fact("view_connections", connections)
 }

@@ -1,26 +1,42 @@
 //! `latency`: from a write to its receipt by a viewer of another session, one update in flight.
 //!
 //! A closed loop: the next update goes out when the last one was seen. Each receipt must be exactly the update that
-//! was sent, and nothing else.
+//! was sent, and nothing else. With `--load` others write the rest of the world meanwhile (`laden`).
+
+mod laden;
 
 use std::time::{Duration, Instant};
 
 use spatialdb_proto::v1::{Frame, PositionColumn, Update, View, client_message::Body};
+use spatialdb_types::Point3;
 use tokio::{task::JoinHandle, time::timeout};
 
 use super::{
     BenchError, Plan, Report,
+    area::Area,
     link::{Link, Receiver, Sender},
     percentiles::Percentiles,
     server::ServerProcess,
-    tools::{self, Tools},
+    tools::Tools,
     walk::Walk,
     world::{SPACE, WorldFiles},
 };
 
+pub(super) use laden::run as run_laden;
+
 const SAMPLES_LEAST: usize = 10_000;
 const WARM_UP_SAMPLES: u64 = 1000;
 const RECEIPT_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Writer and viewer.
+struct Pair {
+    sender: Sender,
+    viewer: Link,
+    drain: JoinHandle<BenchError>,
+    // Those that are written: so many, from the first on.
+    entities: u64,
+    updates: u64,
+}
 
 /// Runs the scenario.
 ///
@@ -31,64 +47,80 @@ pub(super) async fn run(plan: &Plan) -> Result<Report, BenchError> {
     let files = WorldFiles::of_walk(&walk)?;
     let server = ServerProcess::start(&files, plan.partitions)?;
     let durability = Tools::connect(&server).await?.world().await?.durability;
-    let mut viewer = Link::attach(&server, "viewer").await?;
-    let view = View { view_id: 1, constraint: Some(tools::everything()), ..View::default() };
-    viewer.fill_view(view, plan.entities, |_| ()).await?;
-    let writer = Link::attach(&server, "writer").await?;
-    let mut sender = writer.sender;
-    let drain = tokio::spawn(drain(writer.receiver));
-
+    let mut pair = Pair::attach(&server, Area::Everything, plan.entities).await?;
     let cpu_before = server.cpu_seconds()?;
-    let samples = ping(plan, &walk, &mut sender, &mut viewer.receiver, &drain).await?;
+    let percentiles = pair.ping(&walk, Duration::from_secs(plan.seconds)).await?;
     let server_cpu_seconds = server.cpu_seconds()? - cpu_before;
-    drain.abort();
+    drop(pair);
     server.stop()?;
-
-    let percentiles =
-        Percentiles::of(samples).ok_or_else(|| BenchError::unexpected("latency", "samples", "none"))?;
-    let ms = |ns: u64| ns as f64 / 1e6;
     let updates = percentiles.count() as f64 + WARM_UP_SAMPLES as f64;
-    Ok(Report::new(plan.scenario, durability)
-        .figure("p50_ms", ms(percentiles.at(0.5)), "ms")
-        .figure("p99_ms", ms(percentiles.at(0.99)), "ms")
-        .figure("p99_9_ms", ms(percentiles.at(0.999)), "ms")
-        .figure("max_ms", ms(percentiles.max()), "ms")
+    Ok(figures(Report::new(plan.scenario, durability), &percentiles)
         .figure("server_cpu_ns_per_update", server_cpu_seconds * 1e9 / updates, "ns")
-        .fact("samples", percentiles.count())
-        .fact("loop", "closed, one update in flight")
         .fact("entities", plan.entities)
         .fact("partitions", plan.partitions))
 }
 
-async fn ping(
-    plan: &Plan,
-    walk: &Walk,
-    sender: &mut Sender,
-    viewer: &mut Receiver,
-    drain: &JoinHandle<BenchError>,
-) -> Result<Vec<u64>, BenchError> {
-    let mut samples = Vec::with_capacity(1 << 20);
-    let time = Duration::from_secs(plan.seconds);
-    let mut started = Instant::now();
-    for n in 0.. {
-        if n == WARM_UP_SAMPLES {
-            samples.clear();
-            started = Instant::now();
+fn figures(report: Report, percentiles: &Percentiles) -> Report {
+    let ms = |ns: u64| ns as f64 / 1e6;
+    report
+        .figure("p50_ms", ms(percentiles.at(0.5)), "ms")
+        .figure("p99_ms", ms(percentiles.at(0.99)), "ms")
+        .figure("p99_9_ms", ms(percentiles.at(0.999)), "ms")
+        .figure("max_ms", ms(percentiles.max()), "ms")
+        .fact("samples", percentiles.count())
+        .fact("loop", "closed, one update in flight")
+}
+
+impl Pair {
+    // The viewer sees these entities, and nothing else.
+    async fn attach(server: &ServerProcess, area: Area, entities: u64) -> Result<Self, BenchError> {
+        let mut viewer = Link::attach(server, "viewer").await?;
+        let view = View { view_id: 1, constraint: Some(area.constraint()), ..View::default() };
+        viewer.fill_view(view, entities, |_| ()).await?;
+        let writer = Link::attach(server, "writer").await?;
+        let drain = tokio::spawn(drain(writer.receiver));
+        Ok(Self { sender: writer.sender, viewer, drain, entities, updates: 0 })
+    }
+
+    async fn ping(&mut self, walk: &Walk, time: Duration) -> Result<Percentiles, BenchError> {
+        let mut samples = Vec::with_capacity(1 << 20);
+        let mut started = Instant::now();
+        for n in 0.. {
+            if n == WARM_UP_SAMPLES {
+                samples.clear();
+                started = Instant::now();
+            }
+            let sent = update(walk, self.entities, n);
+            let at = Instant::now();
+            self.sender.send(Body::Update(Update { positions: vec![sent.clone()], ..Update::default() }))?;
+            self.updates = n + 1;
+            let receipt = timeout(RECEIPT_TIMEOUT, receipt(&mut self.viewer.receiver)).await;
+            samples.push(at.elapsed().as_nanos() as u64);
+            match receipt {
+                Ok(frame) => check(&sent, &frame?)?,
+                Err(_) => return Err(missing(&sent, &self.drain)),
+            }
+            if n >= WARM_UP_SAMPLES && started.elapsed() >= time && samples.len() >= SAMPLES_LEAST {
+                break;
+            }
         }
-        let sent = update(walk, n);
-        let at = Instant::now();
-        sender.send(Body::Update(Update { positions: vec![sent.clone()], ..Update::default() }))?;
-        let receipt = timeout(RECEIPT_TIMEOUT, receipt(viewer)).await;
-        samples.push(at.elapsed().as_nanos() as u64);
-        match receipt {
-            Ok(frame) => check(&sent, &frame?)?,
-            Err(_) => return Err(missing(&sent, drain)),
-        }
-        if n >= WARM_UP_SAMPLES && started.elapsed() >= time && samples.len() >= SAMPLES_LEAST {
-            break;
+        Percentiles::of(samples).ok_or_else(|| BenchError::unexpected("latency", "samples", "none"))
+    }
+
+    /// Writes where its entities are now to their places in `positions`.
+    fn place(&self, walk: &Walk, positions: &mut [Point3]) {
+        let (whole, rest) = (self.updates / self.entities, self.updates % self.entities);
+        for place in 0..self.entities {
+            let step = whole + u64::from(place < rest);
+            positions[place as usize] = walk.round(walk.round_after(step))[place as usize];
         }
     }
-    Ok(samples)
+}
+
+impl Drop for Pair {
+    fn drop(&mut self) {
+        self.drain.abort();
+    }
 }
 
 // A frame without changes only tells how far the viewer's own messages were applied.
@@ -127,8 +159,7 @@ fn check(sent: &PositionColumn, frame: &Frame) -> Result<(), BenchError> {
 }
 
 // The next step of one entity after the other.
-fn update(walk: &Walk, n: u64) -> PositionColumn {
-    let entities = walk.round(0).len() as u64;
+fn update(walk: &Walk, entities: u64, n: u64) -> PositionColumn {
     let (place, step) = (n % entities, n / entities + 1);
     let to = walk.round(walk.round_after(step))[place as usize];
     PositionColumn {
@@ -148,11 +179,11 @@ mod tests {
     #[test]
     fn only_the_exact_receipt_is_right() {
         let walk = Walk::new(100);
-        let sent = update(&walk, 5);
+        let sent = update(&walk, 100, 5);
         let received = PositionColumn { revisions: vec![77], ..sent.clone() };
         let frame = Frame { positions: vec![received.clone()], ..Frame::default() };
         assert!(check(&sent, &frame).is_ok());
-        assert!(check(&update(&walk, 6), &frame).is_err());
+        assert!(check(&update(&walk, 100, 6), &frame).is_err());
         let more = Frame { entered: vec![1], ..frame };
         assert!(check(&sent, &more).is_err());
         let twice = Frame { positions: vec![received.clone(), received], ..Frame::default() };

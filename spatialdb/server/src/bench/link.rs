@@ -11,18 +11,18 @@ use bytes::Bytes;
 use spatialdb_proto::{
     PROTOCOL_VERSION,
     v1::{
-        ClientMessage, ErrorCode, Frame, Hello, Subscribe, View, client_message::Body,
+        ClientMessage, ErrorCode, Frame, Hello, ServerMessage, Subscribe, View, client_message::Body,
         server_message::Body as ServerBody,
     },
 };
 use tokio::{sync::mpsc, time::timeout};
 use tokio_stream::wrappers::ReceiverStream;
-use tonic::{Request, Streaming, client::Grpc, codegen::http::uri::PathAndQuery};
+use tonic::{Request, Streaming, client::Grpc, codegen::http::uri::PathAndQuery, transport::Channel};
 
 use super::{error::BenchError, server::ServerProcess};
 use codec::{Codec, Outgoing};
 
-pub(super) use codec::prebuilt;
+pub(super) use codec::{Incoming, prebuilt};
 
 const ATTACH: &str = "/spatialdb.v1.WorkerService/Attach";
 const WELCOME_TIMEOUT: Duration = Duration::from_secs(10);
@@ -31,11 +31,11 @@ const WELCOME_TIMEOUT: Duration = Duration::from_secs(10);
 const QUEUE_MESSAGES: usize = 1024;
 
 /// A session.
-pub(super) struct Link {
+pub(super) struct Link<T = ServerMessage> {
     /// What goes to the server.
     pub(super) sender: Sender,
     /// What comes from it.
-    pub(super) receiver: Receiver,
+    pub(super) receiver: Receiver<T>,
 }
 
 /// The half that sends.
@@ -46,35 +46,18 @@ pub(super) struct Sender {
 }
 
 /// The half that receives.
-pub(super) struct Receiver {
+pub(super) struct Receiver<T = ServerMessage> {
     name: String,
-    incoming: Streaming<spatialdb_proto::v1::ServerMessage>,
+    incoming: Streaming<T>,
 }
 
 impl Link {
-    /// Attaches a worker of that name and waits for its Welcome.
+    /// Attaches a worker of that name over a connection of its own and waits for its Welcome.
     ///
     /// # Errors
     /// The server does not welcome it.
     pub(super) async fn attach(server: &ServerProcess, name: &str) -> Result<Self, BenchError> {
-        let channel = server.connect().await?;
-        let (queue, queued) = mpsc::channel(QUEUE_MESSAGES);
-        let mut sender = Sender { name: name.to_owned(), queue, seq: 0 };
-        sender.send(Body::Hello(hello(name, server.token())))?;
-        let attached = async {
-            let failed = |status| BenchError::status(name, &status);
-            let mut grpc = Grpc::new(channel).max_decoding_message_size(64 << 20);
-            grpc.ready().await.map_err(|error| failed(tonic::Status::unavailable(error.to_string())))?;
-            let request = Request::new(ReceiverStream::new(queued));
-            let answer = grpc.streaming(request, PathAndQuery::from_static(ATTACH), Codec).await;
-            let mut receiver =
-                Receiver { name: name.to_owned(), incoming: answer.map_err(failed)?.into_inner() };
-            receiver.welcome().await?;
-            Ok::<_, BenchError>(receiver)
-        };
-        let late = |_| BenchError::Timeout { what: format!("{name}: Welcome"), waited: WELCOME_TIMEOUT };
-        let receiver = timeout(WELCOME_TIMEOUT, attached).await.map_err(late)??;
-        Ok(Self { sender, receiver })
+        Self::attach_over(server.connect().await?, server.token(), name).await
     }
 
     /// Starts a view and waits until it is filled; each frame on the way is handed over.
@@ -106,6 +89,53 @@ impl Link {
             ));
         }
     }
+}
+
+impl<T: Incoming> Link<T> {
+    /// Attaches a worker of that name over a connection that others may use too, and waits for its Welcome.
+    ///
+    /// # Errors
+    /// The server does not welcome it.
+    pub(super) async fn attach_over(
+        channel: Channel,
+        token: Option<&str>,
+        name: &str,
+    ) -> Result<Self, BenchError> {
+        let (queue, queued) = mpsc::channel(QUEUE_MESSAGES);
+        let mut sender = Sender { name: name.to_owned(), queue, seq: 0 };
+        sender.send(Body::Hello(hello(name, token)))?;
+        let attached = async {
+            let failed = |status| BenchError::status(name, &status);
+            let mut grpc = Grpc::new(channel).max_decoding_message_size(64 << 20);
+            grpc.ready().await.map_err(|error| failed(tonic::Status::unavailable(error.to_string())))?;
+            let request = Request::new(ReceiverStream::new(queued));
+            let answer = grpc.streaming(request, PathAndQuery::from_static(ATTACH), Codec::new()).await;
+            let mut receiver =
+                Receiver { name: name.to_owned(), incoming: answer.map_err(failed)?.into_inner() };
+            receiver.welcome().await?;
+            Ok::<_, BenchError>(receiver)
+        };
+        let late = |_| BenchError::Timeout { what: format!("{name}: Welcome"), waited: WELCOME_TIMEOUT };
+        let receiver = timeout(WELCOME_TIMEOUT, attached).await.map_err(late)??;
+        Ok(Self { sender, receiver })
+    }
+}
+
+/// Calls a method that answers with a stream, bytes for bytes. `path` names it; the request is encoded.
+///
+/// # Errors
+/// The server refuses the call.
+pub(super) async fn call(
+    channel: Channel,
+    path: &'static str,
+    request: Bytes,
+) -> Result<Streaming<Bytes>, BenchError> {
+    let failed = |status| BenchError::status(path, &status);
+    let mut grpc = Grpc::new(channel);
+    grpc.ready().await.map_err(|error| failed(tonic::Status::unavailable(error.to_string())))?;
+    let request = Request::new(Outgoing::Whole(request));
+    let answer = grpc.server_streaming(request, PathAndQuery::from_static(path), Codec::new()).await;
+    Ok(answer.map_err(failed)?.into_inner())
 }
 
 impl Sender {
@@ -146,29 +176,10 @@ impl Receiver {
     /// # Errors
     /// The session ends, or the server refuses a row.
     pub(super) async fn frame(&mut self) -> Result<Frame, BenchError> {
-        match self.message().await? {
+        match self.body().await? {
             ServerBody::Frame(frame) => self.accepted(frame),
             other => Err(BenchError::unexpected(&self.name, "a frame", format!("{other:?}"))),
         }
-    }
-
-    async fn welcome(&mut self) -> Result<(), BenchError> {
-        match self.message().await? {
-            ServerBody::Welcome(_) => {}
-            other => return Err(BenchError::unexpected(&self.name, "Welcome", format!("{other:?}"))),
-        }
-        match self.message().await? {
-            ServerBody::Reset(_) => Ok(()),
-            other => Err(BenchError::unexpected(&self.name, "Reset", format!("{other:?}"))),
-        }
-    }
-
-    async fn message(&mut self) -> Result<ServerBody, BenchError> {
-        let message =
-            self.incoming.message().await.map_err(|status| BenchError::status(&self.name, &status))?;
-        message
-            .and_then(|message| message.body)
-            .ok_or_else(|| BenchError::unexpected(&self.name, "a message", "the end of the session"))
     }
 
     fn accepted(&self, frame: Frame) -> Result<Frame, BenchError> {
@@ -185,6 +196,43 @@ impl Receiver {
             },
         );
         Err(BenchError::Rejected { who: self.name.clone(), count, first })
+    }
+}
+
+impl<T: Incoming> Receiver<T> {
+    /// Whose it is.
+    pub(super) fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The next message, whatever it is.
+    ///
+    /// # Errors
+    /// The session ends.
+    pub(super) async fn message(&mut self) -> Result<T, BenchError> {
+        let message = self.incoming.message().await;
+        message
+            .map_err(|status| BenchError::status(&self.name, &status))?
+            .ok_or_else(|| BenchError::unexpected(&self.name, "a message", "the end of the session"))
+    }
+
+    async fn body(&mut self) -> Result<ServerBody, BenchError> {
+        let built = self.message().await?.built();
+        built
+            .map_err(|error| BenchError::status(&self.name, &codec::malformed(&error)))?
+            .body
+            .ok_or_else(|| BenchError::unexpected(&self.name, "a message", "one without a known body"))
+    }
+
+    async fn welcome(&mut self) -> Result<(), BenchError> {
+        match self.body().await? {
+            ServerBody::Welcome(_) => {}
+            other => return Err(BenchError::unexpected(&self.name, "Welcome", format!("{other:?}"))),
+        }
+        match self.body().await? {
+            ServerBody::Reset(_) => Ok(()),
+            other => Err(BenchError::unexpected(&self.name, "Reset", format!("{other:?}"))),
+        }
     }
 }
 

@@ -19,6 +19,18 @@ pub(crate) enum Scenario {
     Memory,
     /// Strangers at the door of a busy server.
     Handshakes,
+    /// The same shown to many.
+    Fanout,
+    /// Many viewers, each with a part of the world of its own.
+    Crowd,
+    /// Tens of thousands of small views over an ingest.
+    Fences,
+    /// Boxes in a large world, asked once each.
+    Query,
+    /// A viewer who does not read.
+    Slow,
+    /// Ingests of ever larger worlds.
+    Scaling,
 }
 
 /// What the user set; the rest comes from the scenario.
@@ -38,6 +50,16 @@ pub(crate) struct Request {
     pub(crate) strangers: Option<u64>,
     /// Calls that a stranger's connection is used for.
     pub(crate) calls: Option<u64>,
+    /// Views besides the load.
+    pub(crate) views: Option<u64>,
+    /// Sessions that look on.
+    pub(crate) viewers: Option<u64>,
+    /// Frames a second that each of them asks for.
+    pub(crate) view_hz: Option<u64>,
+    /// The load in percent of the most that the server takes.
+    pub(crate) load_percent: Option<u64>,
+    /// The load in rows a second.
+    pub(crate) rate: Option<u64>,
 }
 
 /// A scenario with all its settings.
@@ -59,6 +81,16 @@ pub(crate) struct Plan {
     pub(crate) strangers: u64,
     /// Calls that a stranger's connection is used for.
     pub(crate) calls: u64,
+    /// Views besides the load; 0: none.
+    pub(crate) views: u64,
+    /// Sessions that look on; 0: several numbers of them, one after the other.
+    pub(crate) viewers: u64,
+    /// Frames a second that each of them asks for; 0: as fast as the server publishes.
+    pub(crate) view_hz: u64,
+    /// The load in percent of the most that the server takes; 0: no load, or `rate`.
+    pub(crate) load_percent: u64,
+    /// The load in rows a second; 0: no load, or `load_percent`.
+    pub(crate) rate: u64,
 }
 
 /// Why a request is no plan.
@@ -97,9 +129,20 @@ pub(crate) enum PlanError {
 }
 
 impl Scenario {
-    /// Every scenario, in the order of `all`.
-    pub(crate) const ALL: [Self; 5] =
-        [Self::Ingest, Self::Latency, Self::Launch, Self::Memory, Self::Handshakes];
+    /// Every scenario.
+    pub(crate) const ALL: [Self; 11] = [
+        Self::Ingest,
+        Self::Latency,
+        Self::Launch,
+        Self::Memory,
+        Self::Handshakes,
+        Self::Fanout,
+        Self::Crowd,
+        Self::Fences,
+        Self::Query,
+        Self::Slow,
+        Self::Scaling,
+    ];
 
     /// Its name on the command line and in results.
     pub(crate) const fn name(self) -> &'static str {
@@ -109,29 +152,53 @@ impl Scenario {
             Self::Launch => "launch",
             Self::Memory => "memory",
             Self::Handshakes => "handshakes",
+            Self::Fanout => "fanout",
+            Self::Crowd => "crowd",
+            Self::Fences => "fences",
+            Self::Query => "query",
+            Self::Slow => "slow",
+            Self::Scaling => "scaling",
         }
+    }
+
+    /// Whether it takes minutes, and so is run only by its name.
+    const fn is_long(self) -> bool {
+        matches!(self, Self::Slow | Self::Scaling)
     }
 
     const fn has(self, flag: Flag) -> bool {
         match flag {
-            Flag::Partitions | Flag::Entities => true,
-            Flag::Seconds => matches!(self, Self::Ingest | Self::Latency | Self::Handshakes),
-            Flag::Streams | Flag::Batch => matches!(self, Self::Ingest | Self::Handshakes),
+            Flag::Partitions => true,
+            Flag::Entities => !matches!(self, Self::Scaling),
+            Flag::Seconds => !matches!(self, Self::Launch | Self::Memory),
+            Flag::Streams | Flag::Batch => {
+                matches!(self, Self::Ingest | Self::Handshakes | Self::Fences | Self::Slow | Self::Scaling)
+            }
             Flag::Strangers | Flag::Calls => matches!(self, Self::Handshakes),
+            Flag::Views => matches!(self, Self::Ingest | Self::Fences),
+            Flag::Viewers => matches!(self, Self::Fanout | Self::Crowd),
+            Flag::ViewHz => matches!(self, Self::Fanout | Self::Crowd | Self::Fences),
+            Flag::Load | Flag::Rate => matches!(self, Self::Latency),
         }
     }
 
     const fn default_of(self, flag: Flag) -> u64 {
         match (flag, self) {
-            (Flag::Seconds, Self::Handshakes) => 20,
+            (Flag::Seconds, Self::Handshakes | Self::Fences | Self::Scaling) => 20,
+            (Flag::Seconds, Self::Fanout | Self::Query) => 12,
+            (Flag::Seconds, Self::Slow) => 60,
             (Flag::Seconds, _) => 10,
             (Flag::Strangers, _) => 2200,
             (Flag::Calls, _) => 16,
             (Flag::Streams | Flag::Partitions, _) => 2,
             (Flag::Batch, _) => 4000,
-            (Flag::Entities, Self::Ingest | Self::Handshakes) => 100_000,
+            (Flag::Views, Self::Fences) => 23_000,
+            (Flag::Viewers, Self::Crowd) => 1000,
+            (Flag::Views | Flag::Viewers | Flag::ViewHz | Flag::Load | Flag::Rate, _) => 0,
             (Flag::Entities, Self::Latency) => 10_000,
-            (Flag::Entities, Self::Launch | Self::Memory) => 1_000_000,
+            (Flag::Entities, Self::Launch | Self::Memory | Self::Query) => 1_000_000,
+            (Flag::Entities, Self::Fanout | Self::Crowd) => 1000,
+            (Flag::Entities, _) => 100_000,
         }
     }
 }
@@ -151,10 +218,15 @@ enum Flag {
     Batch,
     Strangers,
     Calls,
+    Views,
+    Viewers,
+    ViewHz,
+    Load,
+    Rate,
 }
 
 impl Flag {
-    const ALL: [Self; 7] = [
+    const ALL: [Self; 12] = [
         Self::Seconds,
         Self::Streams,
         Self::Partitions,
@@ -162,6 +234,11 @@ impl Flag {
         Self::Batch,
         Self::Strangers,
         Self::Calls,
+        Self::Views,
+        Self::Viewers,
+        Self::ViewHz,
+        Self::Load,
+        Self::Rate,
     ];
 
     const fn name(self) -> &'static str {
@@ -173,6 +250,11 @@ impl Flag {
             Self::Batch => "batch",
             Self::Strangers => "strangers",
             Self::Calls => "calls",
+            Self::Views => "views",
+            Self::Viewers => "viewers",
+            Self::ViewHz => "view-hz",
+            Self::Load => "load",
+            Self::Rate => "rate",
         }
     }
 
@@ -185,6 +267,11 @@ impl Flag {
             Self::Batch => request.batch,
             Self::Strangers => request.strangers,
             Self::Calls => request.calls,
+            Self::Views => request.views,
+            Self::Viewers => request.viewers,
+            Self::ViewHz => request.view_hz,
+            Self::Load => request.load_percent,
+            Self::Rate => request.rate,
         }
     }
 
@@ -197,6 +284,12 @@ impl Flag {
             Self::Batch => Limits::default().message_rows_max,
             Self::Strangers => 100_000,
             Self::Calls => 1_000_000,
+            // In sessions that a server has room for, and all of one principal.
+            Self::Views => 60_000,
+            Self::Viewers => 100_000,
+            Self::ViewHz => Limits::default().view_rate_hz_max,
+            Self::Load => 100,
+            Self::Rate => 1_000_000_000,
         }
     }
 }
@@ -213,7 +306,7 @@ impl Plan {
         Self::with(scenario, request)
     }
 
-    /// Every scenario. `seconds` and `partitions` go to those that have a use for them.
+    /// Every scenario that does not take minutes. `seconds` and `partitions` go to those that have a use for them.
     ///
     /// # Errors
     /// A setting is out of range, or means something else in each scenario.
@@ -222,7 +315,13 @@ impl Plan {
         if let Some(flag) = Flag::ALL.into_iter().find(|f| f.of(request).is_some() && !common.contains(f)) {
             return Err(not_for(flag, "all"));
         }
-        Scenario::ALL.into_iter().map(|scenario| Self::with(scenario, request)).collect()
+        let all = Scenario::ALL.into_iter().filter(|scenario| !scenario.is_long());
+        all.map(|scenario| Self::with(scenario, request)).collect()
+    }
+
+    /// Whether others write meanwhile.
+    pub(crate) const fn has_load(&self) -> bool {
+        self.load_percent > 0 || self.rate > 0
     }
 
     fn with(scenario: Scenario, request: &Request) -> Result<Self, PlanError> {
@@ -233,7 +332,7 @@ impl Plan {
             Some(value) => Ok(value),
             None => Ok(scenario.default_of(flag)),
         };
-        let plan = Self {
+        let mut plan = Self {
             scenario,
             seconds: value(Flag::Seconds)?,
             streams: value(Flag::Streams)?,
@@ -242,7 +341,15 @@ impl Plan {
             batch: value(Flag::Batch)?,
             strangers: value(Flag::Strangers)?,
             calls: value(Flag::Calls)?,
+            views: value(Flag::Views)?,
+            viewers: value(Flag::Viewers)?,
+            view_hz: value(Flag::ViewHz)?,
+            load_percent: value(Flag::Load)?,
+            rate: value(Flag::Rate)?,
         };
+        if plan.has_load() && request.entities.is_none() {
+            plan.entities = Scenario::Ingest.default_of(Flag::Entities);
+        }
         if scenario.has(Flag::Streams) && plan.streams > plan.entities {
             let Self { streams, entities, .. } = plan;
             return Err(PlanError::StreamsWithoutEntities { streams, entities });
@@ -267,8 +374,26 @@ mod tests {
         let plan = Plan::of(Scenario::Ingest, &request).expect("a plan");
         assert_eq!((plan.streams, plan.partitions, plan.entities), (4, 2, 100_000));
         let plans = Plan::all(&Request { seconds: Some(3), ..Request::default() }).expect("plans");
-        assert_eq!(plans.iter().map(|plan| plan.scenario).collect::<Vec<_>>(), Scenario::ALL);
+        let names: Vec<&str> = plans.iter().map(|plan| plan.scenario.name()).collect();
+        let expected =
+            ["ingest", "latency", "launch", "memory", "handshakes", "fanout", "crowd", "fences", "query"];
+        assert_eq!(names, expected);
         assert_eq!((plans[0].seconds, plans[3].entities), (3, 1_000_000));
+        let plan = Plan::of(Scenario::Fences, &Request::default()).expect("a plan");
+        assert_eq!((plan.views, plan.viewers, plan.view_hz, plan.entities), (23_000, 0, 0, 100_000));
+        let plan = Plan::of(Scenario::Slow, &Request::default()).expect("a plan");
+        assert_eq!((plan.seconds, plan.streams), (60, 2));
+    }
+
+    #[test]
+    fn a_load_takes_a_larger_world() {
+        let of = |request: Request| Plan::of(Scenario::Latency, &request).expect("a plan");
+        let calm = of(Request::default());
+        assert_eq!((calm.has_load(), calm.entities), (false, 10_000));
+        let laden = of(Request { load_percent: Some(50), ..Request::default() });
+        assert_eq!((laden.has_load(), laden.entities, laden.load_percent), (true, 100_000, 50));
+        let small = of(Request { rate: Some(5000), entities: Some(500), ..Request::default() });
+        assert_eq!((small.has_load(), small.entities, small.rate), (true, 500, 5000));
     }
 
     #[test]
@@ -278,12 +403,18 @@ mod tests {
         let batch = Request { batch: Some(10), ..Request::default() };
         assert_eq!(
             refused(Scenario::Latency, batch),
-            "--batch does not apply to `latency`; it belongs to: ingest, handshakes"
+            "--batch does not apply to `latency`; it belongs to: ingest, handshakes, fences, slow, scaling"
         );
         let seconds = Request { seconds: Some(10), ..Request::default() };
         assert_eq!(
             refused(Scenario::Memory, seconds),
-            "--seconds does not apply to `memory`; it belongs to: ingest, latency, handshakes"
+            "--seconds does not apply to `memory`; it belongs to: ingest, latency, handshakes, fanout, crowd, \
+             fences, query, slow, scaling"
+        );
+        let viewers = Request { viewers: Some(5), ..Request::default() };
+        assert_eq!(
+            refused(Scenario::Fences, viewers),
+            "--viewers does not apply to `fences`; it belongs to: fanout, crowd"
         );
         let entities = Request { entities: Some(10), ..Request::default() };
         let error = Plan::all(&entities).expect_err("refused").to_string();

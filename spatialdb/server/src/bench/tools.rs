@@ -21,6 +21,9 @@ use super::{
 const MESSAGE_BYTES_MAX: usize = 64 << 20;
 const CALL_TIMEOUT: Duration = Duration::from_secs(30);
 
+// All of four million entities take a while.
+const WORLD_TIMEOUT: Duration = Duration::from_secs(180);
+
 /// A tool that is connected.
 pub(super) struct Tools(WorldServiceClient<InterceptedService<Channel, Token>>);
 
@@ -73,7 +76,9 @@ impl Tools {
     pub(super) async fn each_entity(&mut self, mut take: impl FnMut(&Entity)) -> Result<u64, BenchError> {
         let failed = |status| BenchError::status("Query", &status);
         let request = QueryRequest { constraint: Some(everything()), ..QueryRequest::default() };
-        let mut pages = self.0.query(timed(request)).await.map_err(failed)?.into_inner();
+        let mut request = timed(request);
+        request.set_timeout(WORLD_TIMEOUT);
+        let mut pages = self.0.query(request).await.map_err(failed)?.into_inner();
         while let Some(page) = pages.message().await.map_err(failed)? {
             page.entities.iter().for_each(&mut take);
             if page.last {

@@ -1,6 +1,6 @@
 //! Where entities go: random walks with jumps, over a square of cells.
 //!
-//! Responsible for: every position that `ingest` and `latency` send, and how many of them change cell or partition.
+//! Responsible for: every position that scenarios send, and how many of them change cell or partition.
 //! Not responsible for: messages.
 //!
 //! The walk has a few rounds; it is walked to its end, back to its start, and so on, so that it never stops and no
@@ -29,6 +29,7 @@ const POSITIONS_TARGET: usize = 2_000_000;
 
 /// The positions of every entity in every round.
 pub(super) struct Walk {
+    side_m: f64,
     rounds: Vec<Vec<Point3>>,
 }
 
@@ -44,15 +45,34 @@ pub(super) struct Crossings {
 impl Walk {
     /// A walk of that many entities.
     pub(super) fn new(entities: usize) -> Self {
+        Self::up_to(entities, HEIGHT_M)
+    }
+
+    /// A walk of that many entities over level ground.
+    pub(super) fn flat(entities: usize) -> Self {
+        Self::up_to(entities, 0.0)
+    }
+
+    fn up_to(entities: usize, height_m: f64) -> Self {
         let mut random = Random::new(entities as u64);
         let side_m = CELL_M * (entities as f64 / ENTITIES_PER_CELL).sqrt().ceil().max(2.0);
-        let first: Vec<Point3> = (0..entities).map(|_| anywhere(&mut random, side_m)).collect();
+        let first: Vec<Point3> = (0..entities).map(|_| anywhere(&mut random, side_m, height_m)).collect();
         let mut rounds = vec![first];
         for _ in 1..(POSITIONS_TARGET / entities).clamp(3, 16) {
-            let next = rounds[rounds.len() - 1].iter().map(|from| step(&mut random, *from, side_m)).collect();
-            rounds.push(next);
+            let last = rounds[rounds.len() - 1].iter();
+            rounds.push(last.map(|from| step(&mut random, *from, side_m, height_m)).collect());
         }
-        Self { rounds }
+        Self { side_m, rounds }
+    }
+
+    /// The length of a side of the square, which begins at the origin.
+    pub(super) const fn side_m(&self) -> f64 {
+        self.side_m
+    }
+
+    /// The side of a square that holds about as many entities.
+    pub(super) fn side_of(&self, entities: f64) -> f64 {
+        self.side_m * (entities / self.rounds[0].len() as f64).sqrt().min(1.0)
     }
 
     /// How many rounds there are.
@@ -106,16 +126,17 @@ fn cell(point: Point3) -> (i64, i64) {
     ((point.x / CELL_M).floor() as i64, (point.y / CELL_M).floor() as i64)
 }
 
-fn anywhere(random: &mut Random, side_m: f64) -> Point3 {
-    Point3::new(random.unit() * side_m, random.unit() * side_m, random.unit() * HEIGHT_M)
+fn anywhere(random: &mut Random, side_m: f64, height_m: f64) -> Point3 {
+    Point3::new(random.unit() * side_m, random.unit() * side_m, random.unit() * height_m)
 }
 
-fn step(random: &mut Random, from: Point3, side_m: f64) -> Point3 {
+fn step(random: &mut Random, from: Point3, side_m: f64, height_m: f64) -> Point3 {
     if random.unit() < JUMP_SHARE {
-        return anywhere(random, side_m);
+        return anywhere(random, side_m, height_m);
     }
     let mut along = |from: f64, end: f64| bounced(from + random.around_zero(STEP_M), end);
-    Point3::new(along(from.x, side_m), along(from.y, side_m), along(from.z, HEIGHT_M))
+    let (x, y, z) = (along(from.x, side_m), along(from.y, side_m), along(from.z, height_m));
+    Point3::new(x, y, if height_m > 0.0 { z } else { 0.0 })
 }
 
 // Back into 0..end, as from a wall.
@@ -149,7 +170,7 @@ mod tests {
 
     #[test]
     fn the_walk_turns_at_its_ends() {
-        let walk = Walk { rounds: vec![Vec::new(); 4] };
+        let walk = Walk { side_m: 1.0, rounds: vec![Vec::new(); 4] };
         let found: Vec<usize> = (0..9).map(|step| walk.round_after(step)).collect();
         assert_eq!(found, [0, 1, 2, 3, 2, 1, 0, 1, 2]);
     }

@@ -9,7 +9,7 @@ use std::{
 
 use spatialdb_schema::Schema;
 use spatialdb_snapshots::{Header, SpaceEntry, Writer, WriterOptions};
-use spatialdb_types::{EntityId, Position, SpaceId};
+use spatialdb_types::{EntityId, Limits, Position, SpaceId};
 use tempfile::TempDir;
 
 use super::{
@@ -77,13 +77,32 @@ impl WorldFiles {
         });
         let refused = |error: TokenFileError| cannot("write the tokens")(io::Error::other(error));
         tokens.write(&self.path("tokens.toml")).map_err(refused)?;
-        let add = || {
-            let mut settings = OpenOptions::new().append(true).create(true).open(self.path("world.toml"))?;
-            settings.write_all(b"[server]\ntokens = \"tokens.toml\"\n")
-        };
-        add().map_err(cannot("write the settings"))?;
+        self.add_settings("[server]\ntokens = \"tokens.toml\"\n")?;
         self.token = Some(token.text());
         Ok(self)
+    }
+
+    /// The same, and the server has room for that many sessions besides a few of the tool.
+    ///
+    /// # Errors
+    /// It cannot be written.
+    pub(super) fn with_sessions(self, sessions: u64) -> Result<Self, BenchError> {
+        let limits = Limits::default();
+        let room = |limit: u64| limit.max(sessions + 16);
+        self.add_settings(&format!(
+            "[limits]\nsessions_max = {}\nprincipal_sessions_max = {}\n",
+            room(limits.sessions_max),
+            room(limits.principal_sessions_max)
+        ))?;
+        Ok(self)
+    }
+
+    fn add_settings(&self, text: &str) -> Result<(), BenchError> {
+        let add = || {
+            let mut settings = OpenOptions::new().append(true).create(true).open(self.path("world.toml"))?;
+            settings.write_all(text.as_bytes())
+        };
+        add().map_err(cannot("write the settings"))
     }
 
     /// The token that lets in, if the server wants one.

@@ -14,17 +14,27 @@ beside what was reached.
 
 Scenarios:
   ingest      positions of many entities in columnar batches, a whole-world viewer at 1 Hz looks on
-  latency     one update in flight, from its writer to a viewer of another session
+  latency     one update in flight, from its writer to a viewer of another session; --load: while others write
   launch      from the start of the process to the first answer, with a large world
   memory      what an entity costs beyond its payload
   handshakes  what ingest loses while strangers with a wrong token are refused
-  all         one after the other
+  fanout      entities that move at 20 Hz, shown to 1, 10 and 100 viewers who see all of them
+  crowd       the same, shown to viewers who each see a box with a tenth of them
+  fences      what ingest loses while 23,000 small balls are watched
+  query       boxes with about 100 hits in a large world: in the core, on a session, by calls
+  slow        what a viewer who does not read costs the server and others; takes twice --seconds
+  scaling     what an update costs with 10,000, 100,000, 1,000,000 and 4,000,000 entities
+  all         one after the other, but for slow and scaling, which take minutes
 
 Examples:
-  What this machine can do, in about a minute:
+  What this machine can do, in about three minutes:
     spatialdb bench all
   How many updates four writers bring in, for a script:
-    spatialdb bench ingest --streams 4 --json | jq 'select(.metric == \"updates_per_second\").value'";
+    spatialdb bench ingest --streams 4 --json | jq 'select(.metric == \"updates_per_second\").value'
+  How late a viewer is told while others write half of what the server can take:
+    spatialdb bench latency --load 0.5
+  What a delivery costs with 300 viewers who each want 30 frames a second:
+    spatialdb bench fanout --viewers 300 --view-hz 30";
 
 /// Measure a server of its own under load
 #[derive(Debug, Args)]
@@ -34,11 +44,12 @@ pub(super) struct BenchArgs {
     #[arg(value_enum, value_name = "SCENARIO")]
     scenario: ScenarioArg,
 
-    /// How long to measure: ingest, latency, handshakes [default: 10; handshakes: 20]
+    /// How long to measure, launch and memory excepted [default: 10; fanout, query: 12; handshakes, fences, scaling: 20;
+    /// slow: 60]
     #[arg(long, value_name = "N")]
     seconds: Option<u64>,
 
-    /// How many sessions write: ingest, handshakes [default: 2]
+    /// How many sessions write: ingest, handshakes, fences, slow, scaling [default: 2]
     #[arg(long, value_name = "N")]
     streams: Option<u64>,
 
@@ -46,11 +57,12 @@ pub(super) struct BenchArgs {
     #[arg(long, value_name = "N")]
     partitions: Option<u64>,
 
-    /// How many entities the world has [default: 100000; latency: 10000; launch and memory: 1000000]
+    /// How many entities the world has, scaling excepted [default: 100000; latency: 10000, with --load 100000; launch,
+    /// memory, query: 1000000; fanout, crowd: 1000]
     #[arg(long, value_name = "N")]
     entities: Option<u64>,
 
-    /// How many rows a message has: ingest, handshakes [default: 4000]
+    /// How many rows a message has: ingest, handshakes, fences, slow, scaling [default: 4000]
     #[arg(long, value_name = "N")]
     batch: Option<u64>,
 
@@ -61,6 +73,27 @@ pub(super) struct BenchArgs {
     /// How many calls a stranger's connection is used for: handshakes [default: 16]
     #[arg(long, value_name = "N")]
     calls: Option<u64>,
+
+    /// How many views there are: ingest (10 a session, about 100 entities each, half of them at 10 Hz), fences
+    /// [default: none; fences: 23000]
+    #[arg(long, value_name = "N")]
+    views: Option<u64>,
+
+    /// How many sessions look on: fanout, crowd [default: 1, then 10, then 100; crowd: 1000]
+    #[arg(long, value_name = "N")]
+    viewers: Option<u64>,
+
+    /// How many frames a second each view asks for: fanout, crowd, fences [default: as fast as the server publishes]
+    #[arg(long, value_name = "N")]
+    view_hz: Option<u64>,
+
+    /// What others write meanwhile, as a share of the most that the server takes, which is measured first: latency
+    #[arg(long, value_name = "SHARE", value_parser = percent, conflicts_with = "rate")]
+    load: Option<u64>,
+
+    /// What others write meanwhile, in rows a second: latency
+    #[arg(long, value_name = "N")]
+    rate: Option<u64>,
 
     /// Print one JSON object a figure
     #[arg(long)]
@@ -74,6 +107,12 @@ enum ScenarioArg {
     Launch,
     Memory,
     Handshakes,
+    Fanout,
+    Crowd,
+    Fences,
+    Query,
+    Slow,
+    Scaling,
     All,
 }
 
@@ -102,6 +141,11 @@ fn plans(args: &BenchArgs) -> Result<Vec<Plan>, PlanError> {
         batch: args.batch,
         strangers: args.strangers,
         calls: args.calls,
+        views: args.views,
+        viewers: args.viewers,
+        view_hz: args.view_hz,
+        load_percent: args.load,
+        rate: args.rate,
     };
     let one = |scenario| Plan::of(scenario, &request).map(|plan| vec![plan]);
     match args.scenario {
@@ -110,7 +154,22 @@ fn plans(args: &BenchArgs) -> Result<Vec<Plan>, PlanError> {
         ScenarioArg::Launch => one(Scenario::Launch),
         ScenarioArg::Memory => one(Scenario::Memory),
         ScenarioArg::Handshakes => one(Scenario::Handshakes),
+        ScenarioArg::Fanout => one(Scenario::Fanout),
+        ScenarioArg::Crowd => one(Scenario::Crowd),
+        ScenarioArg::Fences => one(Scenario::Fences),
+        ScenarioArg::Query => one(Scenario::Query),
+        ScenarioArg::Slow => one(Scenario::Slow),
+        ScenarioArg::Scaling => one(Scenario::Scaling),
         ScenarioArg::All => Plan::all(&request),
+    }
+}
+
+// A share in whole percents.
+fn percent(text: &str) -> Result<u64, String> {
+    let percent = text.parse::<f64>().map(|share| (share * 100.0).round());
+    match percent {
+        Ok(percent) if (1.0..=100.0).contains(&percent) => Ok(percent as u64),
+        _ => Err("a share from 0.01 to 1 is needed, e.g. 0.5".to_owned()),
     }
 }
 

@@ -1,7 +1,9 @@
 //! Messages to bytes and back; a body that is sent often is encoded only once.
 
-use bytes::{BufMut, Bytes};
-use prost::{Message, encoding::uint64};
+use std::marker::PhantomData;
+
+use bytes::{Buf as _, BufMut, Bytes};
+use prost::{DecodeError, Message, encoding::uint64};
 use spatialdb_proto::v1::{ClientMessage, ServerMessage, client_message::Body};
 use tonic::{
     Status,
@@ -25,6 +27,8 @@ pub(super) enum Outgoing {
         /// What [`prebuilt`] made.
         body: Bytes,
     },
+    /// Encoded, of whatever kind.
+    Whole(Bytes),
 }
 
 /// Encodes a body, to be sent under any sequence number.
@@ -33,26 +37,62 @@ pub(in crate::bench) fn prebuilt(body: Body) -> Bytes {
     ClientMessage { seq: 0, body: Some(body) }.encode_to_vec().into()
 }
 
-/// How a session's stream is read and written.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Codec;
+/// What a session's reader gets of a message.
+pub(in crate::bench) trait Incoming: Sized + Send + Sync + 'static {
+    /// Takes the message from the stream.
+    fn take(buffer: &mut DecodeBuf<'_>) -> Result<Self, DecodeError>;
 
-impl tonic::codec::Codec for Codec {
+    /// All of it, built.
+    fn built(self) -> Result<ServerMessage, DecodeError>;
+}
+
+impl Incoming for ServerMessage {
+    fn take(buffer: &mut DecodeBuf<'_>) -> Result<Self, DecodeError> {
+        Self::decode(buffer)
+    }
+
+    fn built(self) -> Result<Self, DecodeError> {
+        Ok(self)
+    }
+}
+
+/// The bytes alone: whoever reads a lot of them reads them in place.
+impl Incoming for Bytes {
+    fn take(buffer: &mut DecodeBuf<'_>) -> Result<Self, DecodeError> {
+        Ok(buffer.copy_to_bytes(buffer.remaining()))
+    }
+
+    fn built(self) -> Result<ServerMessage, DecodeError> {
+        ServerMessage::decode(self)
+    }
+}
+
+/// How a session's stream is read and written.
+pub(super) struct Codec<T>(PhantomData<fn() -> T>);
+
+impl<T> Codec<T> {
+    /// The codec.
+    pub(super) const fn new() -> Self {
+        Self(PhantomData)
+    }
+}
+
+impl<T: Incoming> tonic::codec::Codec for Codec<T> {
     type Encode = Outgoing;
-    type Decode = ServerMessage;
+    type Decode = T;
     type Encoder = Self;
     type Decoder = Self;
 
     fn encoder(&mut self) -> Self {
-        *self
+        Self::new()
     }
 
     fn decoder(&mut self) -> Self {
-        *self
+        Self::new()
     }
 }
 
-impl Encoder for Codec {
+impl<T> Encoder for Codec<T> {
     type Item = Outgoing;
     type Error = Status;
 
@@ -65,14 +105,18 @@ impl Encoder for Codec {
     }
 }
 
-impl Decoder for Codec {
-    type Item = ServerMessage;
+impl<T: Incoming> Decoder for Codec<T> {
+    type Item = T;
     type Error = Status;
 
-    fn decode(&mut self, buffer: &mut DecodeBuf<'_>) -> Result<Option<ServerMessage>, Status> {
-        let message = ServerMessage::decode(buffer);
-        message.map(Some).map_err(|error| Status::internal(format!("a message that does not parse: {error}")))
+    fn decode(&mut self, buffer: &mut DecodeBuf<'_>) -> Result<Option<T>, Status> {
+        T::take(buffer).map(Some).map_err(|error| malformed(&error))
     }
+}
+
+/// The error of a message that does not parse.
+pub(super) fn malformed(error: &DecodeError) -> Status {
+    Status::internal(format!("a message that does not parse: {error}"))
 }
 
 // Fields may stand in any order, and seq comes first here as it would from any encoder.
@@ -84,6 +128,10 @@ fn put(item: Outgoing, buffer: &mut impl BufMut) -> Result<(), Status> {
         Outgoing::Prebuilt { seq, body } => {
             uint64::encode(SEQ_FIELD, &seq, buffer);
             buffer.put(body);
+            Ok(())
+        }
+        Outgoing::Whole(message) => {
+            buffer.put(message);
             Ok(())
         }
     }

@@ -174,8 +174,7 @@ mod tests {
         let text = |text: &str| wire(Kind::Text(text.to_owned()));
         let (schema, limits) = (Schema::built_in(), Limits::default());
         let spaces = [(SpaceId(0), "default".to_owned())];
-        let known =
-            Known { schema: Arc::new(schema), limits: &limits, spaces: &spaces, near: Near::Named };
+        let known = Known { schema: Arc::new(schema), limits: &limits, spaces: &spaces, near: Near::Named };
         let has = Constraint::Not(Box::new(Constraint::Has(ComponentId::METADATA)));
         assert_eq!(known.constraint(text("not has Metadata")), Ok(has));
         assert!(refused(text("all and none or")).detail.starts_with("at 15: "));
