@@ -55,6 +55,8 @@ pub struct Client {
     pub created: Vec<v1::Created>,
     /// Every answer to a reservation so far.
     pub reserved: Vec<v1::IdsReserved>,
+    /// Pages of answers.
+    pub answers: Vec<v1::Answer>,
     /// The last goodbye.
     pub goodbye: Option<v1::Goodbye>,
 }
@@ -78,6 +80,7 @@ impl Client {
             ready: Vec::new(),
             created: Vec::new(),
             reserved: Vec::new(),
+            answers: Vec::new(),
             goodbye: None,
         }
     }
@@ -212,6 +215,7 @@ impl Client {
             }
             server_message::Body::Created(created) => self.created.push(created.clone()),
             server_message::Body::IdsReserved(reserved) => self.reserved.push(*reserved),
+            server_message::Body::Answer(answer) => self.answers.push(answer.clone()),
             server_message::Body::Goodbye(goodbye) => self.goodbye = Some(goodbye.clone()),
             _ => {}
         }

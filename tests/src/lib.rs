@@ -24,8 +24,8 @@ pub use client::{Client, Ending, Outcome};
 pub use launch::Launch;
 pub use log::Log;
 pub use message::{
-    all, all_made, all_of, any_of, box_xy, column, entity_ids, has, new_rows, not, partial, position_rows,
-    positions, sphere, update, view,
+    all, all_made, all_of, any_of, box_xy, column, entity_ids, field, has, near, new_rows, not, partial,
+    position_rows, positions, sphere, text, update, view,
 };
 pub use probe::{
     BLOB_FIRST, METADATA, POSITION, State, TAG, VITALS, Vitals, WORKER_SESSION, metadata, probe_snapshot,

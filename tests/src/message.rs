@@ -80,6 +80,28 @@ pub fn has(component: u32) -> v1::Constraint {
     constraint(Kind::HasComponent(component))
 }
 
+/// A field of a component, by its name, compares so with a whole number.
+pub fn field(component: u32, field: &str, comparison: v1::Comparison, value: i64) -> v1::Constraint {
+    let value = v1::FieldValue { kind: Some(v1::field_value::Kind::Integer(value)) };
+    constraint(Kind::Field(v1::FieldTest {
+        component,
+        field: field.to_owned(),
+        comparison: comparison as i32,
+        values: vec![value],
+        ..v1::FieldTest::default()
+    }))
+}
+
+/// At most so far from an entity.
+pub fn near(entity: u64, radius_m: f64) -> v1::Constraint {
+    constraint(Kind::Near(v1::Near { entity, radius_m }))
+}
+
+/// What the text says.
+pub fn text(text: &str) -> v1::Constraint {
+    constraint(Kind::Text(text.to_owned()))
+}
+
 /// All hold.
 pub fn all_of(constraints: Vec<v1::Constraint>) -> v1::Constraint {
     constraint(Kind::And(v1::ConstraintList { constraints }))

@@ -18,10 +18,10 @@ mod touched;
 mod view;
 
 pub use constraint::{Candidates, Constraint, Subject, Values};
-pub(crate) use coverage::{Coverage, Extent};
+pub(crate) use coverage::{Coverage, Crowd, Extent, Place};
 pub(crate) use delta::DeltaBuilder;
 pub use field::{Comparison, Encoding, FieldTest, Scalar, Step};
-pub(crate) use shared::SharedPlace;
 pub use shared::{Rows, SharedRows};
+pub(crate) use shared::{SharedPlace, SharedSet};
 pub(crate) use subscriber::Subscriber;
 pub use view::{Part, View, ViewSet};

@@ -64,6 +64,10 @@ pub struct FrameBody {
     pub view_ready: Vec<(ViewId, u64)>,
     /// Refused rows.
     pub outcome: Outcome,
+    /// How many deltas it is made of.
+    pub deltas: usize,
+    /// It tells of entities that another partition may have told of just before.
+    has_moved: bool,
 }
 
 /// One worker's or viewer's side of the world, as a state machine.
@@ -255,8 +259,12 @@ impl Session {
     pub fn take_frame(&mut self) -> Option<FrameBody> {
         let applied = self.progress.applied();
         let mut body = match self.frames.pop_front() {
-            Some((from, body)) => {
+            Some((from, mut body)) => {
                 self.outbox.push((from, ToPartition::Ready));
+                while let Some((from, next)) = self.frames.pop_front_if(|(_, next)| body.takes(next)) {
+                    self.outbox.push((from, ToPartition::Ready));
+                    body.append(next);
+                }
                 body
             }
             None if applied > self.told_applied || !self.outcome.is_empty() => FrameBody::default(),
@@ -363,6 +371,24 @@ impl Session {
 }
 
 impl FrameBody {
+    /// Whether a later one may go with it: values only, of another partition, so that no entity is in both.
+    const fn takes(&self, next: &Self) -> bool {
+        !self.more
+            && !next.more
+            && next.entered.is_empty()
+            && next.left.is_empty()
+            && next.gone.is_empty()
+            && next.view_ready.is_empty()
+            && !next.has_moved
+    }
+
+    fn append(&mut self, next: Self) {
+        self.positions.extend(next.positions);
+        self.columns.extend(next.columns);
+        self.shared.extend(next.shared);
+        self.deltas += next.deltas;
+    }
+
     /// Whether it shows no change.
     pub fn is_empty(&self) -> bool {
         self.entered.is_empty()

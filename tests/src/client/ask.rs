@@ -54,6 +54,14 @@ impl Client {
         self.filled(view_id, fills).await
     }
 
+    /// Asks once, and gives all pages of the answer.
+    pub async fn ask(&mut self, ask: v1::Ask) -> Vec<v1::Answer> {
+        let seq = self.send(Body::Ask(ask)).await;
+        let is_last = |client: &Self| client.answers.iter().any(|page| page.seq == seq && page.last);
+        self.until("the answer", is_last).await;
+        self.answers.iter().filter(|page| page.seq == seq).cloned().collect()
+    }
+
     async fn filled(&mut self, view_id: u64, fills: usize) -> u64 {
         let is_it = |client: &Self| client.ready[fills..].iter().any(|ready| ready.view_id == view_id);
         self.until("the view is filled", is_it).await;

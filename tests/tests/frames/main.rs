@@ -7,6 +7,8 @@ mod attach;
 mod crossing;
 #[path = "../suite/fields.rs"]
 mod fields;
+#[path = "../suite/interest.rs"]
+mod interest;
 #[path = "../suite/lifecycle.rs"]
 mod lifecycle;
 #[path = "../suite/slow.rs"]

@@ -13,6 +13,7 @@ mod earth;
 mod fields;
 mod flight;
 mod import;
+mod interest;
 mod large;
 mod lifecycle;
 mod own_world;

@@ -1,6 +1,6 @@
-//! Coverage: what a constraint says of all entities in a cell at once.
+//! Coverage: what a constraint says of many entities at once, by where they are and what they have.
 
-use spatialdb_types::{Box3, Point3, SpaceId};
+use spatialdb_types::{Box3, ComponentId, Point3, SpaceId};
 
 use super::Constraint;
 
@@ -12,7 +12,27 @@ pub(crate) struct Extent {
     pub(crate) max: Point3,
 }
 
-/// Which of the entities in a cell meet a constraint.
+/// Entities that are looked at together.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Crowd<'a> {
+    /// Where they are.
+    pub(crate) place: Place<'a>,
+    /// What each of them has, by rising id; `None`: not the same.
+    pub(crate) components: Option<&'a [ComponentId]>,
+}
+
+/// Where entities are that are looked at together.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Place<'a> {
+    /// In a cell.
+    Cell(&'a Extent),
+    /// Without a position.
+    Nowhere,
+    /// Here and there.
+    Anywhere,
+}
+
+/// Which of the entities in a crowd meet a constraint.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Coverage {
     /// None of them, whatever they are.
@@ -28,16 +48,26 @@ pub(crate) enum Coverage {
 const ROUNDING: f64 = 1e-12;
 
 impl Constraint {
-    /// What it says of the entities in a cell; `None`: of those without a position.
-    pub(crate) fn coverage(&self, cell: Option<&Extent>) -> Coverage {
+    /// Whether knowing what entities have may tell more of them.
+    pub(crate) fn asks_for_components(&self) -> bool {
+        match self {
+            Self::Has(_) => true,
+            Self::And(list) | Self::Or(list) => list.iter().any(Self::asks_for_components),
+            Self::Not(inner) => inner.asks_for_components(),
+            _ => false,
+        }
+    }
+
+    /// What it says of the entities in a crowd.
+    pub(crate) fn coverage(&self, crowd: &Crowd<'_>) -> Coverage {
         match self {
             Self::All => Coverage::Everything,
-            Self::Box { space, bounds } => in_space(cell, *space, |cell| of_box(bounds, cell)),
-            Self::Sphere { space, center, radius_m } => in_space(cell, *space, |cell| {
+            Self::Box { space, bounds } => in_space(crowd, *space, |cell| of_box(bounds, cell)),
+            Self::Sphere { space, center, radius_m } => in_space(crowd, *space, |cell| {
                 let (near, far) = distances(*center, cell);
                 of_round(near, far, *radius_m)
             }),
-            Self::Cylinder { space, center, radius_m, min_z, max_z } => in_space(cell, *space, |cell| {
+            Self::Cylinder { space, center, radius_m, min_z, max_z } => in_space(crowd, *space, |cell| {
                 let flat = |z| Point3::new(center.x, center.y, z);
                 let flattened = Extent {
                     min: Point3 { z: 0.0, ..cell.min },
@@ -51,20 +81,31 @@ impl Constraint {
                 };
                 both(of_round(near, far, *radius_m), of_box(&column, cell))
             }),
-            Self::Space(space) => in_space(cell, *space, |_| Coverage::Everything),
-            Self::Entities(_) | Self::Has(_) | Self::Field(_) => Coverage::Cut,
+            Self::Space(space) => in_space(crowd, *space, |_| Coverage::Everything),
+            Self::Has(component) => crowd.components.map_or(Coverage::Cut, |components| {
+                if components.binary_search(component).is_ok() {
+                    Coverage::Everything
+                } else {
+                    Coverage::Nothing
+                }
+            }),
+            Self::Entities(_) | Self::Field(_) => Coverage::Cut,
             Self::Near { .. } => Coverage::Nothing,
-            Self::And(all) => all.iter().map(|c| c.coverage(cell)).fold(Coverage::Everything, both),
+            Self::And(all) => all.iter().map(|c| c.coverage(crowd)).fold(Coverage::Everything, both),
             Self::Or(any) => {
-                opposite(any.iter().map(|c| opposite(c.coverage(cell))).fold(Coverage::Everything, both))
+                opposite(any.iter().map(|c| opposite(c.coverage(crowd))).fold(Coverage::Everything, both))
             }
-            Self::Not(inner) => opposite(inner.coverage(cell)),
+            Self::Not(inner) => opposite(inner.coverage(crowd)),
         }
     }
 }
 
-fn in_space(cell: Option<&Extent>, space: SpaceId, of: impl FnOnce(&Extent) -> Coverage) -> Coverage {
-    cell.filter(|cell| cell.space == space).map_or(Coverage::Nothing, of)
+fn in_space(crowd: &Crowd<'_>, space: SpaceId, of: impl FnOnce(&Extent) -> Coverage) -> Coverage {
+    match crowd.place {
+        Place::Cell(cell) if cell.space == space => of(cell),
+        Place::Cell(_) | Place::Nowhere => Coverage::Nothing,
+        Place::Anywhere => Coverage::Cut,
+    }
 }
 
 fn both(a: Coverage, b: Coverage) -> Coverage {
@@ -135,6 +176,33 @@ mod tests {
         Extent { space: SPACE, min: Point3::new(x, y, -1.0), max: Point3::new(x + 1.0, y + 1.0, 1.0) }
     }
 
+    /// What a constraint says of a cell; `None`: of entities without a position.
+    trait Of {
+        fn of(&self, cell: Option<&Extent>) -> Coverage;
+    }
+
+    impl Of for Constraint {
+        fn of(&self, cell: Option<&Extent>) -> Coverage {
+            self.coverage(&Crowd { place: cell.map_or(Place::Nowhere, Place::Cell), components: None })
+        }
+    }
+
+    #[test]
+    fn what_entities_have_decides_where_it_is_known() {
+        let has = Constraint::Has(ComponentId(5));
+        let both = Constraint::And(vec![has.clone(), within(1.8)]);
+        let of = |constraint: &Constraint, components: Option<&[ComponentId]>, place| {
+            constraint.coverage(&Crowd { place, components })
+        };
+        let here = cell(0.0, 0.0);
+        assert_eq!(of(&has, None, Place::Anywhere), Coverage::Cut);
+        assert_eq!(of(&has, Some(&[ComponentId(5)]), Place::Anywhere), Coverage::Everything);
+        assert_eq!(of(&both, Some(&[ComponentId(5)]), Place::Anywhere), Coverage::Cut);
+        assert_eq!(of(&both, Some(&[ComponentId(5)]), Place::Cell(&here)), Coverage::Everything);
+        assert_eq!(of(&both, Some(&[]), Place::Anywhere), Coverage::Nothing);
+        assert!(both.asks_for_components() && !within(1.0).asks_for_components());
+    }
+
     fn within(radius_m: f64) -> Constraint {
         Constraint::Sphere { space: SPACE, center: Point3::default(), radius_m }
     }
@@ -143,36 +211,33 @@ mod tests {
     fn boxes_cover_what_lies_inside_but_their_far_side() {
         let bounds = |side| Box3 { min: Point3::new(0.0, 0.0, -1.0), max: Point3::new(side, side, 1.5) };
         let side = |side| Constraint::Box { space: SPACE, bounds: bounds(side) };
-        assert_eq!(side(1.5).coverage(Some(&cell(0.0, 0.0))), Coverage::Everything);
-        assert_eq!(side(1.0).coverage(Some(&cell(0.0, 0.0))), Coverage::Cut);
-        assert_eq!(side(1.0).coverage(Some(&cell(1.0, 0.0))), Coverage::Nothing);
-        assert_eq!(side(1.0).coverage(None), Coverage::Nothing);
+        assert_eq!(side(1.5).of(Some(&cell(0.0, 0.0))), Coverage::Everything);
+        assert_eq!(side(1.0).of(Some(&cell(0.0, 0.0))), Coverage::Cut);
+        assert_eq!(side(1.0).of(Some(&cell(1.0, 0.0))), Coverage::Nothing);
+        assert_eq!(side(1.0).of(None), Coverage::Nothing);
     }
 
     #[test]
     fn balls_cover_a_cell_as_far_as_it_goes_up() {
-        assert_eq!(within(1.8).coverage(Some(&cell(0.0, 0.0))), Coverage::Everything);
-        assert_eq!(within(1.7).coverage(Some(&cell(0.0, 0.0))), Coverage::Cut);
-        assert_eq!(within(1.8).coverage(Some(&cell(2.0, 0.0))), Coverage::Nothing);
+        assert_eq!(within(1.8).of(Some(&cell(0.0, 0.0))), Coverage::Everything);
+        assert_eq!(within(1.7).of(Some(&cell(0.0, 0.0))), Coverage::Cut);
+        assert_eq!(within(1.8).of(Some(&cell(2.0, 0.0))), Coverage::Nothing);
         let tall = Extent { max: Point3::new(1.0, 1.0, 5.0), ..cell(0.0, 0.0) };
-        assert_eq!(within(1.8).coverage(Some(&tall)), Coverage::Cut);
+        assert_eq!(within(1.8).of(Some(&tall)), Coverage::Cut);
     }
 
     #[test]
     fn combinations_cover_what_their_parts_do() {
         let (here, far) = (cell(0.0, 0.0), cell(9.0, 0.0));
         let not = |c| Constraint::Not(Box::new(c));
-        assert_eq!(not(within(1.8)).coverage(Some(&here)), Coverage::Nothing);
-        assert_eq!(not(within(1.8)).coverage(None), Coverage::Everything);
+        assert_eq!(not(within(1.8)).of(Some(&here)), Coverage::Nothing);
+        assert_eq!(not(within(1.8)).of(None), Coverage::Everything);
         let either = Constraint::Or(vec![within(1.7), within(1.8)]);
-        assert_eq!(either.coverage(Some(&here)), Coverage::Everything);
-        assert_eq!(either.coverage(Some(&far)), Coverage::Nothing);
+        assert_eq!(either.of(Some(&here)), Coverage::Everything);
+        assert_eq!(either.of(Some(&far)), Coverage::Nothing);
         let ring = Constraint::And(vec![within(20.0), not(within(1.8))]);
-        assert_eq!(
-            (ring.coverage(Some(&here)), ring.coverage(Some(&far))),
-            (Coverage::Nothing, Coverage::Everything)
-        );
-        assert_eq!(Constraint::And(vec![]).coverage(None), Coverage::Everything);
-        assert_eq!(Constraint::Or(vec![]).coverage(None), Coverage::Nothing);
+        assert_eq!((ring.of(Some(&here)), ring.of(Some(&far))), (Coverage::Nothing, Coverage::Everything));
+        assert_eq!(Constraint::And(vec![]).of(None), Coverage::Everything);
+        assert_eq!(Constraint::Or(vec![]).of(None), Coverage::Nothing);
     }
 }

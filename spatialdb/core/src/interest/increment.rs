@@ -4,11 +4,11 @@
 //! row is looked at. When the delta is full the same cell is begun again with the next one: rows that were told by
 //! themselves know it, and shared rows come last.
 
-use super::lane::bits;
+use super::lane::{Mask, bits};
 use super::subscriber::{Aim, Progress, Subscriber};
 use super::touched::Touch;
-use super::{Candidates, DeltaBuilder};
-use crate::partition::{EVERYWHERE, PublishSeq, Row, RowId, Store};
+use super::{Candidates, Coverage, Crowd, DeltaBuilder, Place};
+use crate::partition::{EVERYWHERE, PublishSeq, Row, RowId, SetId, Store};
 
 /// About what a changed row takes on the wire, to guess whether all fit.
 const CHANGE_BYTES: usize = 48;
@@ -43,9 +43,11 @@ impl Increment {
         let since = |lane: usize| subscriber.lanes[lane].since;
         let oldest = bits(aim.due).map(since).min().unwrap_or(aim.stamp);
         let is_caught_up = store.is_caught_up(oldest);
-        let fits = is_caught_up && store.dirty().len() * CHANGE_BYTES <= frame_bytes_max / 2;
+        let fits = |rows: usize| rows * CHANGE_BYTES <= frame_bytes_max / 2;
+        let all_fit = fits(store.len()) || (is_caught_up && fits(store.dirty().len()));
+        let fits = is_caught_up && fits(store.dirty().len());
         let touched = &subscriber.touched;
-        let phase = if bits(aim.due).all(|lane| lane == 0) && fits && subscriber.sees_all() {
+        let phase = if all_fit && subscriber.sees_all() {
             Phase::Everything
         } else if fits && !(touched.is_noted() && touched.noted_count() < store.grid.changed().len()) {
             Phase::Changed(0)
@@ -59,11 +61,9 @@ impl Increment {
 }
 
 impl Subscriber {
-    /// Whether there is one rate, and every view shows every entity.
+    /// Whether there is one rate, and it does not matter to any view where an entity is.
     fn sees_all(&self) -> bool {
-        self.lanes.len() == 1
-            && self.touched.is_everywhere(self.all_parts())
-            && self.parts.iter().all(|part| part.part().constraint == super::Constraint::All)
+        self.lanes.len() == 1 && self.touched.is_everywhere(self.all_parts())
     }
 
     /// Goes on with an increment.
@@ -86,7 +86,7 @@ impl Subscriber {
             }
             let (cell, next) = match increment.phase {
                 Phase::Everything => {
-                    let touch = Touch { parts: self.all_parts(), is_covered: true };
+                    let touch = self.touched.anywhere();
                     let told = self.tell_shared(EVERYWHERE, touch, increment.oldest, aim, store, builder);
                     if told {
                         return Progress::Done;
@@ -152,7 +152,7 @@ impl Subscriber {
             return Progress::Lost;
         };
         self.examine_departed(&left, aim, store, builder);
-        if touch.is_covered && self.is_worth_sharing(cell, store) {
+        if touch.is_sharable && self.is_worth_sharing(cell, store) {
             if self.tell_shared(cell, touch, oldest, aim, store, builder) {
                 return Progress::Done;
             }
@@ -181,8 +181,7 @@ impl Subscriber {
         store: &mut Store,
         builder: &mut DeltaBuilder,
     ) -> bool {
-        let lanes = self.stances.lanes(&self.parts, touch.parts);
-        let due = lanes & aim.due;
+        let due = self.stances.lanes(&self.parts, touch.parts) & aim.due;
         let mut sinces = bits(due).map(|lane| self.lanes[lane].since);
         let Some(since) = sinces.next() else { return false };
         let is_same = |other| other == since || (store.is_caught_up(since) && store.is_caught_up(other));
@@ -193,20 +192,51 @@ impl Subscriber {
         if shared.writers.may_contain(self.session()) || !builder.has_room(shared.bytes) {
             return false;
         }
+        // Of each set of components either all rows match a part, or none does.
+        let mut masks = Vec::with_capacity(shared.sets.len());
+        for shared in &shared.sets {
+            let Some(mask) = self.mask_of(place, shared.set, touch, store) else { return false };
+            masks.push(mask);
+        }
         for &id in &shared.loose {
             if builder.is_full() {
                 return false;
             }
-            let of = if place == EVERYWHERE { self.all_parts() } else { touch.parts };
-            self.examine(store, id, of, aim, builder);
+            self.examine(store, id, touch.parts, aim, builder);
         }
-        for column in &shared.columns {
-            let pair = self.stances.pair(&self.parts, touch.parts, column.rows().component());
-            if pair.is_some_and(|(lane, _)| due & (1 << lane) != 0) {
-                builder.share(column);
+        for (shared, mask) in shared.sets.iter().zip(masks) {
+            for column in &shared.columns {
+                let pair = self.stances.pair(&self.parts, mask, column.rows().component());
+                if pair.is_some_and(|(lane, _)| due & (1 << lane) != 0) {
+                    builder.share(column);
+                }
             }
         }
         true
+    }
+
+    /// Which parts match all in the place that has these components; `None`: one matches some of them.
+    fn mask_of(&self, place: u32, set: SetId, touch: Touch, store: &Store) -> Option<Mask> {
+        let mut mask = touch.cover;
+        let open = touch.parts & !touch.cover;
+        if open == 0 {
+            return Some(mask);
+        }
+        let extent = if place == EVERYWHERE { None } else { store.grid.extent(place) };
+        let place = match &extent {
+            _ if place == EVERYWHERE => Place::Anywhere,
+            Some(extent) => Place::Cell(extent),
+            None => Place::Nowhere,
+        };
+        let crowd = Crowd { place, components: Some(&store.tables.get(set).components) };
+        for bit in bits(open) {
+            match self.parts[bit].part().constraint.coverage(&crowd) {
+                Coverage::Everything => mask |= 1 << bit,
+                Coverage::Nothing => {}
+                Coverage::Cut => return None,
+            }
+        }
+        Some(mask)
     }
 
     /// Looks at each row of a cell that changed.

@@ -5,6 +5,7 @@ use std::sync::{Arc, OnceLock};
 use spatialdb_types::{ComponentId, EntityId, SessionId};
 
 use crate::columns::{PositionRows, ValueRows};
+use crate::partition::{RowId, SetId};
 
 /// A column of values that any number of subscribers are told.
 #[derive(Debug)]
@@ -80,15 +81,23 @@ impl Rows {
     }
 }
 
-/// The changed rows of one place that were there before, and under the same components, in columns.
+/// What changed in a place, for whoever looks at all of it.
 #[derive(Debug, Default)]
 pub(crate) struct SharedPlace {
-    pub(crate) columns: Vec<Arc<SharedRows>>,
+    /// By set of components.
+    pub(crate) sets: Vec<SharedSet>,
     /// About how much that is on the wire.
     pub(crate) bytes: usize,
     /// The changed rows that came to the place or changed their components: to be looked at one by one.
-    pub(crate) loose: Vec<crate::partition::RowId>,
+    pub(crate) loose: Vec<RowId>,
     pub(crate) writers: Writers,
+}
+
+/// The changed rows of one place with one set of components that were there before with the same, in columns.
+#[derive(Debug)]
+pub(crate) struct SharedSet {
+    pub(crate) set: SetId,
+    pub(crate) columns: Vec<Arc<SharedRows>>,
 }
 
 /// Who wrote the values of a place, as far as it can be told cheaply.

@@ -8,7 +8,7 @@ use rustc_hash::FxBuildHasher;
 
 use super::lane::{Mask, bits};
 use super::subscriber::ActivePart;
-use super::{Candidates, Coverage};
+use super::{Candidates, Coverage, Crowd, Place};
 use crate::partition::{CellRange, Grid, NOWHERE};
 
 /// How many cells all parts of a subscriber note in one partition.
@@ -26,6 +26,8 @@ pub(super) struct Touched {
     everywhere: Mask,
     /// Parts that look for entities by id.
     listed: Mask,
+    /// Parts that ask which components entities have.
+    by_components: Mask,
 }
 
 #[derive(Clone, Copy, Debug, Default)]
@@ -41,8 +43,10 @@ struct Noted {
 pub(super) struct Touch {
     /// The parts that may match something there.
     pub(super) parts: Mask,
-    /// Whether each of them matches everything there.
-    pub(super) is_covered: bool,
+    /// Those of them that match everything there.
+    pub(super) cover: Mask,
+    /// Whether each of the others matches everything or nothing of what has the same components.
+    pub(super) is_sharable: bool,
 }
 
 impl Touched {
@@ -51,6 +55,7 @@ impl Touched {
         // Watched again before the old ones are let go, so that cells that both have stay.
         let before = std::mem::take(self);
         for (bit, part) in parts.iter().enumerate() {
+            self.by_components |= u64::from(part.part().constraint.asks_for_components()) << bit;
             for place in &part.candidates {
                 self.add(grid, bit, place);
             }
@@ -135,8 +140,14 @@ impl Touched {
             cover |= cover_of(grid, parts, cell, asked);
         }
         // An entity by id may be anywhere.
-        (touch != 0)
-            .then_some(Touch { parts: touch | self.listed, is_covered: touch == cover && self.listed == 0 })
+        let parts = touch | self.listed;
+        let is_sharable = self.listed == 0 && touch & !cover & !self.by_components == 0;
+        (touch != 0).then_some(Touch { parts, cover, is_sharable })
+    }
+
+    /// What is looked for everywhere.
+    pub(super) const fn anywhere(&self) -> Touch {
+        Touch { parts: self.everywhere, cover: 0, is_sharable: true }
     }
 
     /// Whether something is looked for in the cell.
@@ -150,7 +161,7 @@ impl Touched {
 /// Which of the parts match everything in the cell.
 fn cover_of(grid: &Grid, parts: &[ActivePart], cell: u32, of: Mask) -> Mask {
     let extent = grid.extent(cell);
-    let covers =
-        |&bit: &usize| parts[bit].part().constraint.coverage(extent.as_ref()) == Coverage::Everything;
+    let crowd = Crowd { place: extent.as_ref().map_or(Place::Nowhere, Place::Cell), components: None };
+    let covers = |&bit: &usize| parts[bit].part().constraint.coverage(&crowd) == Coverage::Everything;
     bits(of).filter(covers).fold(0, |mask, bit| mask | 1 << bit)
 }

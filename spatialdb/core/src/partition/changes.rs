@@ -3,11 +3,10 @@
 use std::sync::Arc;
 
 use rustc_hash::FxHashMap;
-use spatialdb_types::SpaceId;
 
 use super::{PublishSeq, Row, RowId, Store};
 use crate::columns::{PositionRows, ValueRows};
-use crate::interest::{Rows, SharedPlace, SharedRows};
+use crate::interest::{Rows, SharedPlace, SharedRows, SharedSet};
 
 /// Not a cell: all rows of the partition.
 pub(crate) const EVERYWHERE: u32 = u32::MAX;
@@ -90,8 +89,7 @@ impl Store {
         if let Some(shared) = self.changes.shared.get(&(place, since)) {
             return shared.clone();
         }
-        let mut sharing =
-            Sharing { since, place: SharedPlace::default(), positions: Vec::new(), values: Vec::new() };
+        let mut sharing = Sharing { since, place: SharedPlace::default(), open: Vec::new() };
         if place == EVERYWHERE {
             let mut add = |id, row: &Row| sharing.add(self, id, row, row.here_since);
             if self.is_caught_up(since) {
@@ -115,9 +113,16 @@ impl Store {
 struct Sharing {
     since: PublishSeq,
     place: SharedPlace,
-    /// The open column of each space, and about how large it is.
-    positions: Vec<(PositionRows, usize)>,
-    values: Vec<(ValueRows, usize)>,
+    /// Columns that may grow, of the sets in `place`.
+    open: Vec<OpenColumn>,
+}
+
+/// A column that is not full, and about how large it is.
+struct OpenColumn {
+    /// Which of the sets in the place.
+    set: usize,
+    rows: Rows,
+    bytes: usize,
 }
 
 impl Sharing {
@@ -127,66 +132,69 @@ impl Sharing {
             self.place.loose.push(id);
             return;
         }
+        let sets = &mut self.place.sets;
+        let set = sets.iter().position(|shared| shared.set == row.set()).unwrap_or_else(|| {
+            sets.push(SharedSet { set: row.set(), columns: Vec::new() });
+            sets.len() - 1
+        });
         if let Some(at) = row.position()
             && row.position_changed_at > self.since
         {
             self.place.writers.add(row.position_writer);
-            let (rows, bytes) = self.positions(at.space);
-            rows.push(row.entity, row.position_revision, at.point);
-            *bytes += ROW_BYTES + 24;
-            if *bytes > COLUMN_BYTES_MAX {
-                self.flush_positions(at.space);
-            }
+            let is_column = |rows: &Rows| matches!(rows, Rows::Positions(rows) if rows.space == at.space);
+            let new = || Rows::Positions(PositionRows { space: at.space, ..PositionRows::default() });
+            self.put(set, is_column, new, 24, |rows| {
+                if let Rows::Positions(rows) = rows {
+                    rows.push(row.entity, row.position_revision, at.point);
+                }
+            });
         }
         for (component, slot) in store.slots(row) {
             if slot.changed_at <= self.since {
                 continue;
             }
             self.place.writers.add(slot.writer);
-            let at = self.values_at(component);
-            let (rows, bytes) = &mut self.values[at];
-            rows.push(row.entity, slot.revision, &slot.value);
-            *bytes += ROW_BYTES + slot.value.len();
-            if *bytes > COLUMN_BYTES_MAX {
-                let (rows, bytes) = self.values.swap_remove(at);
-                self.flush(Rows::Values(rows), bytes);
-            }
+            let is_column = |rows: &Rows| matches!(rows, Rows::Values(rows) if rows.component == component);
+            let new = || Rows::Values(ValueRows { component, ..ValueRows::default() });
+            self.put(set, is_column, new, slot.value.len(), |rows| {
+                if let Rows::Values(rows) = rows {
+                    rows.push(row.entity, slot.revision, &slot.value);
+                }
+            });
         }
     }
 
-    fn positions(&mut self, space: SpaceId) -> &mut (PositionRows, usize) {
-        let at = self.positions.iter().position(|(rows, _)| rows.space == space).unwrap_or_else(|| {
-            self.positions.push((PositionRows { space, ..PositionRows::default() }, 0));
-            self.positions.len() - 1
-        });
-        &mut self.positions[at]
-    }
-
-    fn flush_positions(&mut self, space: SpaceId) {
-        if let Some(at) = self.positions.iter().position(|(rows, _)| rows.space == space) {
-            let (rows, bytes) = self.positions.swap_remove(at);
-            self.flush(Rows::Positions(rows), bytes);
+    /// Puts a row in the open column that takes it, or in a new one.
+    fn put(
+        &mut self,
+        set: usize,
+        is_column: impl Fn(&Rows) -> bool,
+        new: impl Fn() -> Rows,
+        value_bytes: usize,
+        push: impl Fn(&mut Rows),
+    ) {
+        let at =
+            self.open.iter().position(|open| open.set == set && is_column(&open.rows)).unwrap_or_else(|| {
+                self.open.push(OpenColumn { set, rows: new(), bytes: 0 });
+                self.open.len() - 1
+            });
+        let open = &mut self.open[at];
+        push(&mut open.rows);
+        open.bytes += ROW_BYTES + value_bytes;
+        if open.bytes > COLUMN_BYTES_MAX {
+            let full = self.open.swap_remove(at);
+            self.close(full);
         }
     }
 
-    fn values_at(&mut self, component: spatialdb_types::ComponentId) -> usize {
-        self.values.iter().position(|(rows, _)| rows.component == component).unwrap_or_else(|| {
-            self.values.push((ValueRows { component, ..ValueRows::default() }, 0));
-            self.values.len() - 1
-        })
-    }
-
-    fn flush(&mut self, rows: Rows, bytes: usize) {
+    fn close(&mut self, OpenColumn { set, rows, bytes }: OpenColumn) {
         self.place.bytes += bytes;
-        self.place.columns.push(Arc::new(SharedRows::new(rows, bytes)));
+        self.place.sets[set].columns.push(Arc::new(SharedRows::new(rows, bytes)));
     }
 
     fn finish(mut self) -> SharedPlace {
-        for (rows, bytes) in std::mem::take(&mut self.positions) {
-            self.flush(Rows::Positions(rows), bytes);
-        }
-        for (rows, bytes) in std::mem::take(&mut self.values) {
-            self.flush(Rows::Values(rows), bytes);
+        for open in std::mem::take(&mut self.open) {
+            self.close(open);
         }
         self.place
     }

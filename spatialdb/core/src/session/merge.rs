@@ -12,7 +12,7 @@ use crate::message::{Delta, Filled, LeaveReason, Shape};
 impl Session {
     /// What a delta changes in what the session has been shown.
     pub(super) fn merge(&mut self, from: PartitionId, delta: Delta) -> FrameBody {
-        let mut body = FrameBody { more: delta.more, ..FrameBody::default() };
+        let mut body = FrameBody { more: delta.more, deltas: 1, ..FrameBody::default() };
         let mut is_overtaken = delta.clock < self.partitions[usize::from(from.0)].overtaken;
         for shape in delta.entered.into_iter().chain(delta.arrived) {
             is_overtaken |= !self.shown(from, delta.clock, shape, &mut body);
@@ -61,6 +61,7 @@ impl Session {
         match self.held.insert(entity, held) {
             Some(before) => {
                 tell_gone(&before.components, &components, entity, body);
+                body.has_moved |= before.partition != from;
                 self.overtake(before.partition, from, clock);
             }
             None => body.entered.push(entity),

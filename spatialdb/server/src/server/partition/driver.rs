@@ -79,6 +79,16 @@ impl Driver {
     /// What follows something done at hand. Returns whether the thread sleeps for too long now.
     pub(super) fn step(&mut self, edge: &Edge) -> bool {
         self.settle(edge);
+        self.sleeps_too_long(edge)
+    }
+
+    /// The session takes another delta, at the next publish of the thread. Returns whether that sleeps for too long now.
+    pub(super) fn note_ready(&mut self, edge: &Edge, session: SessionId) -> bool {
+        self.ready(session);
+        self.sleeps_too_long(edge)
+    }
+
+    fn sleeps_too_long(&mut self, edge: &Edge) -> bool {
         let next = self.next(edge.clock.now());
         if next >= self.wakes_at {
             return false;
@@ -217,9 +227,10 @@ impl Driver {
             return;
         }
         self.machine.publish(now, &mut self.outbox);
+        let deltas = self.outbox.sessions.iter().filter(|(_, message)| message.delta.is_some()).count();
         self.deliver(edge);
         let end = edge.clock.now();
-        self.pacer.published(now, end);
+        self.pacer.published(now, end, deltas as u64);
         metrics::histogram!("spatialdb_partition_publish_seconds").record((end - now) as f64 / 1e6);
         let gauges = self.gauges(edge);
         gauges.entities.store(self.machine.entity_count() as u64, Ordering::Relaxed);

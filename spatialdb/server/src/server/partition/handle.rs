@@ -6,7 +6,7 @@ use std::sync::{LockResult, Mutex, MutexGuard};
 
 use crossbeam_channel::{Receiver, Sender, TrySendError};
 use spatialdb_core::{Batch, Partition, ToPartition};
-use spatialdb_types::{Limits, PartitionId};
+use spatialdb_types::{Limits, PartitionId, SessionId};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
@@ -92,11 +92,21 @@ impl PartitionHandle {
     /// Has a message handled.
     pub(in crate::server) fn tell(&self, edge: &Edge, control: Control) {
         if let Control::Session(session, ToPartition::Ready) = control
-            && self.at_hand(edge, |driver| driver.ready(session))
+            && (self.at_hand(edge, |driver| driver.ready(session)) || self.note_ready(edge, session))
         {
             return;
         }
         self.leave(control);
+    }
+
+    /// Notes that a session takes another delta. The thread is woken only if that makes it publish sooner: where many are
+    /// sent to, it has to wait anyway. Returns whether it was noted.
+    fn note_ready(&self, edge: &Edge, session: SessionId) -> bool {
+        let Ok(mut driver) = self.driver.try_lock() else { return false };
+        if driver.note_ready(edge, session) {
+            self.leave(Control::Wake);
+        }
+        true
     }
 
     /// Leaves a message for the thread.

@@ -246,9 +246,7 @@ impl Task {
         if self.pieces.is_empty()
             && let Some(body) = self.session.take_frame()
         {
-            if !body.is_empty() {
-                self.note_staleness();
-            }
+            (0..body.deltas).for_each(|_| self.note_staleness());
             let max = self.edge.limits.frame_bytes_max as usize;
             let outcome = &body.outcome;
             let refused =
