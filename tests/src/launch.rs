@@ -71,7 +71,9 @@ impl Launch {
     /// The command, with its files in a folder.
     pub(crate) fn command(&self, folder: &Path) -> Command {
         let config = folder.join("world.toml");
-        std::fs::write(&config, &self.config).expect("written");
+        // What sessions are shown is compared with what their views match all the time: a difference is an error in the log.
+        let shadow = if self.config.contains("[views]") { "" } else { "\n[views]\nshadow_check = 1\n" };
+        std::fs::write(&config, self.config.clone() + shadow).expect("written");
         let mut command = spatialdb(&["launch", "--listen", "127.0.0.1:0", "--config"]);
         command.arg(&config).args(&self.args).envs(self.env.iter().cloned());
         match &self.snapshot {

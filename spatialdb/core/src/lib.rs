@@ -19,7 +19,7 @@ pub use columns::{
     Batch, CreateColumn, CreateRows, Op, PlacedRows, PositionRows, PositionWrites, Removes, ValueRows,
     ValueWrites, WriteMode,
 };
-pub use interest::{Constraint, Part, Rows, SharedRows, View, ViewSet};
+pub use interest::{Constraint, Part, Rows, ShadowMismatch, SharedRows, View, ViewSet};
 pub use message::{
     Delta, Filled, LeaveReason, MovedEntity, MovedValue, Outbox, Outcome, PeerBody, PeerMessage, Rejection,
     RouteChange, Shape, ToSession,

@@ -68,6 +68,8 @@ pub struct Partition {
     departed: FxHashMap<EntityId, PartitionId>,
     updates_applied: u64,
     incarnation: Incarnation,
+    /// How many shadow checks there were.
+    shadow_turn: u64,
     /// Where the entities of the column are that is being applied.
     places: Vec<apply::Place>,
 }
@@ -89,6 +91,7 @@ impl Partition {
             departed: FxHashMap::default(),
             updates_applied: 0,
             incarnation: Incarnation(1),
+            shadow_turn: 0,
             places: Vec::new(),
         }
     }

@@ -57,6 +57,8 @@ pub struct WorldConfig {
     pub cell_m: Option<f64>,
     /// The longest pause between two publishes of a partition.
     pub publish_interval_max: Duration,
+    /// After which share of publishes a piece of what one session is shown is compared with what its views match.
+    pub shadow_check: f64,
     /// Every bound of the server.
     pub limits: Limits,
     /// The address to serve on; port 0 takes a free one.
@@ -115,6 +117,7 @@ impl Default for WorldConfig {
             schema_dirs: Vec::new(),
             cell_m: None,
             publish_interval_max: Duration::from_millis(20),
+            shadow_check: 0.001,
             limits: Limits::default(),
             listen: LISTEN_DEFAULT,
             tls: TlsConfig::default(),
@@ -183,6 +186,7 @@ impl WorldConfig {
         let mut config = Self::default();
         config.read_world(root.section("world")?, folder)?;
         config.read_server(root.section("server")?, folder)?;
+        config.read_views(root.section("views")?)?;
         config.read_tls(root.section("tls")?, folder)?;
         config.read_limits(root.section("limits")?)?;
         config.flags = root.section("flags")?.text_maps()?;
@@ -221,6 +225,17 @@ impl WorldConfig {
         }
         if let Some(interval) = section.parsed("publish_interval_max", parse_publish_interval)? {
             self.publish_interval_max = interval;
+        }
+        section.finish()
+    }
+
+    fn read_views(&mut self, mut section: Section) -> Result<(), ConfigError> {
+        if let Some(share) = section.number("shadow_check")? {
+            if !(0.0..=1.0).contains(&share) {
+                let rule = "must be between 0 (never) and 1 (after every publish)";
+                return Err(section.wrong("shadow_check", share, rule));
+            }
+            self.shadow_check = share;
         }
         section.finish()
     }

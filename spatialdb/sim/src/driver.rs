@@ -6,8 +6,8 @@
 use std::collections::{BTreeSet, VecDeque};
 
 use spatialdb_core::{
-    Batch, Delta, Micros, Outbox, Partition, PeerBody, PeerMessage, RouteChange, ToPartition, ToSession,
-    World,
+    Batch, Delta, Micros, Outbox, Partition, PeerBody, PeerMessage, RouteChange, ShadowMismatch, ToPartition,
+    ToSession, World,
 };
 use spatialdb_types::{EntityId, PartitionId, Revision, SessionId};
 
@@ -15,6 +15,7 @@ use crate::actor::Actor;
 use crate::bug::{Bug, Bugs};
 use crate::cut::Cuts;
 use crate::edge::Edge;
+use crate::judge::Failure;
 use crate::model::Model;
 use crate::rng::Rng;
 use crate::world::Plan;
@@ -55,6 +56,8 @@ pub(crate) struct Sim {
     /// The pairs with something on its way, by kind.
     busy: [Vec<Link>; 4],
     stale: Option<Delta>,
+    /// What the shadow checker found first.
+    pub(crate) shadow: Option<Failure>,
 }
 
 #[derive(Debug)]
@@ -109,6 +112,7 @@ impl Sim {
         };
         Self {
             now: 0,
+            shadow: None,
             bugs: Bugs::new(bug, seed),
             world: World::new(plan.map.clone(), EntityId(1), &plan.limits),
             partitions: plan.map.ids().map(partition).collect(),
@@ -211,6 +215,10 @@ impl Sim {
         let mut outbox = Outbox::default();
         self.partitions[p].publish(self.now, &mut outbox);
         self.say(|| format!("partition {p} publishes to {} sessions", outbox.sessions.len()));
+        if let Err(ShadowMismatch { session, entity, detail }) = self.partitions[p].shadow_check_all() {
+            let detail = format!("partition {p}, session {session}: entity {entity} {detail}");
+            self.shadow.get_or_insert(Failure { judge: "shadow", detail });
+        }
         let any = !outbox.sessions.is_empty();
         self.collect(p, outbox);
         any

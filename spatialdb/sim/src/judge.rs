@@ -62,6 +62,7 @@ impl Sim {
     /// # Errors
     /// The first thing that differs.
     pub(crate) fn judge(&mut self) -> Verdict {
+        self.shadow.take().map_or(Ok(()), Err)?;
         let truth = self.truth()?;
         self.judge_answered()?;
         self.judge_moves(&truth)?;

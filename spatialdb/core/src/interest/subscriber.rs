@@ -337,6 +337,22 @@ impl Subscriber {
         }
     }
 
+    /// Whether all has been told as of when its lanes were told.
+    pub(super) fn is_at_rest(&self) -> bool {
+        self.run.is_none() && !self.recheck && self.parts.iter().all(|part| part.is_filled)
+    }
+
+    /// What is shown of a row; `None`: it is not in view, or (inside) an answer is owed.
+    pub(super) fn known_components(&self, id: RowId) -> Option<Option<&[ComponentId]>> {
+        let held = self.held.get(&id)?;
+        Some(self.stances.get(held.stance).map(|stance| &*stance.wanted))
+    }
+
+    /// How many conditions it takes to look at one row.
+    pub(crate) fn conditions(&self) -> u64 {
+        1 + self.parts.iter().map(|part| part.part().constraint.nodes()).sum::<u64>()
+    }
+
     /// How many held entities match a view.
     fn count(&self, store: &Store, view: ViewId) -> u64 {
         let Some(part) = self.parts.iter().find(|p| p.view.id == view && p.index == 0) else { return 0 };

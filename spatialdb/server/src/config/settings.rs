@@ -99,6 +99,7 @@ fn known(config: &WorldConfig) -> Vec<(String, Value)> {
         ("server.tokens", path(&config.tokens)),
         ("server.partitions", json!(config.partitions_or_default())),
         ("server.publish_interval_max", duration(config.publish_interval_max)),
+        ("views.shadow_check", json!(config.shadow_check)),
         ("tls.cert", path(&config.tls.cert)),
         ("tls.key", path(&config.tls.key)),
         ("tls.ca", path(&config.tls.ca)),

@@ -9,7 +9,6 @@ mod sample;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
 
 use spatialdb_core::{Partition, PartitionMap, World};
 use spatialdb_schema::{Schema, incompatibilities};
@@ -18,6 +17,7 @@ use spatialdb_types::{EntityId, Limits, SpaceId};
 
 use super::edge::WorldInfo;
 use super::flags::TypeFlags;
+use super::partition::Pace;
 use super::routes::Routes;
 use super::{LaunchError, LaunchOptions};
 use crate::progress::Progress;
@@ -32,7 +32,7 @@ pub(super) struct Loaded {
     pub(super) routes: Routes,
     pub(super) world: World,
     pub(super) partitions: Vec<Partition>,
-    pub(super) publish_interval_max: Duration,
+    pub(super) pace: Pace,
 }
 
 /// Loads the world that the options name.
@@ -64,9 +64,9 @@ pub(super) fn load(options: LaunchOptions) -> Result<Loaded, LaunchError> {
         tracing::info!(entity_count, elapsed_ms = elapsed.as_millis() as u64, "snapshot loaded");
         next = EntityId(source.reader.totals().next_entity_id);
     }
+    let pace = Pace::of(&config);
     let info = describe(source.as_ref(), config.name);
     let world = World::new(map, next, &config.limits);
-    let publish_interval_max = config.publish_interval_max;
     Ok(Loaded {
         info,
         schema,
@@ -75,7 +75,7 @@ pub(super) fn load(options: LaunchOptions) -> Result<Loaded, LaunchError> {
         routes,
         world,
         partitions: machines,
-        publish_interval_max,
+        pace,
     })
 }
 

@@ -70,7 +70,7 @@ pub(super) fn render(edge: &Edge) -> String {
 
 fn partitions(edge: &Edge, text: &mut String) {
     type Read = fn(&super::partition::Gauges) -> u64;
-    let gauges: [(&str, &str, &str, Read); 6] = [
+    let gauges: [(&str, &str, &str, Read); 8] = [
         ("spatialdb_partition_queue_rows", "gauge", "Rows that wait for a partition.", |g| {
             g.queue_rows.load(Ordering::Relaxed)
         }),
@@ -91,6 +91,15 @@ fn partitions(edge: &Edge, text: &mut String) {
         }),
         ("spatialdb_partition_cells", "gauge", "Cells of a partition that hold an entity.", |g| {
             g.cells.load(Ordering::Relaxed)
+        }),
+        (
+            "spatialdb_views_shadow_checks_total",
+            "counter",
+            "How often a piece of what a session is shown was compared with what its views match.",
+            |g| g.shadow_checks.load(Ordering::Relaxed),
+        ),
+        ("spatialdb_views_shadow_mismatches_total", "counter", "How often that differed: a fault.", |g| {
+            g.shadow_mismatches.load(Ordering::Relaxed)
         }),
         ("spatialdb_partition_updates_applied_total", "counter", "Rows that a partition has decided.", |g| {
             g.updates_applied.load(Ordering::Relaxed)

@@ -22,6 +22,7 @@ use tokio_util::sync::CancellationToken;
 pub(super) use self::control::{Control, ViewSlots, Whereabouts};
 use self::handle::Queues;
 pub(super) use self::handle::{Gauges, PartitionHandle};
+pub(super) use self::pacer::Pace;
 use super::access::Access;
 use super::edge::{Edge, EdgeParts};
 use super::flags::Flags;
@@ -42,11 +43,10 @@ pub(super) fn start(
     access: Access,
     failed: &CancellationToken,
 ) -> io::Result<(Arc<Edge>, Threads)> {
-    let Loaded { info, schema, flags, limits, routes, world, partitions, publish_interval_max } = loaded;
-    let interval_max_us = publish_interval_max.as_micros() as u64;
+    let Loaded { info, schema, flags, limits, routes, world, partitions, pace } = loaded;
     let (partitions, queues): (Vec<_>, Vec<_>) = partitions
         .into_iter()
-        .map(|machine| PartitionHandle::new(machine, &limits, interval_max_us, failed.clone()))
+        .map(|machine| PartitionHandle::new(machine, &limits, pace, failed.clone()))
         .unzip();
     let flags = Flags::new(flags);
     let edge =

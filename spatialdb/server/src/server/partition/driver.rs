@@ -6,13 +6,13 @@
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use spatialdb_core::{Batch, Micros, Outbox, Partition, RouteChange, ToPartition};
+use spatialdb_core::{Batch, Micros, Outbox, Partition, RouteChange, ShadowMismatch, ToPartition};
 use spatialdb_types::SessionId;
 
 use super::control::{Control, Whereabouts};
 use super::fences::Fences;
 use super::handle::{Gauges, Queues};
-use super::pacer::Pacer;
+use super::pacer::{Pace, Pacer};
 use crate::server::edge::Edge;
 use crate::server::port::Event;
 
@@ -37,6 +37,9 @@ pub(in crate::server) struct Driver {
     queues: Queues,
     outbox: Outbox,
     pacer: Pacer,
+    /// A shadow check is made after this share of publishes; when the sum reaches 1.
+    shadow_share: f64,
+    shadow_due: f64,
     fences: Fences,
     /// The thread looks again at this time, if nothing wakes it before.
     wakes_at: Micros,
@@ -44,12 +47,14 @@ pub(in crate::server) struct Driver {
 }
 
 impl Driver {
-    pub(super) fn new(machine: Partition, queues: Queues, publish_interval_max_us: u64) -> Self {
+    pub(super) fn new(machine: Partition, queues: Queues, pace: Pace) -> Self {
         Self {
             machine,
             queues,
             outbox: Outbox::default(),
-            pacer: Pacer::new(publish_interval_max_us),
+            pacer: Pacer::new(pace.interval_max_us),
+            shadow_share: pace.shadow_check,
+            shadow_due: 0.0,
             fences: Fences::default(),
             wakes_at: 0,
             stopped: false,
@@ -237,6 +242,28 @@ impl Driver {
         gauges.cells.store(self.machine.cell_count() as u64, Ordering::Relaxed);
         gauges.moves_in_flight.store(self.machine.moves_in_flight() as u64, Ordering::Relaxed);
         gauges.updates_applied.store(self.machine.updates_applied(), Ordering::Relaxed);
+        self.shadow_check(edge);
+    }
+
+    /// After some publishes: is what sessions are shown what their views match?
+    fn shadow_check(&mut self, edge: &Edge) {
+        self.shadow_due += self.shadow_share;
+        if self.shadow_due < 1.0 {
+            return;
+        }
+        self.shadow_due -= 1.0;
+        let gauges = self.gauges(edge);
+        gauges.shadow_checks.fetch_add(1, Ordering::Relaxed);
+        if let Err(ShadowMismatch { session, entity, detail }) = self.machine.shadow_check() {
+            gauges.shadow_mismatches.fetch_add(1, Ordering::Relaxed);
+            let partition = self.machine.id().0;
+            tracing::error!(
+                partition,
+                session_id = session.0,
+                entity = entity.0,
+                "a view is wrong: {detail}"
+            );
+        }
     }
 
     fn wants_publish(&self, now: Micros) -> bool {

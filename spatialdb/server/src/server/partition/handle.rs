@@ -12,6 +12,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::control::Control;
 use super::driver::Driver;
+use super::pacer::Pace;
 use crate::server::edge::Edge;
 
 /// Rows that whoever brings them may apply; more are left to the thread.
@@ -35,6 +36,8 @@ pub(in crate::server) struct Gauges {
     pub(in crate::server) entities: AtomicU64,
     pub(in crate::server) cells: AtomicU64,
     pub(in crate::server) updates_applied: AtomicU64,
+    pub(in crate::server) shadow_checks: AtomicU64,
+    pub(in crate::server) shadow_mismatches: AtomicU64,
     pub(in crate::server) moves_in_flight: AtomicU64,
     /// Too many moves are under way: the edge holds back.
     pub(in crate::server) holds_back: AtomicBool,
@@ -54,7 +57,7 @@ impl PartitionHandle {
     pub(super) fn new(
         machine: Partition,
         limits: &Limits,
-        publish_interval_max_us: u64,
+        pace: Pace,
         failed: CancellationToken,
     ) -> (Self, Queues) {
         // The bound on rows is kept by `wait_for_room`; past it each session may still put one message, so that many
@@ -69,7 +72,7 @@ impl PartitionHandle {
         gauges.entities.store(machine.entity_count() as u64, Ordering::Relaxed);
         gauges.cells.store(machine.cell_count() as u64, Ordering::Relaxed);
         let id = machine.id();
-        let driver = Mutex::new(Driver::new(machine, queues.clone(), publish_interval_max_us));
+        let driver = Mutex::new(Driver::new(machine, queues.clone(), pace));
         (Self { id, work, control, driver, failed, gauges }, queues)
     }
 

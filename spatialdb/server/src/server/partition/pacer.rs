@@ -2,12 +2,30 @@
 
 use spatialdb_core::Micros;
 
+use crate::config::WorldConfig;
+
 /// How much longer the pause is for each delta beyond the first ones. A delta takes 10 to 20 microseconds of processor on
 /// its way from here to a socket: sending takes at most about a tenth of a core until the pause is at its longest.
 const PAUSE_PER_DELTA: Micros = 200;
 
 /// So many deltas are sent without waiting for more to tell.
 const DELTAS_FREE: u64 = 4;
+
+/// How a partition publishes.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::server) struct Pace {
+    /// Pauses are never longer.
+    pub(super) interval_max_us: Micros,
+    /// After which share of publishes a shadow check is made.
+    pub(super) shadow_check: f64,
+}
+
+impl Pace {
+    pub(in crate::server) fn of(config: &WorldConfig) -> Self {
+        let interval_max_us = config.publish_interval_max.as_micros() as u64;
+        Self { interval_max_us, shadow_check: config.shadow_check }
+    }
+}
 
 /// Spaces publishes by what they cost.
 #[derive(Debug)]
