@@ -29,7 +29,8 @@ struct Hit {
 struct Value {
     component: ComponentId,
     revision: Revision,
-    bytes: (u32, u32),
+    start: usize,
+    length: u32,
 }
 
 /// An entity that matches, as it was.
@@ -66,10 +67,9 @@ impl QueryAnswer {
         let distance_squared = query.distance_squared(position.map(|(at, _)| at)).unwrap_or(0.0);
         let first = self.values.len() as u32;
         for (component, revision, value) in values.filter(|&(c, ..)| wants(&query.components, c)) {
-            let start = self.bytes.len();
+            let (start, length) = (self.bytes.len(), value.len() as u32);
             self.bytes.extend_from_slice(value);
-            let end = u32::try_from(self.bytes.len()).expect("an answer of one partition is far below 4 GiB");
-            self.values.push(Value { component, revision, bytes: (start as u32, end) });
+            self.values.push(Value { component, revision, start, length });
         }
         let position = position.filter(|_| wants(&query.components, ComponentId::POSITION));
         self.hits.push(Hit { entity, position, distance_squared, values: (first, self.values.len() as u32) });
@@ -97,7 +97,8 @@ impl<'a> HitRef<'a> {
         let (from, to) = self.hit.values;
         let answer = self.answer;
         answer.values[from as usize..to as usize].iter().map(|value| {
-            (value.component, value.revision, &answer.bytes[value.bytes.0 as usize..value.bytes.1 as usize])
+            let bytes = &answer.bytes[value.start..][..value.length as usize];
+            (value.component, value.revision, bytes)
         })
     }
 
