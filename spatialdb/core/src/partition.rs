@@ -23,7 +23,7 @@ use spatialdb_types::{EntityId, Incarnation, Limits, PartitionId, SessionId};
 
 pub use self::answer::{HitRef, QueryAnswer};
 pub(crate) use self::changes::EVERYWHERE;
-pub(crate) use self::grid::{CellRange, Grid, NOWHERE};
+pub(crate) use self::grid::{CellRange, CellRow, Grid, NOWHERE};
 pub use self::query::{EntityState, Query};
 pub(crate) use self::store::{PublishSeq, Row, RowId, Store};
 pub(crate) use self::table::SetId;

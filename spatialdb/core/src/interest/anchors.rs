@@ -76,7 +76,7 @@ impl Anchors {
     pub(super) fn tell(&mut self, store: &Store, builder: &mut DeltaBuilder) {
         for Anchor { entity, told } in &mut self.list {
             let position = match (store.find(*entity), *told) {
-                (Some(id), _) => store.row(id).position(),
+                (Some(id), _) => store.position(store.row(id)),
                 (None, Told::Deleted) => None,
                 (None, _) => continue,
             };

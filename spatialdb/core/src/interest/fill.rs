@@ -181,7 +181,7 @@ impl Subscriber {
                 return false;
             }
             *left -= 1;
-            let id = store.grid.rows(cell)[*left];
+            let id = store.grid.rows(cell)[*left].id;
             self.look(id, since, aim, store, builder);
         }
         true

@@ -500,14 +500,14 @@ impl Telling<'_, '_> {
             skips_own && told.is_some() && writer == self.session && foreign_at <= since
         };
         if component == ComponentId::POSITION {
-            let Some(at) = row.position() else { return false };
             if row.position_changed_at <= since {
                 return false;
             }
+            let Some(at) = store.position(row) else { return false };
             if is_own(row.position_writer, NEVER) {
                 return true;
             }
-            self.builder.position(row.entity, row.position_revision, at);
+            self.builder.position(row.entity, store.in_cell(row).revision, at);
             return false;
         }
         let Some(slot) = store.slot(row, component) else { return false };

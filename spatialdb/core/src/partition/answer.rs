@@ -5,6 +5,9 @@ use spatialdb_types::{ComponentId, EntityId, Position, Revision};
 use super::Query;
 use super::query::{EntityState, wants};
 
+/// How many hits an answer has room for from the first on.
+const HITS_EXPECTED: usize = 64;
+
 /// The answer to a query.
 #[derive(Clone, Debug, Default)]
 pub struct QueryAnswer {
@@ -64,6 +67,9 @@ impl QueryAnswer {
         position: Option<(Position, Revision)>,
         values: impl Iterator<Item = (ComponentId, Revision, &'a [u8])>,
     ) {
+        if self.hits.is_empty() {
+            self.hits.reserve(query.limit.min(HITS_EXPECTED));
+        }
         let distance_squared = query.distance_squared(position.map(|(at, _)| at)).unwrap_or(0.0);
         let first = self.values.len() as u32;
         for (component, revision, value) in values.filter(|&(c, ..)| wants(&query.components, c)) {

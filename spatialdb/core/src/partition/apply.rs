@@ -3,6 +3,8 @@
 //! A row whose entity has moved away is forwarded; one whose entity is still arriving waits; one that cannot be
 //! applied is refused alone.
 
+use std::ops::Range;
+
 use indexmap::IndexMap;
 use rustc_hash::FxBuildHasher;
 use spatialdb_types::{ComponentId, EntityId, PartitionId, Position, Reason, Seq, SessionId};
@@ -11,6 +13,9 @@ use super::{Partition, PublishSeq, RowId, Slot, Store};
 use crate::columns::{Batch, CreateRows, Op, PositionWrites, Removes, ValueWrites, WriteMode};
 use crate::message::{Outbox, Outcome, Rejection};
 use crate::wire;
+
+/// How many rows of a column are found before the first is written: what they touch stays in the processor's cache.
+const AT_ONCE: usize = 128;
 
 /// How a batch came here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -88,6 +93,15 @@ impl Partition {
         places
     }
 
+    /// Brings what cells know of the rows into the processor's cache, for the same reason.
+    fn fetch_cells(&self, places: &[Place]) {
+        let revision = |place: &Place| match place {
+            Place::Here(id) => self.store.in_cell(self.store.row(*id)).revision.0,
+            _ => 0,
+        };
+        std::hint::black_box(places.iter().map(revision).fold(0, u64::wrapping_add));
+    }
+
     fn create(&mut self, create: &CreateRows, run: &mut Run) {
         create_each(&mut self.store, create, run.session, |index, entity, created| {
             run.decided += 1;
@@ -100,9 +114,26 @@ impl Partition {
 
     fn write_positions(&mut self, column: &PositionWrites, run: &mut Run) {
         let mut park = PositionWrites::new(column.column, column.mode, column.space);
-        let places = self.locate_all(&column.entities, run.source);
-        for (i, (&entity, &place)) in column.entities.iter().zip(&places).enumerate() {
-            let row = column.rows[i];
+        for start in (0..column.entities.len()).step_by(AT_ONCE) {
+            let end = column.entities.len().min(start + AT_ONCE);
+            self.write_some_positions(column, start..end, &mut park, run);
+        }
+        if !park.rows.is_empty() {
+            run.park.ops.push(Op::Positions(park));
+        }
+    }
+
+    fn write_some_positions(
+        &mut self,
+        column: &PositionWrites,
+        range: Range<usize>,
+        park: &mut PositionWrites,
+        run: &mut Run,
+    ) {
+        let places = self.locate_all(&column.entities[range.clone()], run.source);
+        self.fetch_cells(&places);
+        for (i, &place) in range.zip(&places) {
+            let (row, entity) = (column.rows[i], column.entities[i]);
             match place {
                 Place::Here(id) => {
                     run.decided += 1;
@@ -125,9 +156,6 @@ impl Partition {
             }
         }
         self.places = places;
-        if !park.rows.is_empty() {
-            run.park.ops.push(Op::Positions(park));
-        }
     }
 
     /// Returns whether the entity is in another cell now, `None` if it has no position to update.
@@ -138,7 +166,7 @@ impl Partition {
         mode: WriteMode,
         writer: SessionId,
     ) -> Option<bool> {
-        if self.store.row(id).position().is_none() {
+        if !self.store.row(id).is_placed() {
             if mode == WriteMode::Update {
                 return None;
             }

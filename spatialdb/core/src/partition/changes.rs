@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use rustc_hash::FxHashMap;
 
+use super::grid::CellRow;
 use super::{PublishSeq, Row, RowId, Store};
 use crate::columns::{PositionRows, ValueRows};
 use crate::interest::{Rows, SharedPlace, SharedRows, SharedSet};
@@ -44,7 +45,7 @@ impl Store {
         next.clear();
         for i in 0..self.dirty().len() {
             let id = self.dirty()[i];
-            let row = self.live_row(id).map(|row| (row.cell(), row.point.z));
+            let row = self.live_row(id).map(|row| (row.cell(), self.in_cell(row).point.z));
             next.push(row.map_or(u32::MAX, |(cell, z)| self.grid.note_change(cell, publish, i as u32, z)));
         }
         self.changes.next = next;
@@ -54,7 +55,8 @@ impl Store {
     fn start_watching(&mut self) {
         self.grid.start_watching(self.publish());
         for id in (0..self.row_count() as u32).map(RowId) {
-            if let Some((cell, z)) = self.live_row(id).map(|row| (row.cell(), row.point.z)) {
+            let row = self.live_row(id).map(|row| (row.cell(), self.in_cell(row).point.z));
+            if let Some((cell, z)) = row {
                 self.grid.note_height(cell, z);
             }
         }
@@ -73,7 +75,7 @@ impl Store {
                 each(id, self.row(id));
             }
         } else {
-            for &id in self.grid.rows(cell) {
+            for &CellRow { id, .. } in self.grid.rows(cell) {
                 let row = self.row(id);
                 if row.changed_at > since {
                     each(id, row);
@@ -137,15 +139,16 @@ impl Sharing {
             sets.push(SharedSet { set: row.set(), columns: Vec::new() });
             sets.len() - 1
         });
-        if let Some(at) = row.position()
-            && row.position_changed_at > self.since
+        if row.position_changed_at > self.since
+            && let Some(at) = store.position(row)
         {
+            let revision = store.in_cell(row).revision;
             self.place.writers.add(row.position_writer);
             let is_column = |rows: &Rows| matches!(rows, Rows::Positions(rows) if rows.space == at.space);
             let new = || Rows::Positions(PositionRows { space: at.space, ..PositionRows::default() });
             self.put(set, is_column, new, 24, |rows| {
                 if let Rows::Positions(rows) = rows {
-                    rows.push(row.entity, row.position_revision, at.point);
+                    rows.push(row.entity, revision, at.point);
                 }
             });
         }

@@ -1,8 +1,16 @@
-//! The cell index: which rows lie in which square of a space, which squares changed, and who left them.
+//! The cell index: which rows lie where, which squares changed, and who left them.
+
+mod cell;
+mod departures;
+mod range;
 
 use rustc_hash::FxHashMap;
 use spatialdb_types::{Box3, Point3, Position, SpaceId};
 
+use self::cell::Cell;
+pub(crate) use self::cell::CellRow;
+use self::departures::Departures;
+pub(crate) use self::range::{CellKey, CellRange};
 use super::{PublishSeq, RowId, Tuning};
 use crate::interest::Extent;
 
@@ -14,14 +22,6 @@ pub(super) const NO_CELL: u32 = u32::MAX;
 
 /// The end of a list of changed rows.
 const END: u32 = u32::MAX;
-
-/// A square of the grid: `[x, x+1) * cell_m` by `[y, y+1) * cell_m`, any z.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(crate) struct CellKey {
-    pub(crate) space: SpaceId,
-    pub(crate) x: i32,
-    pub(crate) y: i32,
-}
 
 /// A uniform grid over x and y of every space.
 #[derive(Debug)]
@@ -42,16 +42,6 @@ pub(crate) struct Grid {
     pub(crate) tuning: Tuning,
 }
 
-#[derive(Debug)]
-struct Cell {
-    /// `None`: of the rows without a position, or free.
-    key: Option<CellKey>,
-    rows: Vec<RowId>,
-    /// How many subscribers look here.
-    watchers: u32,
-    departures: Departures,
-}
-
 /// What is asked of every cell at every publish, kept dense.
 #[derive(Clone, Copy, Debug)]
 struct Stamp {
@@ -64,25 +54,6 @@ struct Stamp {
     /// Between these heights lie all rows that it held since it was last empty.
     z: (f64, f64),
 }
-
-/// Who left, and when: bounded.
-#[derive(Debug, Default)]
-pub(crate) struct Departures {
-    log: Vec<(PublishSeq, RowId)>,
-    /// Complete for what happened after this.
-    after: PublishSeq,
-}
-
-/// The cells that a box touches.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct CellRange {
-    space: SpaceId,
-    x: (i32, i32),
-    y: (i32, i32),
-}
-
-/// How many departures from cells that are gone are kept.
-const ORPHANS_KEPT: usize = 4096;
 
 const NO_STAMP: Stamp = Stamp { changed_at: PublishSeq(0), head: END, z_version: 0, z: NO_Z };
 
@@ -135,26 +106,45 @@ impl Grid {
     }
 
     /// Puts a row in a square, or in the cell of those without a position. Returns the cell and its place there.
-    pub(crate) fn insert(&mut self, key: Option<CellKey>, row: RowId) -> (u32, u32) {
+    pub(crate) fn insert(&mut self, key: Option<CellKey>, row: CellRow) -> (u32, u32) {
         let cell = key.map_or(NOWHERE, |key| self.open(key));
-        let rows = &mut self.cells[cell as usize].rows;
-        self.occupied += usize::from(rows.is_empty() && cell != NOWHERE);
-        rows.push(row);
-        (cell, (rows.len() - 1) as u32)
+        let at = &mut self.cells[cell as usize];
+        self.occupied += usize::from(at.rows.is_empty() && cell != NOWHERE);
+        (cell, at.push(row))
     }
 
-    /// Takes a row out of its cell. Returns the row that took its place, if any.
-    pub(crate) fn remove(&mut self, cell: u32, place: u32) -> Option<RowId> {
+    /// Takes a row out of its cell. Returns it, and the row that took its place, if any.
+    pub(crate) fn remove(&mut self, cell: u32, place: u32) -> (CellRow, Option<RowId>) {
         let rows = &mut self.cells[cell as usize].rows;
-        rows.swap_remove(place as usize);
+        let row = rows.swap_remove(place as usize);
+        let other = rows.get(place as usize).map(|other| other.id);
         if rows.is_empty() {
             self.occupied -= usize::from(cell != NOWHERE);
             let stamp = &mut self.stamps[cell as usize];
             (stamp.z, stamp.z_version) = (NO_Z, stamp.z_version.wrapping_add(1));
             self.close(cell);
-            return None;
         }
-        rows.get(place as usize).copied()
+        (row, other)
+    }
+
+    /// A row by its place.
+    pub(crate) fn row(&self, cell: u32, place: u32) -> &CellRow {
+        &self.cells[cell as usize].rows[place as usize]
+    }
+
+    pub(crate) fn row_mut(&mut self, cell: u32, place: u32) -> &mut CellRow {
+        &mut self.cells[cell as usize].rows[place as usize]
+    }
+
+    /// The same, if the cell is the one of this square.
+    pub(crate) fn row_at(&mut self, key: CellKey, cell: u32, place: u32) -> Option<&mut CellRow> {
+        let cell = &mut self.cells[cell as usize];
+        (cell.key == Some(key)).then(|| &mut cell.rows[place as usize])
+    }
+
+    /// The space that a cell is in; `None`: of rows without a position.
+    pub(crate) fn space(&self, cell: u32) -> Option<SpaceId> {
+        self.cells[cell as usize].key.map(|key| key.space)
     }
 
     /// Notes that a row is about to leave a cell for another.
@@ -249,8 +239,16 @@ impl Grid {
 
     /// Where all that the cell holds lies; `None`: of rows without a position.
     pub(crate) fn extent(&self, cell: u32) -> Option<Extent> {
+        self.extent_within(cell, self.stamps[cell as usize].z)
+    }
+
+    /// The same without having looked how far up its rows go.
+    pub(crate) fn column(&self, cell: u32) -> Option<Extent> {
+        self.extent_within(cell, (f64::NEG_INFINITY, f64::INFINITY))
+    }
+
+    fn extent_within(&self, cell: u32, z: (f64, f64)) -> Option<Extent> {
         let key = self.cells[cell as usize].key?;
-        let z = self.stamps[cell as usize].z;
         let (x, y) = (self.side(key.x), self.side(key.y));
         Some(Extent { space: key.space, min: Point3::new(x.0, y.0, z.0), max: Point3::new(x.1, y.1, z.1) })
     }
@@ -277,7 +275,7 @@ impl Grid {
     }
 
     /// The rows of a cell.
-    pub(crate) fn rows(&self, cell: u32) -> &[RowId] {
+    pub(crate) fn rows(&self, cell: u32) -> &[CellRow] {
         &self.cells[cell as usize].rows
     }
 
@@ -355,98 +353,36 @@ impl Grid {
     }
 }
 
-impl Cell {
-    fn new(key: Option<CellKey>) -> Self {
-        Self { key, rows: Vec::new(), watchers: 0, departures: Departures::default() }
-    }
-}
-
-impl Departures {
-    fn push(&mut self, publish: PublishSeq, row: RowId, kept: usize) {
-        self.log.push((publish, row));
-        if self.log.len() > kept {
-            let cut = self.log.len() - kept / 2;
-            self.after = self.log[cut - 1].0;
-            self.log.drain(..cut);
-        }
-    }
-
-    fn since(&self, since: PublishSeq) -> impl Iterator<Item = RowId> + use<'_> {
-        let start = self.log.partition_point(|&(publish, _)| publish <= since);
-        self.log[start..].iter().map(|&(_, row)| row)
-    }
-
-    /// Takes over what another log has.
-    fn adopt(&mut self, other: &mut Self) {
-        let other = std::mem::take(other);
-        self.after = self.after.max(other.after);
-        if other.log.is_empty() {
-            return;
-        }
-        self.log.extend(other.log);
-        self.log.sort_by_key(|&(publish, _)| publish);
-        if self.log.len() > ORPHANS_KEPT {
-            let cut = self.log.len() - ORPHANS_KEPT / 2;
-            self.after = self.after.max(self.log[cut - 1].0);
-            self.log.drain(..cut);
-        }
-    }
-}
-
-impl CellRange {
-    /// How many squares, as far as that can be counted.
-    pub(crate) fn len(&self) -> u64 {
-        self.width().saturating_mul(span(self.y))
-    }
-
-    /// A square by its number in the range.
-    pub(crate) fn key(&self, ordinal: u64) -> CellKey {
-        let width = self.width();
-        let (dy, dx) = (ordinal / width, ordinal % width);
-        let x = i64::from(self.x.0) + dx as i64;
-        let y = i64::from(self.y.0) + dy as i64;
-        CellKey { space: self.space, x: x as i32, y: y as i32 }
-    }
-
-    fn contains(&self, key: CellKey) -> bool {
-        key.space == self.space && within(self.x, key.x) && within(self.y, key.y)
-    }
-
-    fn width(&self) -> u64 {
-        span(self.x)
-    }
-}
-
-fn span((from, to): (i32, i32)) -> u64 {
-    (i64::from(to) - i64::from(from) + 1).max(0) as u64
-}
-
-fn within((from, to): (i32, i32), v: i32) -> bool {
-    from <= v && v <= to
-}
-
 #[cfg(test)]
 mod tests {
+    use spatialdb_types::{EntityId, Revision};
+
     use super::*;
+    use crate::partition::SetId;
+
+    fn row(id: u32) -> CellRow {
+        let (revision, entity) = (Revision(1), EntityId(u64::from(id)));
+        CellRow { point: Point3::default(), revision, entity, id: RowId(id), set: SetId(0) }
+    }
 
     #[test]
     fn rows_are_found_where_they_are_and_empty_cells_are_reused() {
         let mut grid = Grid::new(10.0);
         let key = grid.key(SpaceId(1), -0.5, 25.0);
         assert_eq!((key.x, key.y), (-1, 2));
-        let (cell, place) = grid.insert(Some(key), RowId(5));
-        assert_eq!(grid.insert(Some(key), RowId(6)), (cell, 1));
+        let (cell, place) = grid.insert(Some(key), row(5));
+        assert_eq!(grid.insert(Some(key), row(6)), (cell, 1));
         let bounds = Box3 { min: Point3::new(-5.0, 20.0, 0.0), max: Point3::new(5.0, 21.0, 0.0) };
         let range = grid.range(SpaceId(1), &bounds);
         assert_eq!(range.len(), 2);
         let found: Vec<_> = (0..range.len()).filter_map(|i| grid.cell_at(&range, i)).collect();
         assert_eq!(found, [cell]);
         assert!(grid.is_in(&range, cell));
-        assert_eq!(grid.remove(cell, place), Some(RowId(6)));
-        assert_eq!(grid.remove(cell, 0), None);
+        assert_eq!(grid.remove(cell, place), (row(5), Some(RowId(6))));
+        assert_eq!(grid.remove(cell, 0), (row(6), None));
         assert_eq!(grid.occupied_count(), 0);
         let other = grid.key(SpaceId(0), 0.0, 0.0);
-        assert_eq!(grid.insert(Some(other), RowId(7)), (cell, 0));
+        assert_eq!(grid.insert(Some(other), row(7)), (cell, 0));
     }
 
     #[test]
@@ -462,7 +398,7 @@ mod tests {
         grid.start_watching(PublishSeq(1));
         let key = grid.key(SpaceId(0), 5.0, 5.0);
         let cell = grid.watch(key);
-        assert_eq!(grid.insert(Some(key), RowId(3)), (cell, 0));
+        assert_eq!(grid.insert(Some(key), row(3)), (cell, 0));
         grid.note_departure(cell, RowId(3), PublishSeq(2));
         grid.remove(cell, 0);
         let left = |grid: &Grid, since| grid.departures(cell, since).map(|rows| rows.collect::<Vec<_>>());
@@ -473,22 +409,10 @@ mod tests {
     }
 
     #[test]
-    fn departures_are_kept_as_long_as_there_is_room() {
-        let mut departures = Departures::default();
-        for i in 0..40 {
-            departures.push(PublishSeq(u64::from(i)), RowId(i), 20);
-        }
-        assert!(departures.log.len() <= 20);
-        let known = departures.since(departures.after).count();
-        assert_eq!(known, departures.log.len());
-        assert_eq!(departures.log[0].0.0, departures.after.0 + 1);
-    }
-
-    #[test]
     fn a_cell_reaches_as_far_up_as_its_rows() {
         let mut grid = Grid::new(10.0);
         let key = grid.key(SpaceId(0), -5.0, 5.0);
-        let (cell, _) = grid.insert(Some(key), RowId(1));
+        let (cell, _) = grid.insert(Some(key), row(1));
         grid.note_height(cell, 3.0);
         grid.note_height(cell, -1.0);
         let extent = grid.extent(cell).expect("a square");

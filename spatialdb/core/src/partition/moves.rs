@@ -92,7 +92,7 @@ impl Partition {
         for entity in entities {
             let Some(id) = self.store.find(entity) else { continue };
             let row = self.store.row(id);
-            let home = self.map.home(entity, row.position());
+            let home = self.map.home(entity, self.store.position(row));
             if home == self.id {
                 continue;
             }
@@ -117,13 +117,11 @@ impl Partition {
         let subscribers = self.subscribers.values_mut();
         let holders: Vec<SessionId> =
             subscribers.filter_map(|s| s.hand_over(id, entity).then_some(s.session())).collect();
-        let components = self.store.components(self.store.row(id)).to_vec();
-        let (row, slots) = self.store.remove(id);
-        let position = components
-            .first()
-            .is_some_and(|&c| c == ComponentId::POSITION)
-            .then_some(spatialdb_types::Position { space: row.space, point: row.point })
-            .map(|p| (p, row.position_revision, row.position_writer));
+        let row = self.store.row(id);
+        let components = self.store.components(row).to_vec();
+        let revision = self.store.in_cell(row).revision;
+        let position = self.store.position(row).map(|at| (at, revision, row.position_writer));
+        let (_, slots) = self.store.remove(id);
         let values = components
             .iter()
             .filter(|&&c| c != ComponentId::POSITION)
@@ -135,7 +133,7 @@ impl Partition {
                 value: slot.value,
             })
             .collect();
-        MovedEntity { entity: row.entity, position, values, holders }
+        MovedEntity { entity, position, values, holders }
     }
 
     fn receive(&mut self, from: PartitionId, entities: Vec<MovedEntity>, outbox: &mut Outbox) {

@@ -3,11 +3,14 @@
 use std::collections::BinaryHeap;
 
 use rustc_hash::FxHashSet;
-use spatialdb_types::{ComponentId, EntityId, PartitionId, Position, Revision};
+use spatialdb_types::{ComponentId, EntityId, PartitionId, Position, Revision, SpaceId};
 
 use super::answer::QueryAnswer;
-use super::{Partition, Row, RowId};
-use crate::interest::{Candidates, Constraint, Values};
+use super::{CellRow, Partition, RowId};
+use crate::interest::{Candidates, Constraint, Coverage, Crowd, Place, Subject, Values};
+
+/// Of so many places all rows are brought into the processor's cache before the first is looked at.
+const FETCHED_MAX: usize = 64;
 
 /// An entity as it is now.
 #[derive(Clone, Debug, PartialEq)]
@@ -80,17 +83,17 @@ impl Partition {
         let mut answer = QueryAnswer::default();
         if let Some(from) = query.nearest_to {
             for found in self.nearest(query, from, &mut answer.match_count) {
-                self.tell(query, self.store.row(found.id), &mut answer);
+                self.tell(query, found.id, &mut answer);
             }
             if query.is_bounded() {
                 answer.match_count = answer.len() as u64;
             }
             return answer;
         }
-        self.for_each_match(&query.constraint, &mut |_, row| {
+        self.for_each_match(&query.constraint, &mut |space, row| {
             answer.match_count += 1;
             if answer.len() < query.limit {
-                self.tell(query, row, &mut answer);
+                self.tell_cell_row(query, space, row, &mut answer);
             }
         });
         answer
@@ -100,7 +103,7 @@ impl Partition {
     pub fn entity(&self, entity: EntityId) -> Option<EntityState> {
         let row = self.store.row(self.store.find(entity)?);
         let values = self.store.slots(row).map(|(c, slot)| (c, slot.revision, slot.value.clone()));
-        let position = row.position().map(|at| (at, row.position_revision));
+        let position = self.store.position(row).map(|at| (at, self.store.in_cell(row).revision));
         Some(EntityState { entity, position, values: values.collect() })
     }
 
@@ -109,10 +112,27 @@ impl Partition {
         self.departed.get(&entity).copied()
     }
 
-    fn tell(&self, query: &Query, row: &Row, answer: &mut QueryAnswer) {
-        let position = row.position().map(|at| (at, row.position_revision));
-        let values = self.store.slots(row).map(|(c, slot)| (c, slot.revision, &*slot.value));
-        answer.push(query, row.entity, position, values);
+    fn tell(&self, query: &Query, id: RowId, answer: &mut QueryAnswer) {
+        let row = self.store.row(id);
+        self.tell_cell_row(query, self.store.grid.space(row.cell()), self.store.in_cell(row), answer);
+    }
+
+    /// The row itself is looked at only if it has values.
+    fn tell_cell_row(
+        &self,
+        query: &Query,
+        space: Option<SpaceId>,
+        row: &CellRow,
+        answer: &mut QueryAnswer,
+    ) {
+        let position = space.map(|space| (Position { space, point: row.point }, row.revision));
+        if self.store.tables.get(row.set).has_values() {
+            let slots = self.store.slots(self.store.row(row.id));
+            let values = slots.map(|(c, slot)| (c, slot.revision, &*slot.value));
+            answer.push(query, row.entity, position, values);
+        } else {
+            answer.push(query, row.entity, position, std::iter::empty());
+        }
     }
 
     /// The matches that are told, the nearest first; counts all that it looked at.
@@ -122,10 +142,11 @@ impl Partition {
         if query.is_bounded() && everywhere && self.by_rings(query, from, &mut nearest) {
             return nearest.into_sorted_vec();
         }
-        self.for_each_match(&query.constraint, &mut |id, row| {
-            if let Some(distance_squared) = query.distance_squared(row.position()) {
+        self.for_each_match(&query.constraint, &mut |space, row| {
+            if space == Some(from.space) {
                 *match_count += 1;
-                offer(&mut nearest, Found { distance_squared, entity: row.entity, id }, query.limit);
+                let distance_squared = from.point.distance_squared(row.point);
+                offer(&mut nearest, Found { distance_squared, entity: row.entity, id: row.id }, query.limit);
             }
         });
         nearest.into_sorted_vec()
@@ -140,13 +161,13 @@ impl Partition {
         for ring in 0.. {
             for cell in grid.ring(from, ring) {
                 squares += 1;
-                for &id in cell.map_or(&[][..], |cell| grid.rows(cell)) {
-                    let row = self.store.row(id);
-                    let Some(distance_squared) = query.distance_squared(row.position()) else { continue };
-                    let found = Found { distance_squared, entity: row.entity, id };
+                for row in cell.map_or(&[][..], |cell| grid.rows(cell)) {
+                    let distance_squared = from.point.distance_squared(row.point);
+                    let found = Found { distance_squared, entity: row.entity, id: row.id };
                     let is_nearer =
                         nearest.len() < query.limit || nearest.peek().is_some_and(|far| found < *far);
-                    if is_nearer && self.store.matches(row, &query.constraint) {
+                    let matches = |subject: &Subject<'_>| query.constraint.matches(subject);
+                    if is_nearer && self.store.with_cell_row(row, Some(from.space), matches) {
                         offer(nearest, found, query.limit);
                     }
                 }
@@ -165,48 +186,59 @@ impl Partition {
         false
     }
 
-    fn for_each_match(&self, constraint: &Constraint, each: &mut impl FnMut(RowId, &Row)) {
-        let mut seen = FxHashSet::default();
+    fn for_each_match(&self, constraint: &Constraint, each: &mut impl FnMut(Option<SpaceId>, &CellRow)) {
         let candidates = constraint.candidates();
-        let overlapping = candidates.len() > 1;
-        for source in &candidates {
-            self.for_each_candidate(source, &mut |id, row| {
-                if self.store.matches(row, constraint) && (!overlapping || seen.insert(id)) {
-                    each(id, row);
+        let mut seen = (candidates.len() > 1).then(FxHashSet::default);
+        let mut is_new = |row: &CellRow| seen.as_mut().is_none_or(|seen| seen.insert(row.id));
+        for place in candidates.iter().flat_map(|source| self.places(source)) {
+            let space = self.store.grid.space(place.cell);
+            let extent = self.store.grid.column(place.cell);
+            let crowd = Crowd { place: extent.as_ref().map_or(Place::Nowhere, Place::Cell), components: None };
+            let coverage = constraint.coverage(&crowd);
+            let matches = |subject: &Subject<'_>| constraint.matches(subject);
+            for row in if coverage == Coverage::Nothing { &[] } else { place.rows } {
+                let is_covered = coverage == Coverage::Everything;
+                if (is_covered || self.store.with_cell_row(row, space, matches)) && is_new(row) {
+                    each(space, row);
                 }
-            });
+            }
         }
     }
 
-    fn for_each_candidate(&self, source: &Candidates, each: &mut impl FnMut(RowId, &Row)) {
+    /// Where rows that match may be. All of these are found before the first is looked at, so that the processor waits
+    /// for many at once.
+    fn places(&self, source: &Candidates) -> Vec<RowsAt<'_>> {
         let store = &self.store;
-        match source {
-            Candidates::All => {
-                for id in (0..store.row_count() as u32).map(RowId) {
-                    if let Some(row) = store.live_row(id) {
-                        each(id, row);
-                    }
-                }
-            }
+        let grid = &store.grid;
+        let rows_of = |cell| RowsAt { cell, rows: grid.rows(cell) };
+        let places: Vec<RowsAt<'_>> = match source {
+            Candidates::All => (0..grid.slot_count()).map(rows_of).collect(),
             Candidates::Entities(ids) => {
-                for id in ids.iter().filter_map(|&e| store.find(e)) {
-                    each(id, store.row(id));
-                }
+                let rows = ids.iter().filter_map(|&entity| store.find(entity)).map(|id| store.row(id));
+                rows.map(|row| RowsAt { cell: row.cell(), rows: std::slice::from_ref(store.in_cell(row)) })
+                    .collect()
             }
             Candidates::Cells(space, bounds) => {
-                let range = store.grid.range(*space, bounds);
-                let mut visit =
-                    |cell: u32| store.grid.rows(cell).iter().for_each(|&id| each(id, store.row(id)));
-                if range.len() <= u64::from(store.grid.slot_count()) {
-                    (0..range.len()).filter_map(|i| store.grid.cell_at(&range, i)).for_each(&mut visit);
+                let range = grid.range(*space, bounds);
+                if range.len() <= u64::from(grid.slot_count()) {
+                    (0..range.len()).filter_map(|i| grid.cell_at(&range, i)).map(rows_of).collect()
                 } else {
-                    (0..store.grid.slot_count())
-                        .filter(|&c| store.grid.is_in(&range, c))
-                        .for_each(&mut visit);
+                    (0..grid.slot_count()).filter(|&cell| grid.is_in(&range, cell)).map(rows_of).collect()
                 }
             }
+        };
+        if places.len() <= FETCHED_MAX {
+            let rows = places.iter().flat_map(|place| place.rows);
+            std::hint::black_box(rows.fold(0, |sum, row| sum ^ row.revision.0));
         }
+        places
     }
+}
+
+/// Some rows of a cell.
+struct RowsAt<'a> {
+    cell: u32,
+    rows: &'a [CellRow],
 }
 
 /// Keeps the nearest, so many of them.

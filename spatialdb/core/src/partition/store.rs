@@ -6,7 +6,7 @@
 use spatialdb_types::{ComponentId, EntityId, Point3, Position, Revision, SessionId, SpaceId};
 
 use super::changes::Changes;
-use super::grid::{Grid, NO_CELL, NOWHERE};
+use super::grid::{CellKey, CellRow, Grid, NO_CELL, NOWHERE};
 use super::row_map::RowMap;
 use super::table::{SetId, Slot, Table, Tables};
 use crate::interest::{Constraint, Subject, Values};
@@ -19,12 +19,10 @@ pub(crate) struct RowId(pub(crate) u32);
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct PublishSeq(pub(crate) u64);
 
-/// What every entity has, in one or two cache lines.
+/// What every entity has; where it is stands in its cell.
 #[derive(Debug)]
 pub(crate) struct Row {
     pub(crate) entity: EntityId,
-    pub(crate) point: Point3,
-    pub(crate) space: SpaceId,
     cell: u32,
     cell_place: u32,
     set: SetId,
@@ -34,7 +32,6 @@ pub(crate) struct Row {
     /// The publish since which it is here with its set of components.
     pub(super) here_since: PublishSeq,
     pub(crate) position_writer: SessionId,
-    pub(crate) position_revision: Revision,
     pub(crate) position_changed_at: PublishSeq,
     /// The latest `changed_at` of anything on the entity, its set of components included.
     pub(crate) changed_at: PublishSeq,
@@ -61,17 +58,14 @@ pub(crate) struct Store {
 }
 
 impl Row {
-    pub(crate) fn position(&self) -> Option<Position> {
-        self.is_placed().then_some(Position { space: self.space, point: self.point })
-    }
-
     /// The cell that it is in.
     pub(crate) const fn cell(&self) -> u32 {
         self.cell
     }
 
-    const fn is_placed(&self) -> bool {
-        self.cell != NOWHERE && self.cell != NO_CELL
+    /// Whether it has a position.
+    pub(crate) const fn is_placed(&self) -> bool {
+        self.cell != NOWHERE
     }
 
     pub(crate) const fn set(&self) -> SetId {
@@ -117,6 +111,17 @@ impl Store {
         &self.rows[id.0 as usize]
     }
 
+    /// The row as its cell knows it.
+    pub(crate) fn in_cell(&self, row: &Row) -> &CellRow {
+        self.grid.row(row.cell, row.cell_place)
+    }
+
+    /// Where an entity is.
+    pub(crate) fn position(&self, row: &Row) -> Option<Position> {
+        let space = self.grid.space(row.cell)?;
+        Some(Position { space, point: self.in_cell(row).point })
+    }
+
     /// The row, unless it is free.
     pub(crate) fn live_row(&self, id: RowId) -> Option<&Row> {
         self.rows.get(id.0 as usize).filter(|row| row.entity.0 != 0)
@@ -146,10 +151,20 @@ impl Store {
 
     /// Asks something of the entity.
     pub(crate) fn with_subject<T>(&self, row: &Row, ask: impl FnOnce(&Subject<'_>) -> T) -> T {
-        let table = self.table_of(row);
-        let values = RowValues { table, index: row.index };
-        let (position, components) = (row.position(), &table.components);
-        ask(&Subject { entity: row.entity, position, components, values: &values })
+        self.with_cell_row(self.in_cell(row), self.grid.space(row.cell), ask)
+    }
+
+    /// The same of an entity in a cell of a space. Its row is not looked at unless a value is asked for.
+    pub(crate) fn with_cell_row<T>(
+        &self,
+        row: &CellRow,
+        space: Option<SpaceId>,
+        ask: impl FnOnce(&Subject<'_>) -> T,
+    ) -> T {
+        let table = self.tables.get(row.set);
+        let position = space.map(|space| Position { space, point: row.point });
+        let values = RowValues { store: self, table, id: row.id };
+        ask(&Subject { entity: row.entity, position, components: &table.components, values: &values })
     }
 
     /// The revision counter: every revision given so far is at most this.
@@ -206,8 +221,6 @@ impl Store {
         let index = self.tables.get_mut(set).push(id, slots);
         let row = Row {
             entity,
-            point: Point3::default(),
-            space: SpaceId(0),
             cell: NO_CELL,
             cell_place: 0,
             set,
@@ -215,7 +228,6 @@ impl Store {
             cell_since: self.publish,
             here_since: self.publish,
             position_writer: SessionId(0),
-            position_revision: Revision(0),
             position_changed_at: PublishSeq(0),
             changed_at,
             arriving: false,
@@ -241,7 +253,7 @@ impl Store {
         self.leave_cell(id);
         let (set, index) = (self.row(id).set, self.row(id).index);
         let slots = self.leave_table(set, index);
-        let gone = Row { entity: EntityId(0), cell: NO_CELL, ..*self.row(id) };
+        let gone = Row { entity: EntityId(0), ..*self.row(id) };
         let row = std::mem::replace(&mut self.rows[id.0 as usize], gone);
         self.ids.remove(row.entity);
         self.free.push(id);
@@ -258,23 +270,21 @@ impl Store {
     pub(crate) fn move_to(&mut self, id: RowId, at: Position, writer: SessionId) -> bool {
         let revision = self.tick();
         let publish = self.publish;
-        let row = &mut self.rows[id.0 as usize];
         let key = self.grid.key(at.space, at.point.x, at.point.y);
-        // The old key is computed, not looked up: the row is in the cache, its cell is not.
-        let crossed = !row.is_placed() || self.grid.key(row.space, row.point.x, row.point.y) != key;
-        row.point = at.point;
-        row.position_revision = revision;
+        let row = &mut self.rows[id.0 as usize];
         row.position_changed_at = publish;
         row.position_writer = writer;
-        if crossed {
-            if row.cell != NO_CELL {
-                self.grid.note_departure(row.cell, id, publish);
+        let (cell, place) = (row.cell, row.cell_place);
+        let within = if cell == NO_CELL { None } else { self.grid.row_at(key, cell, place) };
+        let crossed = within.is_none();
+        if let Some(within) = within {
+            (within.point, within.revision) = (at.point, revision);
+        } else {
+            if cell != NO_CELL {
+                self.grid.note_departure(cell, id, publish);
+                self.leave_cell(id);
             }
-            self.leave_cell(id);
-            self.rows[id.0 as usize].space = at.space;
-            let (cell, place) = self.grid.insert(Some(key), id);
-            let row = &mut self.rows[id.0 as usize];
-            (row.cell, row.cell_place, row.cell_since) = (cell, place, publish);
+            self.enter_cell(id, Some(key), at.point, revision);
         }
         self.touch(id);
         crossed
@@ -282,7 +292,8 @@ impl Store {
 
     /// Gives a position the revision that it had elsewhere.
     pub(crate) fn set_position_revision(&mut self, id: RowId, revision: Revision) {
-        self.rows[id.0 as usize].position_revision = revision;
+        let (cell, place) = (self.row(id).cell, self.row(id).cell_place);
+        self.grid.row_mut(cell, place).revision = revision;
     }
 
     /// Gives an entity a component it lacks; its slot is given for every component but Position.
@@ -360,19 +371,20 @@ impl Store {
     }
 
     fn enter_nowhere(&mut self, id: RowId) {
-        let (cell, place) = self.grid.insert(None, id);
+        self.enter_cell(id, None, Point3::default(), Revision(0));
+    }
+
+    fn enter_cell(&mut self, id: RowId, key: Option<CellKey>, point: Point3, revision: Revision) {
         let row = &mut self.rows[id.0 as usize];
-        (row.cell, row.cell_place, row.cell_since) = (cell, place, self.publish);
+        let within = CellRow { point, revision, entity: row.entity, id, set: row.set };
+        (row.cell, row.cell_place) = self.grid.insert(key, within);
+        row.cell_since = self.publish;
     }
 
     fn leave_cell(&mut self, id: RowId) {
         let row = &mut self.rows[id.0 as usize];
-        if row.cell == NO_CELL {
-            return;
-        }
-        let (cell, place) = (row.cell, row.cell_place);
-        row.cell = NO_CELL;
-        if let Some(other) = self.grid.remove(cell, place) {
+        let (cell, place) = (std::mem::replace(&mut row.cell, NO_CELL), row.cell_place);
+        if let (_, Some(other)) = self.grid.remove(cell, place) {
             self.rows[other.0 as usize].cell_place = place;
         }
     }
@@ -389,6 +401,7 @@ impl Store {
         let index = self.tables.get_mut(set).push(id, slots);
         let row = &mut self.rows[id.0 as usize];
         (row.set, row.index) = (set, index);
+        self.grid.row_mut(row.cell, row.cell_place).set = set;
         (row.cell_since, row.here_since) = (self.publish, self.publish);
         self.touch(id);
     }
@@ -396,12 +409,14 @@ impl Store {
 
 /// The values of one row.
 struct RowValues<'a> {
+    store: &'a Store,
     table: &'a Table,
-    index: u32,
+    id: RowId,
 }
 
 impl Values for RowValues<'_> {
     fn value(&self, component: ComponentId) -> Option<&[u8]> {
-        Some(&self.table.slot(self.table.column(component)?, self.index).value)
+        let column = self.table.column(component)?;
+        Some(&self.table.slot(column, self.store.row(self.id).index).value)
     }
 }

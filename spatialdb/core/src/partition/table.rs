@@ -59,6 +59,11 @@ impl Table {
         usize::from(self.components.first() == Some(&ComponentId::POSITION))
     }
 
+    /// Whether its entities have more than a position.
+    pub(crate) fn has_values(&self) -> bool {
+        !self.columns.is_empty()
+    }
+
     /// Where the column of a component is.
     pub(crate) fn column(&self, component: ComponentId) -> Option<usize> {
         self.components.binary_search(&component).ok()?.checked_sub(self.first_column())

@@ -1,0 +1,45 @@
+//! A cell: what lies in one square, in one piece of memory.
+
+use spatialdb_types::{EntityId, Point3, Revision};
+
+use super::{CellKey, Departures};
+use crate::partition::{RowId, SetId};
+
+/// An entity as its cell knows it: where it is, and what is asked of many entities at once. Without a position the point
+/// means nothing.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct CellRow {
+    pub(crate) point: Point3,
+    /// Of the position.
+    pub(crate) revision: Revision,
+    pub(crate) entity: EntityId,
+    pub(crate) id: RowId,
+    /// What it has.
+    pub(crate) set: SetId,
+}
+
+#[derive(Debug)]
+pub(super) struct Cell {
+    /// `None`: of the rows without a position, or free.
+    pub(super) key: Option<CellKey>,
+    pub(super) rows: Vec<CellRow>,
+    /// How many subscribers look here.
+    pub(super) watchers: u32,
+    pub(super) departures: Departures,
+}
+
+impl Cell {
+    pub(super) fn new(key: Option<CellKey>) -> Self {
+        Self { key, rows: Vec::new(), watchers: 0, departures: Departures::default() }
+    }
+
+    /// Adds a row. Returns its place.
+    pub(super) fn push(&mut self, row: CellRow) -> u32 {
+        // Doubling would leave a third of all memory of cells empty.
+        if self.rows.len() == self.rows.capacity() {
+            self.rows.reserve_exact((self.rows.len() / 4).max(4));
+        }
+        self.rows.push(row);
+        (self.rows.len() - 1) as u32
+    }
+}
