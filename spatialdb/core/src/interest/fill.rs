@@ -81,7 +81,7 @@ impl Subscriber {
             let Some((&id, _)) = self.held.get_index(fill.held) else { continue };
             builder.spend(1);
             if aim.recheck || store.row(id).changed_at > fill.oldest {
-                self.examine(store, id, self.all_parts(), aim, builder);
+                self.examine(store, id, aim, builder);
             }
         }
         true
@@ -190,7 +190,7 @@ impl Subscriber {
     fn look(&mut self, id: RowId, since: PublishSeq, aim: &Aim, store: &Store, builder: &mut DeltaBuilder) {
         builder.spend(1);
         if store.live_row(id).is_some_and(|row| row.changed_at > since) {
-            self.examine(store, id, self.all_parts(), aim, builder);
+            self.examine(store, id, aim, builder);
         }
     }
 }

@@ -8,10 +8,13 @@ use super::lane::{Mask, bits};
 use super::subscriber::{Aim, Progress, Subscriber};
 use super::touched::Touch;
 use super::{Candidates, Coverage, Crowd, DeltaBuilder, Place};
-use crate::partition::{EVERYWHERE, PublishSeq, Row, RowId, SetId, Store};
+use crate::partition::{CellRow, EVERYWHERE, PublishSeq, Row, RowId, SetId, Store};
 
 /// About what a changed row takes on the wire, to guess whether all fit.
 const CHANGE_BYTES: usize = 48;
+
+/// Up to so many rows in view for each noted cell it costs less to look at all of them than at who left the cells.
+const HELD_PER_CELL: usize = 4;
 
 /// How far an increment has come.
 #[derive(Debug)]
@@ -19,6 +22,8 @@ pub(super) struct Increment {
     /// Rows that changed at or before this are known to every due lane.
     oldest: PublishSeq,
     phase: Phase,
+    /// Who left a cell is found among the rows in view: few are, or some cell does not know any longer who left it.
+    by_held: bool,
 }
 
 /// Which cells are looked at, and from which on they have not been.
@@ -34,6 +39,8 @@ enum Phase {
     Slots(u32),
     /// Rows that left cells which are gone.
     Orphans,
+    /// So many of the rows in view, from the first on.
+    Held(usize),
     /// Entities by id, of this part on.
     Listed(usize),
 }
@@ -56,7 +63,8 @@ impl Increment {
         } else {
             Phase::Slots(0)
         };
-        Self { oldest, phase }
+        let by_held = !is_caught_up && subscriber.held.len() <= touched.noted_count() * HELD_PER_CELL;
+        Self { oldest, phase, by_held }
     }
 }
 
@@ -79,7 +87,7 @@ impl Subscriber {
         }
         loop {
             if builder.is_full() {
-                if !matches!(increment.phase, Phase::Noted(_) | Phase::Listed(_)) {
+                if !matches!(increment.phase, Phase::Noted(_) | Phase::Held(_) | Phase::Listed(_)) {
                     increment.phase = increment.phase.lasting();
                 }
                 return Progress::Full;
@@ -100,13 +108,18 @@ impl Subscriber {
                     ((cell < store.grid.slot_count()).then_some(cell), Phase::Slots(cell + 1))
                 }
                 Phase::Orphans => {
-                    let Some(left) = store.grid.orphans(increment.oldest).map(Vec::from_iter) else {
-                        return Progress::Lost;
-                    };
-                    self.examine_departed(&left, aim, store, builder);
-                    if !builder.is_full() {
-                        increment.phase = Phase::Listed(0);
+                    match store.grid.orphans(increment.oldest).map(Vec::from_iter) {
+                        _ if increment.by_held => {}
+                        Some(left) => self.examine_departed(&left, aim, store, builder),
+                        None => increment.by_held = true,
                     }
+                    if !builder.is_full() {
+                        increment.phase = self.after_cells(increment.by_held);
+                    }
+                    continue;
+                }
+                Phase::Held(count) => {
+                    increment.phase = self.tell_held(count, increment.oldest, aim, store, builder);
                     continue;
                 }
                 Phase::Listed(part) if part < self.parts.len() => {
@@ -120,12 +133,12 @@ impl Subscriber {
             };
             let Some(cell) = cell else {
                 // Noted cells do not go.
-                increment.phase = if self.touched.is_noted() { Phase::Listed(0) } else { Phase::Orphans };
+                let is_noted = self.touched.is_noted();
+                increment.phase = if is_noted { self.after_cells(increment.by_held) } else { Phase::Orphans };
                 continue;
             };
-            match self.tell_cell(cell, increment.oldest, aim, store, builder) {
+            match self.tell_cell(cell, increment, aim, store, builder) {
                 Progress::Done => increment.phase = next,
-                Progress::Lost => return Progress::Lost,
                 Progress::Full => {
                     increment.phase = increment.phase.lasting();
                     return Progress::Full;
@@ -134,24 +147,31 @@ impl Subscriber {
         }
     }
 
-    /// Tells what changed in a cell after `oldest`, and who left it.
+    fn after_cells(&self, by_held: bool) -> Phase {
+        if by_held { Phase::Held(self.held.len()) } else { Phase::Listed(0) }
+    }
+
+    /// Tells what changed in a cell, and who left it.
     fn tell_cell(
         &mut self,
         cell: u32,
-        oldest: PublishSeq,
+        increment: &mut Increment,
         aim: &Aim,
         store: &mut Store,
         builder: &mut DeltaBuilder,
     ) -> Progress {
+        let oldest = increment.oldest;
         if store.grid.changed_at(cell) <= oldest {
             return Progress::Done;
         }
         builder.spend(1);
         let Some(touch) = self.touched.touch(&store.grid, &self.parts, cell) else { return Progress::Done };
-        let Some(left) = store.grid.departures(cell, oldest).map(Vec::from_iter) else {
-            return Progress::Lost;
-        };
-        self.examine_departed(&left, aim, store, builder);
+        if !increment.by_held && store.grid.has_departures(cell, oldest) {
+            match store.grid.departures(cell, oldest).map(Vec::from_iter) {
+                Some(left) => self.examine_departed(&left, aim, store, builder),
+                None => increment.by_held = true,
+            }
+        }
         if touch.is_sharable && self.is_worth_sharing(cell, store) {
             if self.tell_shared(cell, touch, oldest, aim, store, builder) {
                 return Progress::Done;
@@ -202,7 +222,7 @@ impl Subscriber {
             if builder.is_full() {
                 return false;
             }
-            self.examine(store, id, touch.parts, aim, builder);
+            self.examine(store, id, aim, builder);
         }
         for (shared, mask) in shared.sets.iter().zip(masks) {
             for column in &shared.columns {
@@ -249,15 +269,67 @@ impl Subscriber {
         store: &Store,
         builder: &mut DeltaBuilder,
     ) -> Progress {
+        let mut suspects = std::mem::take(&mut self.suspects);
+        self.find_suspects(cell, touch, oldest, store, builder, &mut suspects);
         let mut progress = Progress::Done;
-        store.for_changed(cell, oldest, |id, _| {
+        for (id, mask) in suspects.drain(..) {
             if builder.is_full() {
                 progress = Progress::Full;
-            } else {
-                self.examine(store, id, touch.parts, aim, builder);
+                break;
             }
-        });
+            self.tell(store, id, mask, aim, builder);
+        }
+        self.suspects = suspects;
         progress
+    }
+
+    /// The changed rows of a cell that are in view or are to be, with the parts that they match. Most are neither, and of
+    /// those nothing is looked at but what the cell knows.
+    fn find_suspects(
+        &self,
+        cell: u32,
+        touch: Touch,
+        oldest: PublishSeq,
+        store: &Store,
+        builder: &mut DeltaBuilder,
+        suspects: &mut Vec<(RowId, Mask)>,
+    ) {
+        let space = store.grid.space(cell);
+        let suspect = |row: &CellRow| {
+            let mask = self.mask(store, row, space, touch.parts);
+            (mask != 0 || self.held.contains_key(&row.id)).then_some((row.id, mask))
+        };
+        if store.is_caught_up(oldest) {
+            suspects.extend(store.changed_rows(cell).iter().filter_map(suspect));
+        } else {
+            let has_changed = |&(id, _): &(RowId, Mask)| store.row(id).changed_at > oldest;
+            suspects.extend(store.grid.rows(cell).iter().filter_map(suspect).filter(has_changed));
+        }
+        builder.spend(store.grid.rows(cell).len() as u64);
+    }
+
+    /// Looks at the changed rows among the first `count` in view that are not to be found in a cell. Backwards, since rows
+    /// that leave are swap-removed.
+    fn tell_held(
+        &mut self,
+        count: usize,
+        oldest: PublishSeq,
+        aim: &Aim,
+        store: &Store,
+        builder: &mut DeltaBuilder,
+    ) -> Phase {
+        builder.spend(count as u64 / 8);
+        for i in (0..count.min(self.held.len())).rev() {
+            if builder.is_full() {
+                return Phase::Held(i + 1);
+            }
+            let Some((&id, _)) = self.held.get_index(i) else { continue };
+            let row = store.row(id);
+            if row.changed_at > oldest && !self.is_found_elsewhere(row, aim, store) {
+                self.examine(store, id, aim, builder);
+            }
+        }
+        Phase::Listed(0)
     }
 
     /// Looks at rows that left a cell, as far as they are in view and not to be found in another one.
@@ -266,7 +338,7 @@ impl Subscriber {
             if self.held.contains_key(&id)
                 && store.live_row(id).is_some_and(|row| !self.is_found_elsewhere(row, aim, store))
             {
-                self.examine(store, id, self.all_parts(), aim, builder);
+                self.examine(store, id, aim, builder);
             }
         }
     }
@@ -293,7 +365,7 @@ impl Subscriber {
                 }
                 let row = store.row(id);
                 if row.changed_at > since && !self.is_found_elsewhere(row, aim, store) {
-                    self.examine(store, id, self.all_parts(), aim, builder);
+                    self.examine(store, id, aim, builder);
                 }
             }
         }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use indexmap::IndexMap;
 use rustc_hash::FxBuildHasher;
-use spatialdb_types::{ComponentId, EntityId, SessionId, ViewId};
+use spatialdb_types::{ComponentId, EntityId, SessionId, SpaceId, ViewId};
 
 use super::anchors::Anchors;
 use super::fill::Fill;
@@ -19,7 +19,7 @@ use super::view::Part;
 use super::{Candidates, DeltaBuilder, View, ViewSet};
 use crate::Micros;
 use crate::message::{Delta, Filled, LeaveReason, Shape};
-use crate::partition::{PublishSeq, Row, RowId, Store};
+use crate::partition::{CellRow, PublishSeq, Row, RowId, Store};
 
 /// The views of one session over one partition, and what it holds in view.
 #[derive(Debug)]
@@ -39,6 +39,8 @@ pub(crate) struct Subscriber {
     pub(super) held: IndexMap<RowId, Held, FxBuildHasher>,
     /// Rows that moved here whose holder is owed an answer.
     pub(super) owed: Vec<RowId>,
+    /// Memory for rows that are to be looked at.
+    pub(super) suspects: Vec<(RowId, Mask)>,
     left: Vec<(EntityId, LeaveReason)>,
     flush: Option<u64>,
     run: Option<Run>,
@@ -98,8 +100,6 @@ pub(super) enum Progress {
     Done,
     /// The delta is full.
     Full,
-    /// It is not known what changed: only a fill can tell.
-    Lost,
 }
 
 impl Held {
@@ -129,6 +129,7 @@ impl Subscriber {
             recheck: false,
             held: IndexMap::default(),
             owed: Vec::new(),
+            suspects: Vec::new(),
             left: Vec::new(),
             flush: None,
             run: None,
@@ -280,19 +281,13 @@ impl Subscriber {
     fn go_on(&mut self, run: Run, store: &mut Store, now: Micros, builder: &mut DeltaBuilder) {
         let Run { aim, mut way } = run;
         self.answer_owed(&aim, store, builder);
-        loop {
-            let progress = match &mut way {
-                Way::Increment(increment) => self.tell_changes(increment, &aim, store, builder),
-                Way::Fill(fill) => self.fill(fill, &aim, store, builder),
-            };
-            match progress {
-                Progress::Done => return self.finish(&aim, store, now, builder),
-                Progress::Full => {
-                    self.run = Some(Run { aim, way });
-                    return;
-                }
-                Progress::Lost => way = Way::Fill(Fill::new(self, &aim)),
-            }
+        let progress = match &mut way {
+            Way::Increment(increment) => self.tell_changes(increment, &aim, store, builder),
+            Way::Fill(fill) => self.fill(fill, &aim, store, builder),
+        };
+        match progress {
+            Progress::Done => self.finish(&aim, store, now, builder),
+            Progress::Full => self.run = Some(Run { aim, way }),
         }
     }
 
@@ -373,7 +368,7 @@ impl Subscriber {
         let owed = std::mem::take(&mut self.owed);
         for &id in &owed {
             if self.held.get(&id).is_some_and(Held::is_owed) && !builder.is_full() {
-                self.examine(store, id, self.all_parts(), aim, builder);
+                self.examine(store, id, aim, builder);
             }
         }
         self.owed = owed;
@@ -385,30 +380,34 @@ impl Subscriber {
         u64::MAX.checked_shr(64 - self.parts.len() as u32).unwrap_or(0)
     }
 
-    /// Which of the parts the row matches.
-    pub(super) fn mask(&self, store: &Store, row: &Row, of: Mask, builder: &mut DeltaBuilder) -> Mask {
-        let mut mask = 0;
-        store.with_subject(row, |subject| {
-            for bit in bits(of) {
-                let constraint = &self.parts[bit].part().constraint;
-                builder.spend(constraint.nodes());
-                mask |= u64::from(constraint.matches(subject)) << bit;
-            }
-        });
-        mask
+    /// Which of the parts a row matches.
+    pub(super) fn mask(&self, store: &Store, row: &CellRow, space: Option<SpaceId>, of: Mask) -> Mask {
+        store.with_cell_row(row, space, |subject| {
+            let matches = |bit: &usize| self.parts[*bit].part().constraint.matches(subject);
+            bits(of).filter(matches).fold(0, |mask, bit| mask | 1 << bit)
+        })
     }
 
-    /// Looks at one row, and tells what the session does not know of it. `of` are the parts that it may match.
-    pub(super) fn examine(
+    /// Looks at one row, and tells what the session does not know of it.
+    pub(super) fn examine(&mut self, store: &Store, id: RowId, aim: &Aim, builder: &mut DeltaBuilder) {
+        let row = store.row(id);
+        let of = self.touched.parts_in(&store.grid, row.cell());
+        let nodes = |bit: usize| self.parts[bit].part().constraint.nodes();
+        builder.spend(bits(of).map(nodes).sum());
+        let mask = self.mask(store, store.in_cell(row), store.grid.space(row.cell()), of);
+        self.tell(store, id, mask, aim, builder);
+    }
+
+    /// Tells what the session does not know of a row that matches these parts.
+    pub(super) fn tell(
         &mut self,
         store: &Store,
         id: RowId,
-        of: Mask,
+        mask: Mask,
         aim: &Aim,
         builder: &mut DeltaBuilder,
     ) {
         let row = store.row(id);
-        let mask = self.mask(store, row, of, builder);
         let held = self.held.get(&id).copied();
         let known = held.and_then(|held| self.stances.get(held.stance));
         let is_due = |lanes: Mask| aim.recheck || lanes & aim.due != 0;

@@ -130,16 +130,11 @@ impl Touched {
             touch |= noted.touch;
             cover = noted.cover;
         }
-        for (bit, range) in &self.wide {
-            if cell != NOWHERE && grid.is_in(range, cell) {
-                touch |= 1 << bit;
-            }
-        }
+        touch |= self.wide_in(grid, cell);
         let asked = touch & (self.everywhere | self.wide_parts);
         if asked != 0 {
             cover |= cover_of(grid, parts, cell, asked);
         }
-        // An entity by id may be anywhere.
         let parts = touch | self.listed;
         let is_sharable = self.listed == 0 && touch & !cover & !self.by_components == 0;
         (touch != 0).then_some(Touch { parts, cover, is_sharable })
@@ -152,9 +147,24 @@ impl Touched {
 
     /// Whether something is looked for in the cell.
     pub(super) fn touches(&self, grid: &Grid, cell: u32) -> bool {
-        self.everywhere != 0
-            || self.noted.contains_key(&cell)
-            || (cell != NOWHERE && self.wide.iter().any(|(_, range)| grid.is_in(range, cell)))
+        self.places_in(grid, cell) != 0
+    }
+
+    /// The parts that may match something in the cell.
+    pub(super) fn parts_in(&self, grid: &Grid, cell: u32) -> Mask {
+        // An entity by id may be anywhere.
+        self.places_in(grid, cell) | self.listed
+    }
+
+    /// The parts that look there because of where it is.
+    fn places_in(&self, grid: &Grid, cell: u32) -> Mask {
+        let noted = self.noted.get(&cell).map_or(0, |noted| noted.touch);
+        self.everywhere | noted | self.wide_in(grid, cell)
+    }
+
+    fn wide_in(&self, grid: &Grid, cell: u32) -> Mask {
+        let reaches = |(_, range): &&(usize, CellRange)| cell != NOWHERE && grid.is_in(range, cell);
+        self.wide.iter().filter(reaches).fold(0, |mask, (bit, _)| mask | 1 << bit)
     }
 }
 

@@ -22,14 +22,17 @@ const ROW_BYTES: usize = 12;
 /// The changes of one publish, and what was made of them.
 #[derive(Debug, Default)]
 pub(super) struct Changes {
-    /// For each changed row the next one of its cell, by number.
-    next: Vec<u32>,
+    /// The changed rows as their cells know them, those of a cell together.
+    rows: Vec<CellRow>,
+    /// Where each changed row is: memory for grouping them.
+    places: Vec<(u32, u32)>,
     /// By place and by the publish that its rows changed after.
     shared: FxHashMap<(u32, PublishSeq), Arc<SharedPlace>>,
 }
 
 impl Changes {
     pub(super) fn clear(&mut self) {
+        self.rows.clear();
         self.shared.clear();
     }
 }
@@ -41,23 +44,25 @@ impl Store {
             self.start_watching();
         }
         let publish = self.publish();
-        let mut next = std::mem::take(&mut self.changes.next);
-        next.clear();
-        for i in 0..self.dirty().len() {
-            let id = self.dirty()[i];
-            let row = self.live_row(id).map(|row| (row.cell(), self.in_cell(row).point.z));
-            next.push(row.map_or(u32::MAX, |(cell, z)| self.grid.note_change(cell, publish, i as u32, z)));
+        let mut places = std::mem::take(&mut self.changes.places);
+        let live = self.dirty().iter().filter_map(|&id| self.live_row(id));
+        places.extend(live.map(Row::place));
+        places.iter().for_each(|&(cell, _)| self.grid.note_change(cell, publish));
+        let mut rows = std::mem::take(&mut self.changes.rows);
+        rows.resize(self.grid.allot_changes(), CellRow::NOBODY);
+        for (cell, place) in places.drain(..) {
+            let row = *self.grid.row(cell, place);
+            rows[self.grid.next_change(cell, row.point.z)] = row;
         }
-        self.changes.next = next;
+        (self.changes.rows, self.changes.places) = (rows, places);
     }
 
     /// The first subscriber has come: cells must know how far up their rows go.
     fn start_watching(&mut self) {
         self.grid.start_watching(self.publish());
         for id in (0..self.row_count() as u32).map(RowId) {
-            let row = self.live_row(id).map(|row| (row.cell(), self.in_cell(row).point.z));
-            if let Some((cell, z)) = row {
-                self.grid.note_height(cell, z);
+            if let Some((cell, place)) = self.live_row(id).map(Row::place) {
+                self.grid.note_height(cell, self.grid.row(cell, place).point.z);
             }
         }
     }
@@ -67,18 +72,20 @@ impl Store {
         since >= self.published_change()
     }
 
+    /// The rows of a cell that changed since the last publish.
+    pub(crate) fn changed_rows(&self, cell: u32) -> &[CellRow] {
+        &self.changes.rows[self.grid.changed_range(cell, self.publish())]
+    }
+
     /// The rows of a cell that changed after `since`.
-    pub(crate) fn for_changed(&self, cell: u32, since: PublishSeq, mut each: impl FnMut(RowId, &Row)) {
+    fn for_changed(&self, cell: u32, since: PublishSeq, mut each: impl FnMut(&CellRow, &Row)) {
         if self.is_caught_up(since) {
-            for i in self.grid.changed_rows(cell, self.publish(), &self.changes.next) {
-                let id = self.dirty()[i];
-                each(id, self.row(id));
-            }
+            self.changed_rows(cell).iter().for_each(|row| each(row, self.row(row.id)));
         } else {
-            for &CellRow { id, .. } in self.grid.rows(cell) {
-                let row = self.row(id);
+            for in_cell in self.grid.rows(cell) {
+                let row = self.row(in_cell.id);
                 if row.changed_at > since {
-                    each(id, row);
+                    each(in_cell, row);
                 }
             }
         }
@@ -93,17 +100,14 @@ impl Store {
         }
         let mut sharing = Sharing { since, place: SharedPlace::default(), open: Vec::new() };
         if place == EVERYWHERE {
-            let mut add = |id, row: &Row| sharing.add(self, id, row, row.here_since);
+            let mut add = |in_cell: &CellRow, row: &Row| sharing.add(self, in_cell, row, row.here_since);
             if self.is_caught_up(since) {
-                self.dirty()
-                    .iter()
-                    .filter_map(|&id| Some((id, self.live_row(id)?)))
-                    .for_each(|(id, row)| add(id, row));
+                self.changes.rows.iter().for_each(|in_cell| add(in_cell, self.row(in_cell.id)));
             } else {
                 (0..self.grid.slot_count()).for_each(|cell| self.for_changed(cell, since, &mut add));
             }
         } else {
-            self.for_changed(place, since, |id, row| sharing.add(self, id, row, row.cell_since));
+            self.for_changed(place, since, |in_cell, row| sharing.add(self, in_cell, row, row.cell_since));
         }
         let shared = Arc::new(sharing.finish());
         self.changes.shared.insert((place, since), shared.clone());
@@ -129,9 +133,9 @@ struct OpenColumn {
 
 impl Sharing {
     /// Adds a changed row that is as it is since `settled`.
-    fn add(&mut self, store: &Store, id: RowId, row: &Row, settled: PublishSeq) {
+    fn add(&mut self, store: &Store, in_cell: &CellRow, row: &Row, settled: PublishSeq) {
         if settled > self.since {
-            self.place.loose.push(id);
+            self.place.loose.push(in_cell.id);
             return;
         }
         let sets = &mut self.place.sets;
@@ -140,15 +144,14 @@ impl Sharing {
             sets.len() - 1
         });
         if row.position_changed_at > self.since
-            && let Some(at) = store.position(row)
+            && let Some(space) = store.grid.space(row.cell())
         {
-            let revision = store.in_cell(row).revision;
             self.place.writers.add(row.position_writer);
-            let is_column = |rows: &Rows| matches!(rows, Rows::Positions(rows) if rows.space == at.space);
-            let new = || Rows::Positions(PositionRows { space: at.space, ..PositionRows::default() });
+            let is_column = |rows: &Rows| matches!(rows, Rows::Positions(rows) if rows.space == space);
+            let new = || Rows::Positions(PositionRows { space, ..PositionRows::default() });
             self.put(set, is_column, new, 24, |rows| {
                 if let Rows::Positions(rows) = rows {
-                    rows.push(row.entity, revision, at.point);
+                    rows.push(row.entity, in_cell.revision, in_cell.point);
                 }
             });
         }

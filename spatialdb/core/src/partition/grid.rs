@@ -4,6 +4,8 @@ mod cell;
 mod departures;
 mod range;
 
+use std::ops::Range;
+
 use rustc_hash::FxHashMap;
 use spatialdb_types::{Box3, Point3, Position, SpaceId};
 
@@ -19,9 +21,6 @@ pub(crate) const NOWHERE: u32 = 0;
 
 /// No cell: the row is being made or taken out.
 pub(super) const NO_CELL: u32 = u32::MAX;
-
-/// The end of a list of changed rows.
-const END: u32 = u32::MAX;
 
 /// A uniform grid over x and y of every space.
 #[derive(Debug)]
@@ -47,15 +46,26 @@ pub(crate) struct Grid {
 struct Stamp {
     /// The last publish that had something to show of it.
     changed_at: PublishSeq,
-    /// The first of its changed rows since the last publish.
-    head: u32,
+    /// The last publish in which a row left it.
+    departed_at: PublishSeq,
+    /// Of `changed_at`: the range of its changed rows among all.
+    changes: (u32, u32),
     /// Rises when `z` does not hold what it held.
     z_version: u32,
+    /// Where it is, unless it holds the rows without a position.
+    space: SpaceId,
     /// Between these heights lie all rows that it held since it was last empty.
     z: (f64, f64),
 }
 
-const NO_STAMP: Stamp = Stamp { changed_at: PublishSeq(0), head: END, z_version: 0, z: NO_Z };
+const NO_STAMP: Stamp = Stamp {
+    changed_at: PublishSeq(0),
+    departed_at: PublishSeq(0),
+    changes: (0, 0),
+    z_version: 0,
+    space: SpaceId(0),
+    z: NO_Z,
+};
 
 const NO_Z: (f64, f64) = (f64::INFINITY, f64::NEG_INFINITY);
 
@@ -144,7 +154,7 @@ impl Grid {
 
     /// The space that a cell is in; `None`: of rows without a position.
     pub(crate) fn space(&self, cell: u32) -> Option<SpaceId> {
-        self.cells[cell as usize].key.map(|key| key.space)
+        (cell != NOWHERE).then_some(self.stamps[cell as usize].space)
     }
 
     /// Notes that a row is about to leave a cell for another.
@@ -153,6 +163,7 @@ impl Grid {
             let Cell { departures, rows, .. } = &mut self.cells[cell as usize];
             departures.push(publish, row, rows.len() + self.tuning.departures_kept);
             self.mark(cell, publish);
+            self.stamps[cell as usize].departed_at = publish;
         }
     }
 
@@ -166,11 +177,30 @@ impl Grid {
         self.watched_from = Some(publish);
     }
 
-    /// Notes a changed row. Returns the one that was noted before, to be linked from it.
-    pub(crate) fn note_change(&mut self, cell: u32, publish: PublishSeq, changed: u32, z: f64) -> u32 {
+    /// Notes that a row of the cell changed.
+    pub(crate) fn note_change(&mut self, cell: u32, publish: PublishSeq) {
         self.mark(cell, publish);
+        self.stamps[cell as usize].changes.1 += 1;
+    }
+
+    /// Gives each changed cell a range of its own for its changed rows. Returns how many there are.
+    pub(crate) fn allot_changes(&mut self) -> usize {
+        let mut next = 0;
+        for &cell in &self.changed {
+            let changes = &mut self.stamps[cell as usize].changes;
+            let count = changes.1;
+            *changes = (next, next);
+            next += count;
+        }
+        next as usize
+    }
+
+    /// The next place in the range of a cell, for a row so high up.
+    pub(crate) fn next_change(&mut self, cell: u32, z: f64) -> usize {
         self.note_height(cell, z);
-        std::mem::replace(&mut self.stamps[cell as usize].head, changed)
+        let next = &mut self.stamps[cell as usize].changes.1;
+        *next += 1;
+        *next as usize - 1
     }
 
     pub(crate) fn note_height(&mut self, cell: u32, z: f64) {
@@ -184,7 +214,7 @@ impl Grid {
     fn mark(&mut self, cell: u32, publish: PublishSeq) {
         let stamp = &mut self.stamps[cell as usize];
         if stamp.changed_at != publish {
-            (stamp.changed_at, stamp.head) = (publish, END);
+            (stamp.changed_at, stamp.changes) = (publish, (0, 0));
             self.changed.push(cell);
         }
     }
@@ -204,18 +234,16 @@ impl Grid {
         self.stamps[cell as usize].changed_at
     }
 
-    /// The first of the cell's changed rows since the last publish, by number; `next` leads on.
-    pub(crate) fn changed_rows<'a>(
-        &self,
-        cell: u32,
-        publish: PublishSeq,
-        next: &'a [u32],
-    ) -> impl Iterator<Item = usize> + use<'a> {
+    /// The range of the cell's changed rows since the last publish.
+    pub(crate) fn changed_range(&self, cell: u32, publish: PublishSeq) -> Range<usize> {
         let stamp = &self.stamps[cell as usize];
-        let first = if stamp.changed_at == publish { stamp.head } else { END };
-        std::iter::successors((first != END).then_some(first as usize), |&i| {
-            (next[i] != END).then_some(next[i] as usize)
-        })
+        let (start, end) = if stamp.changed_at == publish { stamp.changes } else { (0, 0) };
+        start as usize..end as usize
+    }
+
+    /// Whether somebody left the cell after `since`.
+    pub(crate) fn has_departures(&self, cell: u32, since: PublishSeq) -> bool {
+        self.stamps[cell as usize].departed_at > since
     }
 
     /// Who left the cell after `since`; `None` if that is not known any longer.
@@ -334,6 +362,7 @@ impl Grid {
                 (self.cells.len() - 1) as u32
             }
         };
+        self.stamps[cell as usize].space = key.space;
         self.index.insert(key, cell);
         cell
     }

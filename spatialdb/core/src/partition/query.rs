@@ -118,13 +118,7 @@ impl Partition {
     }
 
     /// The row itself is looked at only if it has values.
-    fn tell_cell_row(
-        &self,
-        query: &Query,
-        space: Option<SpaceId>,
-        row: &CellRow,
-        answer: &mut QueryAnswer,
-    ) {
+    fn tell_cell_row(&self, query: &Query, space: Option<SpaceId>, row: &CellRow, answer: &mut QueryAnswer) {
         let position = space.map(|space| (Position { space, point: row.point }, row.revision));
         if self.store.tables.get(row.set).has_values() {
             let slots = self.store.slots(self.store.row(row.id));
@@ -193,7 +187,8 @@ impl Partition {
         for place in candidates.iter().flat_map(|source| self.places(source)) {
             let space = self.store.grid.space(place.cell);
             let extent = self.store.grid.column(place.cell);
-            let crowd = Crowd { place: extent.as_ref().map_or(Place::Nowhere, Place::Cell), components: None };
+            let crowd =
+                Crowd { place: extent.as_ref().map_or(Place::Nowhere, Place::Cell), components: None };
             let coverage = constraint.coverage(&crowd);
             let matches = |subject: &Subject<'_>| constraint.matches(subject);
             for row in if coverage == Coverage::Nothing { &[] } else { place.rows } {

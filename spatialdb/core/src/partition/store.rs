@@ -58,6 +58,11 @@ pub(crate) struct Store {
 }
 
 impl Row {
+    /// Its cell, and its place there.
+    pub(crate) const fn place(&self) -> (u32, u32) {
+        (self.cell, self.cell_place)
+    }
+
     /// The cell that it is in.
     pub(crate) const fn cell(&self) -> u32 {
         self.cell

@@ -18,6 +18,17 @@ pub(crate) struct CellRow {
     pub(crate) set: SetId,
 }
 
+impl CellRow {
+    /// Holds a place.
+    pub(crate) const NOBODY: Self = Self {
+        point: Point3::new(0.0, 0.0, 0.0),
+        revision: Revision(0),
+        entity: EntityId(0),
+        id: RowId(0),
+        set: SetId(0),
+    };
+}
+
 #[derive(Debug)]
 pub(super) struct Cell {
     /// `None`: of the rows without a position, or free.
