@@ -260,11 +260,14 @@ impl Session {
         let applied = self.progress.applied();
         let mut body = match self.frames.pop_front() {
             Some((from, mut body)) => {
-                self.outbox.push((from, ToPartition::Ready));
-                while let Some((from, next)) = self.frames.pop_front_if(|(_, next)| body.takes(next)) {
-                    self.outbox.push((from, ToPartition::Ready));
+                let mut told_by = vec![from];
+                while let Some((from, next)) =
+                    self.frames.pop_front_if(|(from, next)| !told_by.contains(from) && body.takes(next))
+                {
+                    told_by.push(from);
                     body.append(next);
                 }
+                self.outbox.extend(told_by.into_iter().map(|from| (from, ToPartition::Ready)));
                 body
             }
             None if applied > self.told_applied || !self.outcome.is_empty() => FrameBody::default(),
@@ -371,18 +374,25 @@ impl Session {
 }
 
 impl FrameBody {
-    /// Whether a later one may go with it: values only, of another partition, so that no entity is in both.
-    const fn takes(&self, next: &Self) -> bool {
-        !self.more
-            && !next.more
-            && next.entered.is_empty()
-            && next.left.is_empty()
-            && next.gone.is_empty()
-            && next.view_ready.is_empty()
-            && !next.has_moved
+    /// Whether a later one, of another partition, may go with it: no entity is in both.
+    fn takes(&self, next: &Self) -> bool {
+        let goes_on = self.more || next.more || !next.view_ready.is_empty();
+        !goes_on && !next.has_moved && !self.brings_back(next)
+    }
+
+    /// Whether an entity that leaves in it enters in the next one.
+    fn brings_back(&self, next: &Self) -> bool {
+        if self.left.is_empty() || next.entered.is_empty() {
+            return false;
+        }
+        let left: FxHashSet<EntityId> = self.left.iter().map(|&(entity, _)| entity).collect();
+        next.entered.iter().any(|entity| left.contains(entity))
     }
 
     fn append(&mut self, next: Self) {
+        self.entered.extend(next.entered);
+        self.left.extend(next.left);
+        self.gone.extend(next.gone);
         self.positions.extend(next.positions);
         self.columns.extend(next.columns);
         self.shared.extend(next.shared);

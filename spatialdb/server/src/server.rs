@@ -16,6 +16,7 @@ mod metrics;
 mod partition;
 mod port;
 mod roster;
+mod rounds;
 mod routes;
 mod session;
 pub(crate) mod tls;

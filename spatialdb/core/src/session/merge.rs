@@ -91,6 +91,7 @@ impl Session {
         }
         if let Some(held) = self.held.swap_remove(&entity) {
             body.left.push((entity, reason));
+            body.has_moved |= held.partition != from;
             self.overtake(held.partition, from, clock);
         }
         self.bury(from, clock, entity);

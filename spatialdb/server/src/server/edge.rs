@@ -18,6 +18,7 @@ use super::flags::Flags;
 use super::partition::PartitionHandle;
 use super::port::{Event, Port};
 use super::roster::Roster;
+use super::rounds::Rounds;
 use super::routes::Routes;
 
 /// One running world as its connections see it.
@@ -33,6 +34,7 @@ pub(super) struct Edge {
     pub(super) draining: AtomicBool,
     pub(super) queries: Arc<Semaphore>,
     pub(super) cuts: Cuts,
+    pub(super) rounds: Rounds,
     pub(super) roster: Roster,
     pub(super) traffic: Traffic,
     pub(super) access: Access,
@@ -102,6 +104,7 @@ impl Edge {
     pub(super) fn new(parts: EdgeParts) -> Self {
         let EdgeParts { info, schema, flags, limits, routes, world, partitions, access } = parts;
         let queries = limits.queries_at_once_max as usize;
+        let partition_count = partitions.len();
         Self {
             info,
             schema: ArcSwap::from_pointee(schema),
@@ -114,6 +117,7 @@ impl Edge {
             draining: AtomicBool::new(false),
             queries: Arc::new(Semaphore::new(queries)),
             cuts: Cuts::default(),
+            rounds: Rounds::new(partition_count),
             roster: Roster::default(),
             traffic: Traffic::default(),
             access,

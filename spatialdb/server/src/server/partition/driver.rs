@@ -14,7 +14,7 @@ use super::fences::Fences;
 use super::handle::{Gauges, Queues};
 use super::pacer::{Pace, Pacer};
 use crate::server::edge::Edge;
-use crate::server::port::Event;
+use crate::server::rounds::{Letter, ROUND_WAIT_US};
 
 /// Rows applied before the other queue and the clock are looked at again.
 const ROWS_AT_ONCE: usize = 8192;
@@ -41,6 +41,8 @@ pub(in crate::server) struct Driver {
     shadow_share: f64,
     shadow_due: f64,
     fences: Fences,
+    /// Until then what it has for sessions may wait for other partitions.
+    leaves_until: Option<Micros>,
     /// The thread looks again at this time, if nothing wakes it before.
     wakes_at: Micros,
     stopped: bool,
@@ -56,6 +58,7 @@ impl Driver {
             shadow_share: pace.shadow_check,
             shadow_due: 0.0,
             fences: Fences::default(),
+            leaves_until: None,
             wakes_at: 0,
             stopped: false,
         }
@@ -77,7 +80,7 @@ impl Driver {
         self.drain_work(edge);
         self.settle(edge);
         let now = edge.clock.now();
-        self.wakes_at = if self.has_drained() && !self.stopped { self.next(now) } else { now };
+        self.wakes_at = if self.has_drained() && !self.stopped { self.next(edge, now) } else { now };
         Duration::from_micros(self.wakes_at.saturating_sub(now))
     }
 
@@ -94,7 +97,7 @@ impl Driver {
     }
 
     fn sleeps_too_long(&mut self, edge: &Edge) -> bool {
-        let next = self.next(edge.clock.now());
+        let next = self.next(edge, edge.clock.now());
         if next >= self.wakes_at {
             return false;
         }
@@ -180,6 +183,10 @@ impl Driver {
         self.pass_fences(edge);
         self.deliver(edge);
         self.maybe_publish(edge);
+        let now = edge.clock.now();
+        if self.leaves_until.is_some_and(|until| until <= now) {
+            self.end_round(edge);
+        }
     }
 
     /// Gives fences back to the machine once all that was queued under older routes has been applied.
@@ -215,14 +222,25 @@ impl Driver {
         for (cut, answer) in self.outbox.answers.drain(..) {
             edge.cuts.answer(cut, from, answer);
         }
-        if self.outbox.sessions.is_empty() {
-            return;
+        if !self.outbox.sessions.is_empty() {
+            // What was left goes first: a session hears of a partition in order.
+            self.end_round(edge);
+            let letters = self.letters(edge.clock.now());
+            edge.deliver(letters);
         }
-        let at = edge.clock.now();
-        for (session, message) in self.outbox.sessions.drain(..) {
-            if let Some(port) = edge.sessions.get(&session) {
-                port.send(Event::Partition { from, at, message });
-            }
+    }
+
+    /// What the machine has for sessions.
+    fn letters(&mut self, at: Micros) -> Vec<Letter> {
+        let from = self.machine.id();
+        let all = self.outbox.sessions.drain(..);
+        all.map(|(to, message)| Letter { to, from, at, message }).collect()
+    }
+
+    /// Delivers what was left for others to deliver, if they have not.
+    fn end_round(&mut self, edge: &Edge) {
+        if self.leaves_until.take().is_some() {
+            edge.deliver(edge.rounds.take());
         }
     }
 
@@ -233,9 +251,17 @@ impl Driver {
         }
         self.machine.publish(now, &mut self.outbox);
         let deltas = self.outbox.sessions.iter().filter(|(_, message)| message.delta.is_some()).count();
-        self.deliver(edge);
         let end = edge.clock.now();
         self.pacer.published(now, end, deltas as u64);
+        if Pacer::is_many(deltas as u64) {
+            self.end_round(edge);
+            edge.rounds.set_due(self.machine.id(), self.due(end));
+            let letters = self.letters(end);
+            let all = edge.rounds.leave_or_take(end, letters);
+            self.leaves_until = all.is_empty().then_some(end + ROUND_WAIT_US);
+            edge.deliver(all);
+        }
+        self.deliver(edge);
         metrics::histogram!("spatialdb_partition_publish_seconds").record((end - now) as f64 / 1e6);
         let gauges = self.gauges(edge);
         gauges.entities.store(self.machine.entity_count() as u64, Ordering::Relaxed);
@@ -271,14 +297,20 @@ impl Driver {
     }
 
     /// When there is something to do even if nothing else comes.
-    fn next(&self, now: Micros) -> Micros {
+    fn next(&self, edge: &Edge, now: Micros) -> Micros {
+        let due = self.due(now);
+        edge.rounds.set_due(self.machine.id(), due);
         if self.fences.are_open() {
-            now + FENCE_POLL_US
-        } else if self.machine.has_unpublished() {
-            self.pacer.next(now)
-        } else {
-            let due = self.machine.next_due().map(|due| due.max(self.pacer.next(now)));
-            due.unwrap_or(Micros::MAX).min(now + SLEEP_MAX_US)
+            return now + FENCE_POLL_US;
         }
+        due.min(self.leaves_until.unwrap_or(Micros::MAX)).min(now + SLEEP_MAX_US)
+    }
+
+    /// When it publishes if nothing else comes.
+    fn due(&self, now: Micros) -> Micros {
+        if self.machine.has_unpublished() {
+            return self.pacer.next(now);
+        }
+        self.machine.next_due().map_or(Micros::MAX, |due| due.max(self.pacer.next(now)))
     }
 }
