@@ -34,7 +34,7 @@ use crate::message::{Outbox, Outcome, ToSession};
 use crate::world::PartitionMap;
 use crate::{LeaveReason, Micros};
 
-/// Where one way of doing the same thing gives way to another. It changes what things cost, never what is told.
+/// Where one way of doing the same thing gives way to another. It changes what things cost and when, never what is told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Tuning {
     /// From how many (row, watcher) pairs on sharing a cell's rows costs less than telling each to each.
@@ -43,11 +43,13 @@ pub struct Tuning {
     pub departures_kept: usize,
     /// How many cells a part of a view notes one by one.
     pub part_cells_max: u64,
+    /// Beyond so many bytes of answers in one cut the other queries are postponed.
+    pub answer_bytes_at_once: usize,
 }
 
 impl Default for Tuning {
     fn default() -> Self {
-        Self { share_from: 16, departures_kept: 16, part_cells_max: 1024 }
+        Self { share_from: 16, departures_kept: 16, part_cells_max: 1024, answer_bytes_at_once: 16 << 20 }
     }
 }
 

@@ -270,6 +270,7 @@ fn tuning(rng: &mut Rng) -> Tuning {
         share_from: rng.below(5) as usize,
         departures_kept: rng.below(4) as usize,
         part_cells_max: [0, 4, 1024][rng.below(3) as usize],
+        answer_bytes_at_once: if rng.one_in(2) { 1 << 20 } else { 2000 },
     }
 }
 

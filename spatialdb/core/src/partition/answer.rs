@@ -16,6 +16,8 @@ pub struct QueryAnswer {
     bytes: Vec<u8>,
     /// How many match. With an order and a limit: how many are told.
     pub match_count: u64,
+    /// Nothing was looked at: what was asked before takes enough memory. To be asked again.
+    pub is_postponed: bool,
 }
 
 /// An entity that matches.
@@ -44,6 +46,15 @@ pub struct HitRef<'a> {
 }
 
 impl QueryAnswer {
+    pub(super) fn postponed() -> Self {
+        Self { is_postponed: true, ..Self::default() }
+    }
+
+    /// About how much memory it takes.
+    pub(super) fn bytes(&self) -> usize {
+        self.hits.len() * size_of::<Hit>() + self.values.len() * size_of::<Value>() + self.bytes.len()
+    }
+
     /// How many entities are told.
     pub fn len(&self) -> usize {
         self.hits.len()

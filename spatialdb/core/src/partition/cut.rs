@@ -45,7 +45,8 @@ impl Cuts {
             let components = moved.components();
             let position = moved.position.map(|(at, ..)| at);
             let subject = Subject { entity: moved.entity, position, components: &components, values: moved };
-            for (query, answer) in open.queries.iter().zip(&mut open.answers) {
+            let answers = open.answers.iter_mut();
+            for (query, answer) in open.queries.iter().zip(answers).filter(|(_, a)| !a.is_postponed) {
                 let is_near = query.nearest_to.is_none() || query.distance_squared(position).is_some();
                 if is_near && query.constraint.matches(&subject) {
                     note_arrival(query, moved, answer);
@@ -66,8 +67,8 @@ fn note_arrival(query: &Query, moved: &MovedEntity, answer: &mut QueryAnswer) {
 }
 
 impl Partition {
-    /// Takes part in queries over all partitions, all at one cut. The answers come in [`Outbox::answers`]. `cut` is above 0
-    /// and rises from cut to cut.
+    /// Takes part in queries over all partitions, all at one cut. The answers come in [`Outbox::answers`]; where they would
+    /// take too much memory together, all but the first may be postponed. `cut` is above 0 and rises from cut to cut.
     pub fn cut(&mut self, cut: u64, queries: &Arc<[Query]>, outbox: &mut Outbox) {
         if cut <= self.cuts.begun {
             return;
@@ -76,7 +77,14 @@ impl Partition {
         for &peer in &awaited {
             self.send(peer, PeerBody::Cut(cut, queries.clone()), outbox);
         }
-        let answers = queries.iter().map(|query| self.query(query)).collect();
+        let mut bytes = 0;
+        let mut answer = |query| {
+            let is_too_much = bytes > self.store.grid.tuning.answer_bytes_at_once;
+            let answer = if is_too_much { QueryAnswer::postponed() } else { self.query(query) };
+            bytes += answer.bytes();
+            answer
+        };
+        let answers = queries.iter().map(&mut answer).collect();
         self.cuts = Cuts { begun: cut, open: Some(OpenCut { queries: queries.clone(), answers, awaited }) };
         self.answer_cut(outbox);
     }

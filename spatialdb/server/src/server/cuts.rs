@@ -1,7 +1,8 @@
 //! Queries over all partitions: one cut at a time, numbered, each partition asked once for all queries that wait.
 //!
 //! Partitions take queries in turn anyway, so one cut at a time costs no time; and it lets a partition forget all cuts
-//! but the newest. What is asked while a cut is under way goes together into the next.
+//! but the newest. What is asked while a cut is under way goes together into the next. Answers of one cut are bounded
+//! together: beyond that, queries are postponed, and asked again by whoever asked when the others are told.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -17,6 +18,7 @@ pub(super) struct Answers {
     by_partition: Vec<(PartitionId, QueryAnswer)>,
     limit: usize,
     is_ordered: bool,
+    is_postponed: bool,
 }
 
 /// The cuts of a world.
@@ -25,8 +27,14 @@ pub(super) struct Cuts {
     /// The number of the last one; held by whoever asks.
     turn: tokio::sync::Mutex<u64>,
     /// What goes into the next cut.
-    waiting: Mutex<Vec<(Query, oneshot::Sender<Answers>)>>,
+    waiting: Mutex<Vec<Asked>>,
     asker: Mutex<Option<Asker>>,
+}
+
+/// What somebody asks at once, and where the answers go.
+struct Asked {
+    queries: Vec<Query>,
+    answers: oneshot::Sender<Vec<Answers>>,
 }
 
 struct Asker {
@@ -35,13 +43,14 @@ struct Asker {
 }
 
 impl Cuts {
-    /// Asks every partition, at one consistent cut.
+    /// Asks every partition, all at one consistent cut. The answers are parallel to the queries; some may be postponed,
+    /// but not for ever.
     ///
     /// # Errors
     /// `DRAINING`.
-    pub(super) async fn ask(&self, edge: &Edge, query: Query) -> Result<Answers, Error> {
-        let (answer, mut answered) = oneshot::channel();
-        lock(&self.waiting).push((query, answer));
+    pub(super) async fn ask(&self, edge: &Edge, queries: Vec<Query>) -> Result<Vec<Answers>, Error> {
+        let (answers, mut answered) = oneshot::channel();
+        lock(&self.waiting).push(Asked { queries, answers });
         let mut last = self.turn.lock().await;
         // Whoever had the turn before may have asked for this one too.
         if let Ok(answers) = answered.try_recv() {
@@ -54,9 +63,11 @@ impl Cuts {
 
     /// Asks all that waits.
     async fn cut(&self, edge: &Edge, cut: u64) -> Result<(), Error> {
-        let (queries, askers): (Vec<_>, Vec<_>) =
-            std::mem::take(&mut *lock(&self.waiting)).into_iter().unzip();
-        let queries: Arc<[Query]> = queries.into();
+        let waiting = std::mem::take(&mut *lock(&self.waiting));
+        let (lists, askers): (Vec<_>, Vec<_>) =
+            waiting.into_iter().map(|asked| (asked.queries, asked.answers)).unzip();
+        let counts: Vec<usize> = lists.iter().map(Vec::len).collect();
+        let queries: Arc<[Query]> = lists.into_iter().flatten().collect();
         let (answers, mut answered) = mpsc::unbounded_channel();
         *lock(&self.asker) = Some(Asker { cut, answers });
         for partition in &edge.partitions {
@@ -66,13 +77,13 @@ impl Cuts {
         for _ in 0..edge.partitions.len() {
             let (partition, answers) = answered.recv().await.ok_or_else(stopping)?;
             for (all, one) in all.iter_mut().zip(answers) {
-                all.by_partition.push((partition, one));
+                all.add(partition, one);
             }
         }
-        for (mut answers, asker) in all.into_iter().zip(askers) {
-            answers.by_partition.sort_unstable_by_key(|(partition, _)| *partition);
+        let mut all = all.into_iter();
+        for (count, asker) in counts.into_iter().zip(askers) {
             // Whoever asked may have gone.
-            let _ = asker.send(answers);
+            let _ = asker.send(all.by_ref().take(count).collect());
         }
         Ok(())
     }
@@ -93,7 +104,18 @@ impl Cuts {
 impl Answers {
     fn to(query: &Query) -> Self {
         let is_ordered = query.nearest_to.is_some();
-        Self { by_partition: Vec::new(), limit: query.limit, is_ordered }
+        Self { by_partition: Vec::new(), limit: query.limit, is_ordered, is_postponed: false }
+    }
+
+    fn add(&mut self, partition: PartitionId, answer: QueryAnswer) {
+        self.is_postponed |= answer.is_postponed;
+        let at = self.by_partition.partition_point(|(other, _)| *other < partition);
+        self.by_partition.insert(at, (partition, answer));
+    }
+
+    /// There was too much to answer at once: it is to be asked again.
+    pub(super) const fn is_postponed(&self) -> bool {
+        self.is_postponed
     }
 
     /// How many match. With an order and a limit: how many are told.

@@ -1,13 +1,18 @@
 //! Answering what a session asks once, page by page.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use bytes::Bytes;
-use spatialdb_core::HitRef;
-use spatialdb_proto::v1;
-use spatialdb_types::Seq;
+use spatialdb_core::{HitRef, Outcome, Query, Rejection};
+use spatialdb_proto::v1::{self, ServerMessage, server_message};
+use spatialdb_types::{Error, PartitionId, Seq};
+use tokio::sync::{OwnedSemaphorePermit, mpsc};
 
 use crate::server::cuts::Answers;
+use crate::server::edge::Edge;
+use crate::server::port::{Event, Port};
+use crate::server::tools::ask;
 
 /// Bytes of a page, about.
 const PAGE_BYTES: usize = 256 << 10;
@@ -15,20 +20,106 @@ const PAGE_BYTES: usize = 256 << 10;
 /// About what an entity takes beside its values.
 const HIT_BYTES: usize = 48;
 
-/// The pages of an answer.
-pub(super) fn pages_of(seq: Seq, answers: &Answers) -> Vec<v1::Answer> {
-    let mut pages = Vec::new();
-    let mut page = Page::default();
-    for (_, hit) in answers.hits() {
-        page.push(&hit, answers.is_ordered());
-        if page.bytes >= PAGE_BYTES {
-            pages.push(std::mem::take(&mut page).finish(seq));
+/// Questions of a session that go into one cut.
+const ASKS_AT_ONCE: usize = 64;
+
+/// A question of a session.
+pub(super) struct Asked {
+    pub(super) seq: Seq,
+    pub(super) query: Query,
+}
+
+/// Answers what one session asks, in order, beside what else it does. What was asked meanwhile is asked together.
+pub(super) struct Answerer {
+    edge: Arc<Edge>,
+    port: Port,
+    answers: mpsc::Sender<ServerMessage>,
+}
+
+impl Answerer {
+    /// Starts one. Where the session's questions go: past what waits there the session is read no further.
+    pub(super) fn start(
+        edge: Arc<Edge>,
+        port: Port,
+        answers: mpsc::Sender<ServerMessage>,
+    ) -> mpsc::Sender<Asked> {
+        let (questions, waiting) = mpsc::channel(ASKS_AT_ONCE);
+        tokio::spawn(Self { edge, port, answers }.run(waiting));
+        questions
+    }
+
+    async fn run(self, mut waiting: mpsc::Receiver<Asked>) {
+        let mut asked = Vec::new();
+        while waiting.recv_many(&mut asked, ASKS_AT_ONCE).await > 0 {
+            while !asked.is_empty() {
+                if self.answer(&mut asked).await.is_none() {
+                    return;
+                }
+            }
         }
     }
-    let mut last = page.finish(seq);
-    (last.match_count, last.last) = (answers.match_count(), true);
-    pages.push(last);
-    pages
+
+    /// Answers the first of them at least. `None`: the session is over.
+    async fn answer(&self, asked: &mut Vec<Asked>) -> Option<()> {
+        let seqs: Vec<Seq> = asked.iter().map(|asked| asked.seq).collect();
+        let mut outcome = Outcome::default();
+        match self.ask(asked).await {
+            Ok((answers, _place)) => {
+                let postponed: Vec<bool> = answers.iter().map(Answers::is_postponed).collect();
+                let told = seqs.into_iter().zip(&answers).filter(|(_, answers)| !answers.is_postponed());
+                for (seq, answers) in told {
+                    self.tell(seq, answers).await?;
+                    outcome.decided.push((seq, 1));
+                }
+                let mut postponed = postponed.into_iter();
+                asked.retain(|_| postponed.next().unwrap_or(false));
+            }
+            Err(error) => {
+                asked.clear();
+                outcome.decided = seqs.iter().map(|&seq| (seq, 1)).collect();
+                outcome.rejections =
+                    seqs.into_iter().map(|seq| Rejection::of_message(seq, error.clone())).collect();
+            }
+        }
+        self.port.send(Event::Answered(outcome));
+        Some(())
+    }
+
+    async fn ask(&self, asked: &[Asked]) -> Result<(Vec<Answers>, OwnedSemaphorePermit), Error> {
+        let place = ask::place(&self.edge).await?;
+        let queries = asked.iter().map(|asked| asked.query.clone()).collect();
+        Ok((self.edge.cuts.ask(&self.edge, queries).await?, place))
+    }
+
+    /// Tells an answer page by page. `None`: the session is over.
+    async fn tell(&self, seq: Seq, answers: &Answers) -> Option<()> {
+        let mut hits = answers.hits().peekable();
+        loop {
+            let mut page = page_of(&mut hits, answers.is_ordered());
+            page.seq = seq.0;
+            page.last = hits.peek().is_none();
+            let is_last = page.last;
+            if is_last {
+                page.match_count = answers.match_count();
+            }
+            let body = Some(server_message::Body::Answer(page));
+            self.answers.send(ServerMessage { body }).await.ok()?;
+            if is_last {
+                return Some(());
+            }
+        }
+    }
+}
+
+/// The next page of an answer.
+fn page_of<'a>(hits: &mut impl Iterator<Item = (PartitionId, HitRef<'a>)>, is_ordered: bool) -> v1::Answer {
+    let mut page = Page::default();
+    while page.bytes < PAGE_BYTES
+        && let Some((_, hit)) = hits.next()
+    {
+        page.push(&hit, is_ordered);
+    }
+    page.finish()
 }
 
 /// A page in the making.
@@ -72,8 +163,7 @@ impl Page {
         }
     }
 
-    fn finish(mut self, seq: Seq) -> v1::Answer {
-        self.answer.seq = seq.0;
+    fn finish(mut self) -> v1::Answer {
         self.answer.columns = self.columns.into_values().collect();
         self.answer
     }

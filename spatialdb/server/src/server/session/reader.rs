@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use spatialdb_core::{Outcome, Rejection};
+use spatialdb_core::Outcome;
 use spatialdb_proto::v1::{self, ClientMessage, ServerMessage, client_message::Body, server_message};
 use spatialdb_proto::{Outgoing, PROTOCOL_VERSION, status_of};
 use spatialdb_types::{Error, Reason, Seq, ViewId};
@@ -12,7 +12,7 @@ use tokio::sync::{Semaphore, mpsc};
 use tokio_util::sync::CancellationToken;
 use tonic::{Status, Streaming};
 
-use super::answers;
+use super::answers::{Answerer, Asked};
 use super::intake::{self, Intake};
 use super::task;
 use crate::auth::Right;
@@ -26,9 +26,6 @@ const HELLO_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Answers that wait for the session's task; beyond it the session is read no further.
 const ANSWER_QUEUE: usize = 64;
-
-/// Questions of one session that are answered at once; past it the session is read no further.
-const ASKS_AT_ONCE: usize = 16;
 
 type Out = mpsc::Sender<Result<Outgoing, Status>>;
 
@@ -141,8 +138,17 @@ pub(super) fn open(
         closed.clone(),
     );
     let intake = Intake::new(edge.clone(), attached.session, attached.owner, port.clone());
-    let asks = Arc::new(Semaphore::new(ASKS_AT_ONCE));
-    Ok((Reader { edge: edge.clone(), intake, port, answers, asks, in_flight, closed, last: Seq(1) }, task))
+    let reader = Reader {
+        edge: edge.clone(),
+        intake,
+        port,
+        answers,
+        questions: None,
+        in_flight,
+        closed,
+        last: Seq(1),
+    };
+    Ok((reader, task))
 }
 
 /// Reads the messages of one session.
@@ -151,8 +157,8 @@ pub(super) struct Reader {
     intake: Intake,
     port: Port,
     answers: mpsc::Sender<ServerMessage>,
-    /// Questions that are being answered.
-    asks: Arc<Semaphore>,
+    /// To the answerer of the session's questions, from the first on.
+    questions: Option<mpsc::Sender<Asked>>,
     in_flight: Arc<Semaphore>,
     closed: CancellationToken,
     last: Seq,
@@ -296,10 +302,8 @@ impl Reader {
             Body::Subscribe(_) => {
                 principal.check(Right::Query).and_then(|()| access::check_views(&self.edge, principal))
             }
-            Body::ChangeView(_) => principal.check(Right::Query),
-            Body::EndView(_) | Body::Ask(_) | Body::Heartbeat(_) | Body::Goodbye(_) | Body::Hello(_) => {
-                Ok(())
-            }
+            Body::ChangeView(_) | Body::Ask(_) => principal.check(Right::Query),
+            Body::EndView(_) | Body::Heartbeat(_) | Body::Goodbye(_) | Body::Hello(_) => Ok(()),
         }
     }
 
@@ -309,33 +313,17 @@ impl Reader {
     }
 
     /// Has a question answered beside what else the session does.
-    async fn ask(&self, seq: Seq, ask: v1::Ask) {
+    async fn ask(&mut self, seq: Seq, ask: v1::Ask) {
         let query = match ask::question_of(&self.edge, ask) {
             Ok(query) => query,
             Err(error) => return self.intake.refuse(seq, &error),
         };
-        // Closed never; past the limit the session is read no further.
-        let Ok(turn) = self.asks.clone().acquire_owned().await else { return };
         // Decided when it is answered.
         self.port.send(Event::Received { seq, rows: 1, refused: Outcome::default() });
-        let (edge, port, answers) = (self.edge.clone(), self.port.clone(), self.answers.clone());
-        tokio::spawn(async move {
-            let rejections = match ask::answer(&edge, query).await {
-                Ok((found, _permit)) => {
-                    for page in answers::pages_of(seq, &found) {
-                        let body = Some(server_message::Body::Answer(page));
-                        // The task is gone if the session is over.
-                        if answers.send(ServerMessage { body }).await.is_err() {
-                            return;
-                        }
-                    }
-                    Vec::new()
-                }
-                Err(error) => vec![Rejection::of_message(seq, error)],
-            };
-            port.send(Event::Answered(Outcome { decided: vec![(seq, 1)], rejections, ..Outcome::default() }));
-            drop(turn);
-        });
+        let (edge, port, answers) = (&self.edge, &self.port, &self.answers);
+        let start = || Answerer::start(edge.clone(), port.clone(), answers.clone());
+        // The answerer is gone if the session is over.
+        let _ = self.questions.get_or_insert_with(start).send(Asked { seq, query }).await;
     }
 
     fn view(&self, seq: Seq, view: Option<v1::View>, event: fn(Seq, spatialdb_core::View) -> Event) {

@@ -27,7 +27,13 @@ pub(super) async fn ask(
     let components = named.collect::<Result<Vec<ComponentId>, Error>>()?;
     let (limit, nearest_to) = (request.limit, request.nearest_to);
     let query = query_of(edge, request.constraint, components, limit, request.count_only, nearest_to)?;
-    answer(edge, query).await
+    let permit = place(edge).await?;
+    loop {
+        let answers = edge.cuts.ask(edge, vec![query.clone()]).await?;
+        if let Some(answers) = answers.into_iter().find(|answers| !answers.is_postponed()) {
+            return Ok((answers, permit));
+        }
+    }
 }
 
 /// The question of a session.
@@ -67,17 +73,13 @@ fn query_of(
     Ok(Query { constraint: known.constraint(constraint)?, components, limit, nearest_to: place.transpose()? })
 }
 
-/// Asks every partition. The answer may be as large as the world: it takes a place among the queries at once.
+/// A place among the queries at once: an answer may be as large as the world.
 ///
 /// # Errors
-/// `LIMIT_REACHED` naming `queries_at_once_max`; `DRAINING`.
-pub(in crate::server) async fn answer(
-    edge: &Arc<Edge>,
-    query: Query,
-) -> Result<(Answers, OwnedSemaphorePermit), Error> {
+/// `LIMIT_REACHED` naming `queries_at_once_max`.
+pub(in crate::server) async fn place(edge: &Edge) -> Result<OwnedSemaphorePermit, Error> {
     let max = edge.limits.queries_at_once_max;
     let busy = || Error::new(Reason::LimitReached, format!("queries_at_once_max = {max} are being answered"));
     let waiting = tokio::time::timeout(QUERY_WAIT, edge.queries.clone().acquire_owned());
-    let permit = waiting.await.map_err(|_| busy())?.map_err(|_| busy())?;
-    Ok((edge.cuts.ask(edge, query).await?, permit))
+    waiting.await.map_err(|_| busy())?.map_err(|_| busy())
 }
