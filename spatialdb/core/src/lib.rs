@@ -9,6 +9,7 @@
 
 mod columns;
 pub mod interest;
+mod interest_book;
 mod message;
 pub mod partition;
 pub mod session;
@@ -20,6 +21,7 @@ pub use columns::{
     ValueWrites, WriteMode,
 };
 pub use interest::{Constraint, Part, Rows, ShadowMismatch, SharedRows, View, ViewSet};
+pub use interest_book::{Gift, InterestBook, InterestChange, InterestPage};
 pub use message::{
     Delta, Filled, LeaveReason, MovedEntity, MovedValue, Outbox, Outcome, PeerBody, PeerMessage, Rejection,
     RouteChange, Shape, ToSession,
