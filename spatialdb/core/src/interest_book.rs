@@ -119,11 +119,13 @@ impl InterestBook {
 
     /// What entities give a session now, of `max` of them.
     pub fn page(&self, session: SessionId, max: u64) -> InterestPage {
-        let entities = self.names.get(&session).and_then(|name| self.pages.get(name));
-        let mut all = entities.into_iter().flatten();
-        let take = all.by_ref().take(usize::try_from(max).unwrap_or(usize::MAX));
+        let Some(all) = self.names.get(&session).and_then(|name| self.pages.get(name)) else {
+            return InterestPage::default();
+        };
+        let max = usize::try_from(max).unwrap_or(usize::MAX);
         let interest = |entity: &EntityId| Some((*entity, self.in_force(*entity)?.interest.clone()));
-        InterestPage { interests: take.filter_map(interest).collect(), more: all.count() }
+        let interests = all.iter().take(max).filter_map(interest).collect();
+        InterestPage { interests, more: all.len().saturating_sub(max) }
     }
 
     /// How many entities give views, whether or not a session of that name is open.

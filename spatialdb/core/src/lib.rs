@@ -27,7 +27,7 @@ pub use message::{
     RouteChange, Shape, ToSession,
 };
 pub use partition::{EntityState, HitRef, Partition, Query, QueryAnswer, Tuning};
-pub use session::{FrameBody, Session, ToPartition};
+pub use session::{FrameBody, Session, ToPartition, check_interest};
 pub use world::{PartitionMap, World};
 
 /// A point in time as the driver tells it.

@@ -25,6 +25,7 @@ use spatialdb_types::{
 };
 
 use self::anchors::Anchors;
+pub use self::interests::check_interest;
 use self::interests::{Interests, is_given};
 use self::load::Load;
 use self::progress::Progress;

@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use spatialdb_types::{EntityId, Error, ID_END, ViewId};
+use spatialdb_types::{EntityId, Error, ID_END, Limits, Reason, ViewId};
 
 use super::{Load, Session, ViewState};
 use crate::interest::View;
@@ -35,6 +35,16 @@ impl Interest {
     const fn new(views: Arc<[View]>) -> Self {
         Self { views, in_force: Vec::new(), is_left_out: false }
     }
+}
+
+/// Refuses views that no session could ever have.
+///
+/// # Errors
+/// `QUERY_INVALID` naming the part, or the limit that they pass.
+pub fn check_interest(views: &[View], limits: &Limits) -> Result<(), Error> {
+    let checked = views.iter().try_for_each(|view| view.check(limits));
+    let fits = checked.and_then(|()| Load::of(views).check(limits));
+    fits.map_err(|error| Error::new(Reason::QueryInvalid, error.detail))
 }
 
 /// Whether the view is one that an entity gives: the client's own have ids that travel on the wire.
@@ -132,7 +142,7 @@ impl Session {
 
 #[cfg(test)]
 mod tests {
-    use spatialdb_types::{Limits, PartitionId, Reason, SessionId};
+    use spatialdb_types::{PartitionId, SessionId};
 
     use super::super::ToPartition;
     use super::*;
