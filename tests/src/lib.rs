@@ -28,7 +28,8 @@ pub use message::{
     position_rows, positions, sphere, text, update, view,
 };
 pub use probe::{
-    BLOB_FIRST, METADATA, POSITION, State, TAG, VITALS, Vitals, WORKER_SESSION, metadata, probe_snapshot,
+    BLOB_FIRST, INTEREST, METADATA, PLAYER_OWNER, POSITION, State, TAG, VITALS, Vitals, WORKER_SESSION,
+    metadata, probe_snapshot,
 };
 pub use process::{Finished, Process, binary, repository, run, run_in, search_path, spatialdb};
 pub use python::{generate_python, python};

@@ -12,6 +12,10 @@ use crate::{repository, run};
 pub const POSITION: u32 = 1;
 /// `spatialdb.v1.Metadata`.
 pub const METADATA: u32 = 2;
+/// `spatialdb.v1.Interest`.
+pub const INTEREST: u32 = 3;
+/// `spatialdb.v1.PlayerOwner`.
+pub const PLAYER_OWNER: u32 = 4;
 /// `spatialdb.v1.WorkerSession`.
 pub const WORKER_SESSION: u32 = 6;
 /// `probe.Vitals`.

@@ -9,6 +9,7 @@
 
 mod columns;
 pub mod interest;
+mod interest_book;
 mod message;
 pub mod partition;
 pub mod session;
@@ -20,12 +21,13 @@ pub use columns::{
     ValueWrites, WriteMode,
 };
 pub use interest::{Constraint, Part, Rows, ShadowMismatch, SharedRows, View, ViewSet};
+pub use interest_book::{Gift, InterestBook, InterestChange, InterestPage};
 pub use message::{
     Delta, Filled, LeaveReason, MovedEntity, MovedValue, Outbox, Outcome, PeerBody, PeerMessage, Rejection,
     RouteChange, Shape, ToSession,
 };
 pub use partition::{EntityState, HitRef, Partition, Query, QueryAnswer, Tuning};
-pub use session::{FrameBody, Session, ToPartition};
+pub use session::{FrameBody, Session, ToPartition, check_interest};
 pub use world::{PartitionMap, World};
 
 /// A point in time as the driver tells it.

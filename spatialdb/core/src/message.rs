@@ -11,6 +11,7 @@ use spatialdb_types::{
 
 use crate::columns::{Batch, PositionRows, ValueRows};
 use crate::interest::{SharedRows, Values};
+use crate::interest_book::InterestChange;
 use crate::partition::{Query, QueryAnswer};
 
 /// From one partition to another.
@@ -204,6 +205,8 @@ pub struct Outbox {
     pub routes: Vec<RouteChange>,
     /// To the edge: answers to queries, by cut.
     pub answers: Vec<(u64, Vec<QueryAnswer>)>,
+    /// To the edge, in order: entities that give views. To be heard before `peers` are.
+    pub interests: Vec<InterestChange>,
 }
 
 impl Delta {

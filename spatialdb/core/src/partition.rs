@@ -8,6 +8,7 @@ mod apply;
 mod changes;
 mod cut;
 mod grid;
+mod interests;
 mod moves;
 mod publish;
 mod query;
@@ -62,6 +63,7 @@ pub struct Partition {
     store: Store,
     moves: moves::Moves,
     cuts: cut::Cuts,
+    interests: interests::Interests,
     subscribers: IndexMap<SessionId, Subscriber, FxBuildHasher>,
     outcomes: IndexMap<SessionId, Outcome, FxBuildHasher>,
     /// After a restart, until the session is greeted: leaves that it was not told of.
@@ -87,6 +89,7 @@ impl Partition {
             store,
             moves: moves::Moves::default(),
             cuts: cut::Cuts::default(),
+            interests: interests::Interests::default(),
             subscribers: IndexMap::default(),
             outcomes: IndexMap::default(),
             owed: IndexMap::default(),
@@ -146,6 +149,7 @@ impl Partition {
                 doubled.push(entity);
             }
         });
+        self.interests.note_created(rows);
         if doubled.is_empty() { Ok(()) } else { Err(doubled) }
     }
 
@@ -197,6 +201,7 @@ impl Partition {
             self.owed.entry(session).or_default().extend(subscriber.into_owed(&mut self.store));
         }
         self.cuts.forget_answer();
+        self.interests.restart();
         self.incarnation.0 += 1;
     }
 
@@ -220,6 +225,7 @@ impl Partition {
     /// Whether the last changes have not been published to anybody yet.
     pub fn has_unpublished(&self) -> bool {
         !self.store.dirty().is_empty()
+            || self.interests.has_news()
             || self.outcomes.keys().any(|session| self.may_tell(*session))
             || self.subscribers.values().any(Subscriber::is_owed)
     }

@@ -10,6 +10,8 @@
 //! A leave is remembered (a tombstone) until every partition has answered a flush: then nothing older can be on its way.
 
 mod anchors;
+mod interests;
+mod load;
 mod merge;
 mod progress;
 
@@ -23,6 +25,9 @@ use spatialdb_types::{
 };
 
 use self::anchors::Anchors;
+pub use self::interests::check_interest;
+use self::interests::{Interests, is_given};
+use self::load::Load;
 use self::progress::Progress;
 use crate::columns::{PositionRows, ValueRows};
 use crate::interest::{SharedRows, View, ViewSet};
@@ -75,7 +80,9 @@ pub struct FrameBody {
 pub struct Session {
     id: SessionId,
     limits: Limits,
+    /// Its own, and those that entities give.
     views: IndexMap<ViewId, ViewState, FxBuildHasher>,
+    interests: Interests,
     version: u64,
     partitions: Vec<PartitionState>,
     held: IndexMap<EntityId, HeldEntity, FxBuildHasher>,
@@ -99,6 +106,13 @@ struct ViewState {
     /// The partitions that have not filled it.
     awaited: Vec<PartitionId>,
     count: u64,
+}
+
+impl ViewState {
+    fn new(asked: View, anchors: &Anchors, awaited: impl Iterator<Item = PartitionId>) -> Self {
+        let view = Arc::new(asked.resolved(&|entity| anchors.position(entity)));
+        Self { asked, view, awaited: awaited.collect(), count: 0 }
+    }
 }
 
 #[derive(Debug, Default)]
@@ -138,6 +152,7 @@ impl Session {
             id,
             limits,
             views: IndexMap::default(),
+            interests: Interests::default(),
             version: 0,
             partitions: (0..partitions).map(|_| PartitionState::default()).collect(),
             held: IndexMap::default(),
@@ -157,7 +172,7 @@ impl Session {
         self.id
     }
 
-    /// How many views it has.
+    /// How many views it has, those that entities give included.
     pub fn view_count(&self) -> usize {
         self.views.len()
     }
@@ -197,14 +212,14 @@ impl Session {
     /// Starts a view.
     ///
     /// # Errors
-    /// `VIEW_EXISTS`, `LIMIT_REACHED` naming `session_views_max`, or `QUERY_INVALID`; nothing changes then.
+    /// `VIEW_EXISTS`, `LIMIT_REACHED` naming `session_views_max` or the like, or `QUERY_INVALID`; nothing changes then.
     pub fn subscribe(&mut self, view: View) -> Result<(), Error> {
-        let max = self.limits.session_views_max.min(64);
+        if !view.id.is_valid() {
+            let detail = format!("view {}: ids of views are above 0 and below 2^53", view.id);
+            return Err(Error::new(Reason::QueryInvalid, detail));
+        }
         if self.views.contains_key(&view.id) {
             return Err(Error::new(Reason::ViewExists, format!("view {} exists: change or end it", view.id)));
-        }
-        if self.views.len() as u64 >= max {
-            return Err(Error::new(Reason::LimitReached, format!("session_views_max = {max}")));
         }
         self.put_view(view)
     }
@@ -214,7 +229,7 @@ impl Session {
     /// # Errors
     /// `VIEW_NOT_FOUND` or `QUERY_INVALID`; the old view stays then.
     pub fn change_view(&mut self, view: View) -> Result<(), Error> {
-        if !self.views.contains_key(&view.id) {
+        if is_given(view.id) || !self.views.contains_key(&view.id) {
             return Err(Error::new(Reason::ViewNotFound, format!("there is no view {}", view.id)));
         }
         self.put_view(view)
@@ -225,9 +240,10 @@ impl Session {
     /// # Errors
     /// `VIEW_NOT_FOUND`.
     pub fn end_view(&mut self, id: ViewId) -> Result<(), Error> {
-        if self.views.shift_remove(&id).is_none() {
+        if is_given(id) || self.views.shift_remove(&id).is_none() {
             return Err(Error::new(Reason::ViewNotFound, format!("there is no view {id}")));
         }
+        self.fit_interests();
         self.send_views();
         Ok(())
     }
@@ -298,27 +314,11 @@ impl Session {
 
     fn put_view(&mut self, mut view: View) -> Result<(), Error> {
         view.check(&self.limits)?;
-        let others = || self.views.values().map(|v| &v.view).filter(|v| v.id != view.id);
-        let nodes = others().map(|v| v.nodes()).sum::<u64>() + view.nodes();
-        let max = self.limits.session_constraint_nodes_max;
-        if nodes > max {
-            let detail = format!(
-                "the session's constraints would have {nodes} nodes; session_constraint_nodes_max = {max}"
-            );
-            return Err(Error::new(Reason::LimitReached, detail));
-        }
-        let parts = others().map(|v| v.parts.len()).sum::<usize>() + view.parts.len();
-        let max = self.limits.session_view_parts_max.min(64);
-        if parts as u64 > max {
-            let detail =
-                format!("the session would have {parts} views and bands; session_view_parts_max = {max}");
-            return Err(Error::new(Reason::LimitReached, detail));
-        }
+        let others = self.views.values().map(|v| &v.asked).filter(|v| v.id != view.id);
+        Load::of(others.chain([&view])).check(&self.limits)?;
         view.version = self.version + 1;
-        let id = view.id;
-        let resolved = Arc::new(view.resolved(&|entity| self.anchors.position(entity)));
-        let state = ViewState { asked: view, view: resolved, awaited: self.all().collect(), count: 0 };
-        self.views.insert(id, state);
+        self.views.insert(view.id, ViewState::new(view, &self.anchors, self.all()));
+        self.fit_interests();
         self.send_views();
         Ok(())
     }

@@ -4,12 +4,13 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use spatialdb_core::world::Owner;
 use spatialdb_core::{FrameBody, Session, ToPartition, ToSession, View};
-use spatialdb_types::{EntityId, Point3, Seq, SessionId, ViewId};
+use spatialdb_types::{EntityId, Point3, Reason, Seq, SessionId, ViewId};
 
 use crate::bug::Bug;
 use crate::client::Replica;
 use crate::driver::Sim;
 use crate::edge::{Column, Message};
+use crate::interests::{NAMES, TYPES};
 use crate::judge::Failure;
 use crate::model::Writers;
 use crate::world::panned;
@@ -46,12 +47,18 @@ pub(crate) struct Actor {
 impl Sim {
     /// A client comes, with some views.
     pub(crate) fn attach(&mut self) {
-        let attached = self.world.names.attach("sim", "").expect("far fewer than sessions_max");
+        let name = if self.rng.percent(50) { *self.rng.pick(&NAMES[..2]) } else { "" };
+        let worker_type = *self.rng.pick(&TYPES);
+        let attached = self.world.names.attach(worker_type, name).expect("far fewer than sessions_max");
         let id = attached.session;
+        if let Some(old) = attached.replaced {
+            let replaced = self.actors.iter().position(|actor| actor.id == old);
+            self.detach(replaced.expect("it is there"));
+        }
         let partitions = self.plan.map.partitions();
         let restarts = self.plan.weights.restart > 0;
         let slowness = if self.rng.one_in(4) { self.rng.between(5, 40) } else { 1 };
-        self.say(|| format!("session {id} comes, slowness {slowness}"));
+        self.say(|| format!("session {id} {} comes, slowness {slowness}", attached.owner.name));
         self.actors.push(Actor {
             id,
             owner: attached.owner,
@@ -67,6 +74,8 @@ impl Sim {
             next_view: 1,
         });
         let a = self.actors.len() - 1;
+        let name = self.actors[a].owner.name.clone();
+        self.open_page(id, &name);
         for _ in 0..self.rng.between(0, 4) {
             self.subscribe(a);
         }
@@ -80,7 +89,9 @@ impl Sim {
         let actor = &mut self.actors[a];
         actor.live = false;
         actor.pending = None;
-        self.world.names.detach(actor.id);
+        let id = actor.id;
+        self.world.names.detach(id);
+        self.close_page(id);
         self.cut_down(a);
     }
 
@@ -113,16 +124,19 @@ impl Sim {
         }
     }
 
-    /// A client adds a view.
-    pub(crate) fn subscribe(&mut self, a: usize) -> ViewId {
+    /// A client adds a view. `None`: it has as much as it may have.
+    pub(crate) fn subscribe(&mut self, a: usize) -> Option<ViewId> {
         let id = ViewId(self.actors[a].next_view);
         self.actors[a].next_view += 1;
         let last = EntityId(self.world.ids.next().0);
         let view = self.plan.view(&mut self.rng, id, last);
         self.say(|| format!("session {} subscribes {view:?}", self.actors[a].id));
-        self.actors[a].session.subscribe(view.clone()).expect("a new and valid view");
+        if let Err(error) = self.actors[a].session.subscribe(view.clone()) {
+            assert_eq!(error.reason, Reason::LimitReached, "a new and valid view: {error}");
+            return None;
+        }
         self.note_view(a, view);
-        id
+        Some(id)
     }
 
     /// A client replaces a view.
@@ -136,8 +150,10 @@ impl Sim {
             self.plan.view(&mut self.rng, id, last)
         };
         self.say(|| format!("session {} changes {view:?}", self.actors[a].id));
-        self.actors[a].session.change_view(view.clone()).expect("a known and valid view");
-        self.note_view(a, view);
+        match self.actors[a].session.change_view(view.clone()) {
+            Ok(()) => self.note_view(a, view),
+            Err(error) => assert_eq!(error.reason, Reason::LimitReached, "a known and valid view: {error}"),
+        }
     }
 
     fn note_view(&mut self, a: usize, view: View) {

@@ -92,6 +92,14 @@ bugs! {
     DropCut = "drop-cut", one_in 4;
     /// It is told so before the moves that it is to answer for.
     CutEarly = "cut-early", one_in 1;
+    /// The book of interests is not told that an entity gives views.
+    LoseInterest = "lose-interest", one_in 8;
+    /// It is not told that an entity gives none any longer.
+    LoseInterestEnd = "lose-interest-end", one_in 4;
+    /// Two things that a partition tells it change places.
+    SwapInterests = "swap-interests", one_in 2;
+    /// A session is not told that it is given other views.
+    LosePage = "lose-page", one_in 8;
 }
 
 impl Bug {

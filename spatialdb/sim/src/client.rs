@@ -75,6 +75,11 @@ impl Replica {
     /// A view is asked for.
     pub(crate) fn note_asked(&mut self, view: &View) {
         self.views.entry(view.id).or_default().asked += 1;
+        self.note_halves(view);
+    }
+
+    /// A view may ask for halves of messages.
+    pub(crate) fn note_halves(&mut self, view: &View) {
         let halves = |part: &spatialdb_core::Part| part.wants(TWIN[0]) != part.wants(TWIN[1]);
         self.may_tear |= view.parts.iter().any(halves);
     }

@@ -15,6 +15,7 @@ use crate::actor::Actor;
 use crate::bug::{Bug, Bugs};
 use crate::cut::Cuts;
 use crate::edge::Edge;
+use crate::interests::Interests;
 use crate::judge::Failure;
 use crate::model::Model;
 use crate::rng::Rng;
@@ -49,12 +50,14 @@ pub(crate) struct Sim {
     pub(crate) slow: Option<usize>,
     /// Queries over all partitions.
     pub(crate) cuts: Cuts,
+    /// Which entities give which sessions views.
+    pub(crate) interests: Interests,
     /// Whether to say what happens.
     pub(crate) trace: bool,
     edge_queues: Vec<VecDeque<EdgeItem>>,
     peer_queues: Vec<Vec<VecDeque<PeerMessage>>>,
     /// The pairs with something on its way, by kind.
-    busy: [Vec<Link>; 4],
+    busy: [Vec<Link>; 6],
     stale: Option<Delta>,
     /// What the shadow checker found first.
     pub(crate) shadow: Option<Failure>,
@@ -77,24 +80,30 @@ pub(crate) enum Link {
     Down(usize, usize),
     /// From the session of a client to a partition.
     Up(usize, usize),
+    /// From a partition to the book of interests.
+    Told(usize),
+    /// From the book of interests to the session of a client.
+    Page(usize),
 }
 
 impl Link {
     /// The partition that it comes from.
     pub(crate) const fn source(self) -> Option<usize> {
         match self {
-            Self::Edge(_) | Self::Up(..) => None,
-            Self::Peer(from, _) | Self::Down(_, from) => Some(from),
+            Self::Edge(_) | Self::Up(..) | Self::Page(_) => None,
+            Self::Peer(from, _) | Self::Down(_, from) | Self::Told(from) => Some(from),
         }
     }
 
     /// Its index among the kinds.
-    const fn kind(self) -> usize {
+    pub(crate) const fn kind(self) -> usize {
         match self {
             Self::Edge(_) => 0,
             Self::Peer(..) => 1,
             Self::Down(..) => 2,
             Self::Up(..) => 3,
+            Self::Told(_) => 4,
+            Self::Page(_) => 5,
         }
     }
 }
@@ -123,6 +132,7 @@ impl Sim {
             stamps: 0,
             slow: None,
             cuts: Cuts::default(),
+            interests: Interests::new(count),
             trace,
             edge_queues: (0..count).map(|_| VecDeque::new()).collect(),
             peer_queues: (0..count).map(|_| (0..count).map(|_| VecDeque::new()).collect()).collect(),
@@ -146,7 +156,7 @@ impl Sim {
     }
 
     /// The pairs with something on its way, by kind.
-    pub(crate) const fn busy(&self) -> &[Vec<Link>; 4] {
+    pub(crate) const fn busy(&self) -> &[Vec<Link>; 6] {
         &self.busy
     }
 
@@ -187,6 +197,14 @@ impl Sim {
                 }
                 self.collect(p, outbox);
             }
+            Link::Told(p) => {
+                let change = self.take(link, |sim| sim.interests.queue(p));
+                self.hear_interest(p, change);
+            }
+            Link::Page(a) => {
+                self.busy[link.kind()].retain(|&other| other != link);
+                self.read_page(a);
+            }
         }
     }
 
@@ -194,6 +212,7 @@ impl Sim {
     pub(crate) fn cut_down(&mut self, a: usize) {
         self.actors[a].down.iter_mut().for_each(VecDeque::clear);
         self.busy[2].retain(|link| !matches!(link, Link::Down(actor, _) if *actor == a));
+        self.busy[5].retain(|&link| link != Link::Page(a));
     }
 
     fn take<T>(&mut self, link: Link, queue: impl Fn(&mut Self) -> &mut VecDeque<T>) -> T {
@@ -204,7 +223,8 @@ impl Sim {
         item
     }
 
-    fn mark_busy(&mut self, link: Link, before: usize) {
+    /// Something was put on its way where that many things were before.
+    pub(crate) fn mark_busy(&mut self, link: Link, before: usize) {
         if before == 0 {
             self.busy[link.kind()].push(link);
         }
@@ -219,7 +239,7 @@ impl Sim {
             let detail = format!("partition {p}, session {session}: entity {entity} {detail}");
             self.shadow.get_or_insert(Failure { judge: "shadow", detail });
         }
-        let any = !outbox.sessions.is_empty();
+        let any = !outbox.sessions.is_empty() || !outbox.interests.is_empty();
         self.collect(p, outbox);
         any
     }
@@ -269,6 +289,7 @@ impl Sim {
         for (session, message) in outbox.sessions {
             self.send_down(session, p, message);
         }
+        self.send_interests(p, outbox.interests);
         for (cut, answer) in outbox.answers {
             self.cuts.answer(cut, answer);
         }

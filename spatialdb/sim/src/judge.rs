@@ -41,10 +41,10 @@ impl fmt::Display for Failure {
 type Verdict = Result<(), Failure>;
 type Components = BTreeMap<ComponentId, (Revision, Value)>;
 /// Every entity.
-type Truth = BTreeMap<EntityId, Fact>;
+pub(crate) type Truth = BTreeMap<EntityId, Fact>;
 
 /// Where an entity is, and what it has.
-struct Fact {
+pub(crate) struct Fact {
     partition: PartitionId,
     position: Option<Position>,
     /// By rising id, Position included.
@@ -71,12 +71,13 @@ impl Sim {
             judge_state(entity, known, &truth)?;
         }
         self.judge_query(&truth)?;
+        self.judge_book(&truth)?;
         for a in self.live_actors() {
             let actor = &self.actors[a];
             let verdict = self
                 .judge_outcome(actor)
                 .and_then(|()| judge_views(actor))
-                .and_then(|()| judge_replica(actor, &truth));
+                .and_then(|()| self.judge_replica(actor, &truth));
             verdict.map_err(|failure| failure.of_session(actor.id))?;
         }
         Ok(())
@@ -88,7 +89,7 @@ impl Sim {
     /// The first thing that differs.
     pub(crate) fn judge_session(&self, a: usize) -> Verdict {
         let actor = &self.actors[a];
-        judge_replica(actor, &self.truth()?).map_err(|failure| failure.of_session(actor.id))
+        self.judge_replica(actor, &self.truth()?).map_err(|failure| failure.of_session(actor.id))
     }
 
     /// How many entities a view matches, by brute force.
@@ -99,6 +100,10 @@ impl Sim {
         let truth = self.truth()?;
         let constraint = placed(&view.parts[0].constraint, &truth);
         Ok(truth.iter().filter(|(e, fact)| fact.meets(**e, &constraint)).count() as u64)
+    }
+
+    fn judge_replica(&self, actor: &Actor, truth: &Truth) -> Verdict {
+        judge_replica(actor, &self.given(actor, truth)?, truth)
     }
 
     fn truth(&self) -> Result<Truth, Failure> {
@@ -314,7 +319,7 @@ fn judge_views(actor: &Actor) -> Verdict {
 }
 
 /// The replica is what the views' queries say.
-fn judge_replica(actor: &Actor, truth: &Truth) -> Verdict {
+fn judge_replica(actor: &Actor, given: &[View], truth: &Truth) -> Verdict {
     let held = &actor.replica.held;
     if actor.session.entities_in_view() != held.len() {
         let detail =
@@ -325,7 +330,8 @@ fn judge_replica(actor: &Actor, truth: &Truth) -> Verdict {
         return fail("oracle", format!("entity {ghost} is in view and does not exist"));
     }
     let place = |part: &Part| Part { constraint: placed(&part.constraint, truth), ..part.clone() };
-    let parts = actor.views.values().flat_map(|v| v.parts.iter().map(move |part| (v, place(part))));
+    let views = actor.views.values().chain(given);
+    let parts = views.flat_map(|v| v.parts.iter().map(move |part| (v, place(part))));
     let parts: Vec<(&View, Part)> = parts.collect();
     for (entity, fact) in truth {
         let all = parts.iter().map(|(v, part)| (*v, part));

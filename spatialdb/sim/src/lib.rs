@@ -21,7 +21,7 @@
 //! A replica equals the query of its views (`oracle`); frames keep their rules (`enter`, `leave`, `gone`, `value`,
 //! `revision`, `applied`, `torn`, `echo`); no entity is lost, doubled, stale, or away from home; entities with one writer have
 //! exactly what was written last (`state`) and exactly the right rows are refused; every row is decided (`outcome`);
-//! a query over all partitions misses and doubles nothing while the world goes on (`cut`); moves end and hints are right; views are filled once and count right; the world comes to rest, and nobody who has
+//! a query over all partitions misses and doubles nothing while the world goes on (`cut`); a session has the views that entities give it (`interests`); moves end and hints are right; views are filled once and count right; the world comes to rest, and nobody who has
 //! something to say is asleep.
 
 mod actor;
@@ -30,6 +30,7 @@ mod client;
 mod cut;
 mod driver;
 mod edge;
+mod interests;
 mod judge;
 mod model;
 mod rng;

@@ -127,6 +127,8 @@ impl Sim {
             w.view,
             w.session,
             w.query,
+            busy(4),
+            busy(5),
         ];
         let live = self.live_actors();
         let partition = self.rng.index(self.partitions.len());
@@ -136,7 +138,8 @@ impl Sim {
         }
         let Some(step) = self.rng.weighted(&weights) else { return Ok(()) };
         match (step, actor) {
-            (0..=3, _) => {
+            (0..=3 | 12..=13, _) => {
+                let step = if step > 3 { step - 8 } else { step };
                 let at = self.rng.index(self.busy()[step].len());
                 let link = self.busy()[step][at];
                 let is_slow = self.slow.is_some() && link.source() == self.slow;
@@ -227,7 +230,7 @@ impl Sim {
         if self.actors[a].views.len() >= 60 {
             return Ok(());
         }
-        let id = self.subscribe(a);
+        let Some(id) = self.subscribe(a) else { return Ok(()) };
         if self.rng.percent(50) {
             // Replaced before it is filled everywhere: what was counted for the old one is not for the new one.
             for _ in 0..self.rng.between(0, 40) {

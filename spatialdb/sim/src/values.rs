@@ -36,9 +36,36 @@ pub(crate) fn random_fields(rng: &mut Rng, stamp: Stamp, allowed: &[u32]) -> Fie
             fields.insert(field, bytes);
         }
     }
+    fields.extend([stamped(stamp)]);
     fields
-        .insert(STAMP_FIELD, number(STAMP_FIELD, u64::from(stamp.writer.0) << 32 | u64::from(stamp.number)));
-    fields
+}
+
+fn stamped(stamp: Stamp) -> (u32, Vec<u8>) {
+    (STAMP_FIELD, number(STAMP_FIELD, u64::from(stamp.writer.0) << 32 | u64::from(stamp.number)))
+}
+
+/// An Interest: a seed of views, in field 1.
+pub(crate) fn interest(seed: u64, stamp: Stamp) -> Vec<u8> {
+    encode(&BTreeMap::from([(1, number(1, seed)), stamped(stamp)]))
+}
+
+/// The seed in an Interest.
+pub(crate) fn seed_in(value: &[u8]) -> Option<u64> {
+    Some(varint(parse(value)?.get(&1)?.get(1..)?)?.0)
+}
+
+/// A PlayerOwner: a name in field 1, none if it is empty.
+pub(crate) fn owner(name: &str, stamp: Stamp) -> Vec<u8> {
+    let mut fields = Fields::from([stamped(stamp)]);
+    if !name.is_empty() {
+        fields.insert(1, [&[1 << 3 | 2, name.len() as u8], name.as_bytes()].concat());
+    }
+    encode(&fields)
+}
+
+/// The name in a PlayerOwner, if it has one.
+pub(crate) fn owner_in(value: &[u8]) -> Option<String> {
+    String::from_utf8(parse(value)?.get(&1)?.get(2..)?.to_vec()).ok()
 }
 
 /// The bytes of a value.

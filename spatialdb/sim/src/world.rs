@@ -31,6 +31,8 @@ pub(crate) struct Plan {
     pub(crate) cell_m: f64,
     /// How many component types besides Position, at least 2.
     pub(crate) components: u32,
+    /// How many of a hundred entities are made with an Interest, and how many with an owner.
+    pub(crate) interests: u64,
     /// How many entities are loaded before the start.
     pub(crate) loaded: u64,
     /// How many sessions there are at most at once.
@@ -46,8 +48,9 @@ pub(crate) struct Plan {
 /// How likely each kind of step is, against the others.
 #[derive(Clone, Debug)]
 pub(crate) struct Weights {
-    /// Delivery from the edge to a partition, between partitions, from a partition to a session, and back.
-    pub(crate) links: [u64; 4],
+    /// Delivery from the edge to a partition, between partitions, from a partition to a session, and back; from a
+    /// partition to the book of interests, and from there to a session.
+    pub(crate) links: [u64; 6],
     /// A client sends a message.
     pub(crate) write: u64,
     /// A partition publishes.
@@ -83,6 +86,7 @@ impl Plan {
             side_m,
             cell_m,
             components: rng.between(2, 5) as u32,
+            interests: *rng.pick(&[0, 5, 20, 60]),
             loaded: if rng.one_in(5) { rng.between(100, 300) } else { rng.between(10, 80) },
             sessions: rng.between(2, 7),
             rounds: rng.between(1, 4),
@@ -298,12 +302,24 @@ fn limits(rng: &mut Rng) -> Limits {
     if rng.percent(20) {
         limits.partition_writes_parked_max = rng.between(1, 6);
     }
+    if rng.percent(20) {
+        limits.session_interests_max = rng.below(4);
+    }
+    if rng.percent(20) {
+        limits.session_views_max = rng.between(3, 12);
+    }
+    if rng.percent(20) {
+        limits.session_view_parts_max = rng.between(3, 20);
+    }
+    if rng.percent(20) {
+        limits.session_constraint_nodes_max = rng.between(5, 60);
+    }
     limits
 }
 
 fn weights(rng: &mut Rng) -> Weights {
     let mut link = || *rng.pick(&[1, 4, 16, 60]);
-    let links = [link(), link(), link(), link()];
+    let links = [link(), link(), link(), link(), link(), link()];
     Weights {
         links,
         write: rng.between(5, 40),

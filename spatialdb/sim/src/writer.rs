@@ -9,10 +9,14 @@ use spatialdb_core::WriteMode;
 use spatialdb_types::{ComponentId, EntityId, Point3, Position, Seq, SessionId};
 
 use crate::edge::{Column, Message, NewEntity};
+use crate::interests::NAMES;
 use crate::model::{Model, TWIN, Writers};
 use crate::rng::Rng;
 use crate::values::{self, FIELDS, STAMP_FIELD, Stamp};
 use crate::world::Plan;
+
+/// With both an entity gives its owner views.
+const GIVING: [ComponentId; 2] = [ComponentId::INTEREST, ComponentId::PLAYER_OWNER];
 
 /// Makes the messages of one session.
 pub(crate) struct Writer<'a> {
@@ -53,6 +57,11 @@ impl Writer<'_> {
                 values.push((component, self.whole(stamp)));
             }
         }
+        for component in GIVING {
+            if self.rng.percent(self.plan.interests) {
+                values.push((component, self.giving(component, stamp)));
+            }
+        }
         NewEntity { entity, position, values }
     }
 
@@ -86,12 +95,15 @@ impl Writer<'_> {
         }
         let twins: Vec<EntityId> = entities.iter().copied().filter(|&e| self.is_twin(e)).collect();
         let others: Vec<EntityId> = entities.iter().copied().filter(|&e| !self.is_twin(e)).collect();
-        match self.rng.below(20) {
+        let giving = if self.plan.interests > 0 { 24 } else { 20 };
+        match self.rng.below(giving) {
             0..=8 => vec![self.positions(&entities)],
             9..=11 => self.with_twins(&twins, |w| w.values(&others, false)),
             12..=15 => self.with_twins(&twins, |w| w.values(&others, true)),
             16 => vec![Column::Remove(Some(ComponentId::POSITION), entities)],
             17 => vec![Column::Remove(Some(self.plan.component(self.rng)), others)],
+            20..=22 => vec![self.interests(&entities)],
+            23 => vec![Column::Remove(Some(*self.rng.pick(&GIVING)), entities)],
             18 => vec![Column::Remove(None, entities.into_iter().take(1).collect())],
             _ => self.with_twins(&twins, |w| w.values(&others, false)),
         }
@@ -157,6 +169,23 @@ impl Writer<'_> {
         let payload = |w: &mut Self| values::encode(&values::random_fields(w.rng, stamp, &cleared));
         let rows = entities.iter().map(|&e| (e, payload(self))).collect();
         Column::Values(mode, component, Some(Arc::from(cleared)), rows)
+    }
+
+    /// Interests or owners, whole or all of their fields.
+    fn interests(&mut self, entities: &[EntityId]) -> Column {
+        let (component, mode, stamp) = (*self.rng.pick(&GIVING), self.mode(), self.stamp());
+        let rows = entities.iter().map(|&e| (e, self.giving(component, stamp))).collect();
+        let cleared = self.rng.one_in(3).then(|| Arc::from([1, STAMP_FIELD]));
+        Column::Values(mode, component, cleared, rows)
+    }
+
+    fn giving(&mut self, component: ComponentId, stamp: Stamp) -> Vec<u8> {
+        if component == ComponentId::INTEREST {
+            // Few of them, so that some are written again.
+            return values::interest(self.rng.below(40), stamp);
+        }
+        let name = if self.rng.one_in(8) { "" } else { *self.rng.pick(&NAMES) };
+        values::owner(name, stamp)
     }
 
     fn whole(&mut self, stamp: Stamp) -> Vec<u8> {

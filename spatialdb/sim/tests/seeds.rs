@@ -41,6 +41,10 @@ const CAUGHT_WITHIN: &[(Bug, u64)] = &[
     (Bug::SwapFrames, 40),
     (Bug::DropCut, 40),
     (Bug::CutEarly, 100),
+    (Bug::LoseInterest, 40),
+    (Bug::LoseInterestEnd, 60),
+    (Bug::SwapInterests, 200),
+    (Bug::LosePage, 40),
 ];
 
 fn threads() -> usize {

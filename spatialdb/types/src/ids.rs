@@ -57,6 +57,13 @@ id!(
     Incarnation(u64)
 );
 
+impl ViewId {
+    /// Whether a worker may choose the id: not 0, below [`ID_END`]. The server uses others for views of its own.
+    pub const fn is_valid(self) -> bool {
+        self.0 != 0 && self.0 < ID_END
+    }
+}
+
 impl EntityId {
     /// Whether the id may name an entity: not 0, below [`ID_END`].
     pub const fn is_valid(self) -> bool {

@@ -60,6 +60,8 @@ limits! {
     session_views_max = 64;
     /// Views and distance bands of one session; at most 64.
     session_view_parts_max = 64;
+    /// Entities whose Interest may give one session views.
+    session_interests_max = 64;
     /// Messages of one session that are received and not yet decided.
     session_messages_in_flight_max = 4096;
     /// Nesting of one constraint.

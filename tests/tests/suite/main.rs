@@ -14,6 +14,7 @@ mod fields;
 mod flight;
 mod import;
 mod interest;
+mod interest_component;
 mod large;
 mod lifecycle;
 mod own_world;

@@ -85,6 +85,11 @@ impl View {
         Self { parts: self.parts.iter().map(part).collect(), ..self.clone() }
     }
 
+    /// Whether it shows the same in the same way, whatever its id and version.
+    pub(crate) fn shows_same(&self, other: &Self) -> bool {
+        self.parts == other.parts && self.own_updates == other.own_updates
+    }
+
     /// How many conditions there are to look at.
     pub fn nodes(&self) -> u64 {
         self.parts.iter().map(|part| part.constraint.nodes()).sum()

@@ -66,6 +66,7 @@ impl Partition {
                 Op::Values(column) => self.write_values(column, &mut run),
                 Op::Remove(column) => self.remove(column, &mut run),
             }
+            self.interests.note(op);
         }
         self.updates_applied += u64::from(run.decided);
         self.note_decided(batch, run.decided);
@@ -74,6 +75,7 @@ impl Partition {
             let max = self.limits.rejections_per_frame_max;
             self.outcomes.entry(batch.session).or_default().merge(outcome, max);
         }
+        self.tell_interests(outbox);
         self.after_apply(run, outbox);
     }
 

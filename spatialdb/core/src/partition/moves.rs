@@ -54,6 +54,7 @@ impl Partition {
                 self.moves.next_fence += 1;
                 outbox.routes.push(RouteChange::Set(entities.clone(), from));
                 outbox.routes.push(RouteChange::Fence(token));
+                self.interests.moved(&entities, outbox);
                 self.moves.fences.push_back((token, from, entities));
             }
             PeerBody::Settled(entities) => self.settled(&entities, outbox),
@@ -141,10 +142,12 @@ impl Partition {
         for moved in entities {
             self.receive_one(moved, outbox);
         }
+        self.tell_interests(outbox);
         self.send(from, PeerBody::Moved(arrived), outbox);
     }
 
     fn receive_one(&mut self, moved: MovedEntity, outbox: &mut Outbox) {
+        self.interests.note_arrived(&moved);
         let set = self.store.tables.intern(&moved.components());
         let changed_at = self.store.publish();
         let slots = moved.values.into_iter().map(|v| Slot {

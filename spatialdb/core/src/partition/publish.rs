@@ -13,6 +13,7 @@ impl Partition {
     /// writer what became of its rows.
     pub fn publish(&mut self, now: Micros, outbox: &mut Outbox) {
         let frame_bytes_max = self.limits.frame_bytes_max as usize;
+        self.tell_interests(outbox);
         if !self.subscribers.is_empty() {
             self.store.collect_changes();
         }

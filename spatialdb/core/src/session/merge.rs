@@ -5,7 +5,7 @@ use std::sync::Arc;
 use rustc_hash::FxHashSet;
 use spatialdb_types::{ComponentId, EntityId, PartitionId, Revision};
 
-use super::{FrameBody, HeldEntity, Session, ToPartition, Tombstone};
+use super::{FrameBody, HeldEntity, Session, ToPartition, Tombstone, is_given};
 use crate::interest::Rows;
 use crate::message::{Delta, Filled, LeaveReason, Shape};
 
@@ -174,7 +174,7 @@ impl Session {
             let Some(at) = state.awaited.iter().position(|&p| p == from) else { continue };
             state.awaited.swap_remove(at);
             state.count += count;
-            if state.awaited.is_empty() {
+            if state.awaited.is_empty() && !is_given(view) {
                 body.view_ready.push((view, state.count));
             }
         }

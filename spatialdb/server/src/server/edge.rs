@@ -15,6 +15,7 @@ use tokio::sync::Semaphore;
 use super::access::Access;
 use super::cuts::Cuts;
 use super::flags::Flags;
+use super::interests::Interests;
 use super::partition::PartitionHandle;
 use super::port::{Event, Port};
 use super::roster::Roster;
@@ -36,6 +37,7 @@ pub(super) struct Edge {
     pub(super) cuts: Cuts,
     pub(super) rounds: Rounds,
     pub(super) roster: Roster,
+    pub(super) interests: Interests,
     pub(super) traffic: Traffic,
     pub(super) access: Access,
     pub(super) clock: Clock,
@@ -119,6 +121,7 @@ impl Edge {
             cuts: Cuts::default(),
             rounds: Rounds::new(partition_count),
             roster: Roster::default(),
+            interests: Interests::default(),
             traffic: Traffic::default(),
             access,
             clock: Clock::new(),

@@ -49,6 +49,11 @@ pub(super) fn install() {
             Unit::Count,
             "Rows and messages of sessions that were refused."
         );
+        describe_counter!(
+            "spatialdb_session_interests_left_out_total",
+            Unit::Count,
+            "How often the views that an entity gives its owner's session were left out."
+        );
         Some(handle)
     });
 }
@@ -133,6 +138,14 @@ fn traffic(edge: &Edge, text: &mut String) {
 fn sessions(edge: &Edge, text: &mut String) {
     head(text, "spatialdb_edge_sessions", "gauge", "Open sessions.");
     let _ = writeln!(text, "spatialdb_edge_sessions {}", edge.session_count());
+    let name = "spatialdb_edge_interests";
+    head(
+        text,
+        name,
+        "gauge",
+        "Entities with Interest and an owner, who gets their views if there is a session.",
+    );
+    let _ = writeln!(text, "{name} {}", edge.interests.entity_count());
     let name = "spatialdb_session_staleness_seconds";
     head(
         text,

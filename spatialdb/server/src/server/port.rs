@@ -7,7 +7,7 @@ use spatialdb_core::world::Owner;
 use spatialdb_core::{Micros, Outcome, ToSession, View};
 use spatialdb_schema::Schema;
 use spatialdb_types::{PartitionId, Seq, ViewId};
-use tokio::sync::mpsc;
+use tokio::sync::{Notify, mpsc};
 
 use crate::auth::Principal;
 
@@ -76,6 +76,8 @@ pub(super) struct Stats {
     pub(super) updates_received: AtomicU64,
     pub(super) rows_in_flight: AtomicU64,
     pub(super) applied: AtomicU64,
+    /// Told when entities give the session other views.
+    pub(super) page_turned: Notify,
 }
 
 impl Port {
@@ -115,6 +117,7 @@ impl Stats {
             updates_received: AtomicU64::default(),
             rows_in_flight: AtomicU64::default(),
             applied: AtomicU64::default(),
+            page_turned: Notify::new(),
         }
     }
 

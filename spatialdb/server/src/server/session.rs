@@ -6,6 +6,7 @@
 mod answers;
 mod frames;
 mod intake;
+mod interests;
 mod open;
 mod parts;
 mod reader;

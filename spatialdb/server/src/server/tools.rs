@@ -4,6 +4,7 @@ mod admin;
 pub(super) mod ask;
 pub(super) mod describe;
 mod field;
+pub(super) mod interest;
 pub(super) mod query;
 pub(super) mod view;
 

@@ -1,26 +1,15 @@
 //! Calls that are refused: all are counted, a few a second are logged, so that strangers cannot fill a disk.
 
 use std::io;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Instant;
 
 use spatialdb_types::Error;
 
-const LOGGED_PER_SECOND_MAX: u64 = 5;
+use crate::server::log_budget::LogBudget;
 
-/// What was logged lately. Exact enough without a lock: two callers at the turn of a second may log one more or less.
-#[derive(Debug)]
+/// What was logged lately.
+#[derive(Debug, Default)]
 pub(super) struct Refusals {
-    start: Instant,
-    second: AtomicU64,
-    /// In this second.
-    count: AtomicU64,
-}
-
-impl Default for Refusals {
-    fn default() -> Self {
-        Self { start: Instant::now(), second: AtomicU64::new(0), count: AtomicU64::new(0) }
-    }
+    log: LogBudget,
 }
 
 impl Refusals {
@@ -41,14 +30,10 @@ impl Refusals {
     }
 
     fn may_tell(&self) -> bool {
-        let second = self.start.elapsed().as_secs();
-        if self.second.swap(second, Ordering::Relaxed) != second {
-            let count = self.count.swap(0, Ordering::Relaxed);
-            let untold = count.saturating_sub(LOGGED_PER_SECOND_MAX);
-            if untold > 0 {
-                tracing::info!(count = untold, "more calls were refused than are told");
-            }
+        let unlogged = self.log.spend();
+        if let Some(count) = unlogged.filter(|&count| count > 0) {
+            tracing::info!(count, "more calls were refused than are told");
         }
-        self.count.fetch_add(1, Ordering::Relaxed) < LOGGED_PER_SECOND_MAX
+        unlogged.is_some()
     }
 }

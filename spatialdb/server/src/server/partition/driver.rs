@@ -216,6 +216,10 @@ impl Driver {
                 RouteChange::Fence(token) => self.fences.ask(token),
             }
         }
+        // Before the move of an entity is known, what it gave here is.
+        if !self.outbox.interests.is_empty() {
+            edge.interests.hear(edge, from, self.outbox.interests.drain(..));
+        }
         for (to, message) in self.outbox.peers.drain(..) {
             edge.partition(to).leave(Control::Peer(from, message));
         }

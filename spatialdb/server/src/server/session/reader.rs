@@ -113,6 +113,7 @@ pub(super) fn open(
         old.send(Event::Replaced);
     }
     edge.sessions.insert(attached.session, port.clone());
+    edge.interests.open(edge, attached.session, &stats.name);
     drop(world);
     edge.roster.note_change();
     if edge.draining.load(Ordering::SeqCst) {

@@ -15,6 +15,7 @@ use tokio_util::sync::CancellationToken;
 use tonic::Status;
 
 use super::frames::{self, Piece, Traffic};
+use super::interests::{self, Interests};
 use crate::server::edge::Edge;
 use crate::server::partition::{Control, ViewSlots};
 use crate::server::port::{Event, Stats};
@@ -33,6 +34,7 @@ pub(super) struct Queues {
 pub(super) struct Task {
     edge: Arc<Edge>,
     session: Session,
+    interests: Interests,
     stats: Arc<Stats>,
     queues: Queues,
     in_flight: Arc<Semaphore>,
@@ -79,6 +81,7 @@ impl Task {
         Self {
             edge,
             session,
+            interests: Interests::default(),
             stats,
             queues,
             in_flight,
@@ -116,6 +119,9 @@ impl Task {
                     Some(event) => self.hear(event),
                     None => return,
                 },
+                () = self.stats.page_turned.notified() => {
+                    self.interests.read(&self.edge, &self.stats, &mut self.session);
+                }
                 answer = self.queues.answers.recv(), if self.answer.is_none() && !self.reader_ended => {
                     // None: its last event says why.
                     self.reader_ended = answer.is_none();
@@ -208,6 +214,7 @@ impl Task {
 
     /// Passes on what the machine wants sent, and tells how it stands.
     fn after_events(&mut self) {
+        interests::tell_left_out(&self.edge, &self.stats, &mut self.session);
         let outbox: Vec<_> = self.session.drain_outbox().collect();
         outbox.into_iter().for_each(|(to, message)| self.tell(to, message));
         let applied = self.session.applied();
@@ -296,6 +303,7 @@ impl Task {
         let outbox: Vec<_> = self.session.drain_outbox().collect();
         outbox.into_iter().for_each(|(to, message)| self.tell(to, message));
         self.edge.sessions.remove(&id);
+        self.edge.interests.close(id);
         self.edge.world().names.detach(id);
         self.edge.roster.note_change();
         self.closed.cancel();

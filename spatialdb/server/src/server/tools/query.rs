@@ -27,12 +27,23 @@ pub(super) enum Near {
     Unknown,
     /// Any entity that is named.
     Named,
+    /// In an Interest: any entity that is named, or with 0 the one that has it.
+    Of(EntityId),
 }
 
 impl<'a> Known<'a> {
     pub(super) fn of(edge: &'a Edge, near: Near) -> Self {
         let schema = Guard::into_inner(edge.schema());
-        Self { schema, limits: &edge.limits, spaces: &edge.info.spaces, near }
+        Self::new(schema, &edge.limits, &edge.info.spaces, near)
+    }
+
+    pub(super) const fn new(
+        schema: Arc<Schema>,
+        limits: &'a Limits,
+        spaces: &'a [(SpaceId, String)],
+        near: Near,
+    ) -> Self {
+        Self { schema, limits, spaces, near }
     }
 
     pub(super) fn constraint(&self, wire: Option<v1::Constraint>) -> Result<Constraint, Error> {
@@ -99,8 +110,11 @@ impl<'a> Known<'a> {
     pub(super) fn followed(&self, entity: u64) -> Result<EntityId, Error> {
         match self.near {
             Near::Unknown => Err(invalid("only views follow an entity: ask where it is, then use a sphere")),
-            Near::Named if EntityId(entity).is_valid() => Ok(EntityId(entity)),
-            Near::Named => Err(invalid("near entity 0: ids are above 0 and below 2^53")),
+            Near::Of(own) if entity == 0 => Ok(own),
+            Near::Named | Near::Of(_) if EntityId(entity).is_valid() => Ok(EntityId(entity)),
+            Near::Named | Near::Of(_) => {
+                Err(invalid(&format!("near entity {entity}: ids are above 0 and below 2^53")))
+            }
         }
     }
 

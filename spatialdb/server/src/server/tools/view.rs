@@ -19,17 +19,25 @@ pub(in crate::server) fn view_of(edge: &Edge, wire: Option<v1::View>) -> Result<
     if wire.view_id == 0 {
         return Err(invalid("view_id is 0; ids of views are chosen from 1 up"));
     }
+    shown(&known, wire)
+}
+
+/// What a view shows, with its id as it is.
+///
+/// # Errors
+/// As [`view_of`].
+pub(super) fn shown(known: &Known<'_>, wire: v1::View) -> Result<View, Error> {
     if wire.densities.is_some() {
         return Err(invalid("this server does not know views of densities"));
     }
     let part = Part {
         constraint: known.constraint(wire.constraint)?,
-        components: components(&known, wire.components)?,
+        components: components(known, wire.components)?,
         interval_us: View::interval_of(wire.rate_hz, known.limits)?,
     };
     let mut view = View { own_updates: wire.own_updates, ..View::new(ViewId(wire.view_id), part) };
     if let Some(bands) = wire.bands {
-        add_bands(&known, bands, &mut view)?;
+        add_bands(known, bands, &mut view)?;
     }
     Ok(view)
 }

@@ -8,6 +8,7 @@ use spatialdb_schema::{Component, FieldPlan};
 use spatialdb_types::{ComponentId, EntityId, Error, Point3, Reason, SpaceId};
 
 use super::{At, Intake, Parts, Split, whole_column};
+use crate::server::tools::interest;
 
 impl Intake {
     pub(super) fn positions(
@@ -101,6 +102,14 @@ impl Intake {
         self.known(id)
     }
 
+    /// Whether an entity may give such views. Of an update of fields this is all there is: Interest has one field.
+    fn is_interest(&self, value: &[u8], at: At, parts: &mut Parts) -> bool {
+        // The id of one that is being made is not known yet, and any will do.
+        let entity = EntityId(at.entity.0.max(1));
+        let read = interest::views_of(&self.edge, entity, value);
+        read.map_err(|error| parts.reject(at, error.reason, error.detail)).is_ok()
+    }
+
     pub(super) fn is_value(
         &self,
         component: &Component,
@@ -126,6 +135,6 @@ impl Intake {
             parts.reject(at, error.reason, error.to_string());
             return false;
         }
-        true
+        at.component != ComponentId::INTEREST || self.is_interest(value, at, parts)
     }
 }

@@ -85,14 +85,20 @@ export const MetadataSchema: GenMessage<Metadata> = /*@__PURE__*/
   messageDesc(file_spatialdb_v1_components, 1);
 
 /**
- * What the owner of an entity sees from it: the session that PlayerOwner names has these views beside its own, for as
- * long as the entity has both components.
+ * What the owner of an entity sees from it: every session that PlayerOwner names has these views beside its own, for as
+ * long as the entity has both components. A session that opens later gets them when it opens.
+ *
+ * The session is told no ViewReady of them, and can neither change nor end them. They count against its limits. What does
+ * not fit beside its own views, entity by entity in the order of ids, is left out whole until there is room: the server's
+ * log and spatialdb_session_interests_left_out_total say so. limits.session_interests_max bounds the entities of one session.
+ * A value that no session could have is refused when it is written, with the reasons of Subscribe.
  *
  * @generated from message spatialdb.v1.Interest
  */
 export type Interest = Message<"spatialdb.v1.Interest"> & {
   /**
-   * Near and Bands with entity 0 follow this entity. view_id and own_updates must not be set.
+   * Near and Bands with entity 0 follow this entity, in text too: `near 0 within 500m`. view_id and own_updates must not
+   * be set. When the list changes, a view that it had before goes on as it is.
    *
    * @generated from field: repeated spatialdb.v1.View views = 1;
    */
@@ -113,7 +119,8 @@ export const InterestSchema: GenMessage<Interest> = /*@__PURE__*/
  */
 export type PlayerOwner = Message<"spatialdb.v1.PlayerOwner"> & {
   /**
-   * The name of a session, as its Hello gives it.
+   * The name of a session, as its Hello gives it, or as its Welcome if that gives none. Sessions of several worker types may
+   * have one name: it is the entity of all of them. Empty: nobody's.
    *
    * @generated from field: string name = 1;
    */

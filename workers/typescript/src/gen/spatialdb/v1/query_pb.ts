@@ -480,7 +480,7 @@ export const NearSchema: GenMessage<Near> = /*@__PURE__*/
  */
 export type View = Message<"spatialdb.v1.View"> & {
   /**
-   * Chosen by the worker, unique in its session, not 0.
+   * Chosen by the worker, unique in its session, not 0, below 2^53.
    *
    * @generated from field: uint64 view_id = 1;
    */
