@@ -283,7 +283,10 @@ def _value(value: Value) -> FieldValue:
     if isinstance(value, numbers.Integral):
         return FieldValue(integer=int(value)) if value < 1 << 63 else FieldValue(unsigned=int(value))
     if isinstance(value, numbers.Real):
-        return FieldValue(number=float(value))
+        number = float(value)
+        # A whole number fits fields of any type of number: 1e6 too.
+        is_whole = number.is_integer() and abs(number) < 1 << 53
+        return FieldValue(integer=int(number)) if is_whole else FieldValue(number=number)
     if isinstance(value, str):
         return FieldValue(text=value)
     if isinstance(value, bytes):

@@ -44,6 +44,8 @@ class ConstraintTest(unittest.TestCase):
         for given, kind in cases.items():
             self.assertEqual(value(given), (kind, given))
         self.assertEqual(value(True), ("boolean", True))
+        self.assertEqual(value(1e6), ("integer", 1_000_000), "a whole number fits fields of any type of number")
+        self.assertEqual([value(1e300)[0], value(float("inf"))[0], value(float("nan"))[0]], ["number"] * 3)
         with self.assertRaisesRegex(TypeError, "not with None"):
             value(None)
 

@@ -216,6 +216,25 @@ impl Field {
 #[derive(Clone, Debug, PartialEq)]
 pub struct FieldValue(v1::FieldValue);
 
+impl From<f64> for FieldValue {
+    fn from(value: f64) -> Self {
+        // A whole number fits fields of any type of number: 1e6 too.
+        let is_whole = value.fract() == 0.0 && value.abs() < spatialdb_types::ID_END as f64;
+        let kind = if is_whole {
+            field_value::Kind::Integer(value as i64)
+        } else {
+            field_value::Kind::Number(value)
+        };
+        Self(v1::FieldValue { kind: Some(kind) })
+    }
+}
+
+impl From<f32> for FieldValue {
+    fn from(value: f32) -> Self {
+        f64::from(value).into()
+    }
+}
+
 macro_rules! field_value {
     ($($from:ty => $kind:ident($value:ident => $wire:expr)),* $(,)?) => {
         $(impl From<$from> for FieldValue {
@@ -231,8 +250,6 @@ field_value! {
     i64 => Integer(value => value),
     u32 => Integer(value => value.into()),
     u64 => Unsigned(value => value),
-    f32 => Number(value => value.into()),
-    f64 => Number(value => value),
     bool => Boolean(value => value),
     &str => Text(value => value.to_owned()),
     String => Text(value => value),
@@ -276,6 +293,11 @@ mod tests {
         assert_eq!(value(3_u32.into()), Integer(3));
         assert_eq!(value(u64::MAX.into()), Unsigned(u64::MAX));
         assert_eq!(value(0.5_f32.into()), Number(0.5));
+        assert_eq!((value(1e6.into()), value((-2.0).into())), (Integer(1_000_000), Integer(-2)));
+        assert_eq!(
+            (value(1e300.into()), value(f64::INFINITY.into())),
+            (Number(1e300), Number(f64::INFINITY))
+        );
         assert_eq!(value(true.into()), Boolean(true));
         assert_eq!(value("post".into()), Text("post".into()));
         assert_eq!(value(vec![1_u8, 255].into()), Data(vec![1, 255].into()));
