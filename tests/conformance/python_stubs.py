@@ -6,7 +6,7 @@ See tests/conformance/README.md for the operations.
 import asyncio, json, os, sys
 
 import grpc
-import probe_pb2  # noqa: F401  registers the components of the test world
+import probe_pb2  # registers the components of the test world
 from google.protobuf import descriptor_pool, json_format, message_factory
 from google.rpc import error_details_pb2, status_pb2
 from spatialdb.v1 import components_pb2, query_pb2, worker_pb2 as wire, worker_pb2_grpc
@@ -66,6 +66,7 @@ class Driver:
         self.call = worker_pb2_grpc.WorkerServiceStub(self.channel).Attach()
         self.seq, self.applied, self.entities = 0, 0, {}
         self.rejections, self.answers, self.ready, self.is_lost = [], {}, {}, False
+        self.pages, self.told, self.missed, self.squares = {}, [], 0, {}
         self.heard = asyncio.Event()
         try:
             await self.send(hello=self.hello)
@@ -109,6 +110,8 @@ class Driver:
             self.answers[message.created.seq] = list(message.created.entities)
         elif kind == "ids_reserved":
             self.answers[message.ids_reserved.seq] = message.ids_reserved.first
+        elif kind == "answer":
+            self.pages.setdefault(message.answer.seq, []).append(message.answer)
         elif kind == "flags_changed":
             self.flags_now = dict(message.flags_changed.flags)
         elif kind == "schema_changed":
@@ -116,6 +119,7 @@ class Driver:
             self.know(message.schema_changed.components)
         elif kind == "reset":
             self.entities.clear()
+            self.squares.clear()
 
     def apply(self, frame):
         for entity in frame.entered:
@@ -133,6 +137,18 @@ class Driver:
         for column in frame.columns:
             for entity, value in zip(column.entities, column.values):
                 self.entities[entity][column.component] = value
+        for column in frame.densities:
+            square_m, counts = self.squares.get(column.view_id, (0, {}))
+            counts = dict(counts) if square_m == column.square_m else {}
+            self.squares[column.view_id] = column.square_m, counts
+            for x, y, count in zip(column.x, column.y, column.counts):
+                counts[x, y, column.type] = count
+        for column in frame.events:
+            for entity, payload in zip(column.entities, column.payloads):
+                if (column.component, column.event) == (1000, 1):
+                    value = json_format.MessageToDict(probe_pb2.Hit.FromString(payload))
+                    self.told.append({"entity": str(entity), "event": "probe.Hit", "value": value})
+        self.missed += sum(missed.count for missed in frame.events_missed)
         for ready in frame.view_ready:
             self.ready[ready.view_id] = ready.entity_count
         self.rejections += frame.rejections
@@ -218,10 +234,7 @@ class Driver:
         return await self.look("change_view", wire.ChangeView, view)
 
     async def look(self, kind, body, view):
-        wanted = query_pb2.View(
-            view_id=view["view"], constraint=json_format.ParseDict(view["query"], query_pb2.Constraint()),
-            components=[self.id_of(name) for name in view.get("components", ())],
-            own_updates=view.get("own_updates", False), rate_hz=view.get("rate_hz", 0))
+        wanted = self.view(**view)
         self.ready.pop(wanted.view_id, None)
         seq = await self.send(**{kind: body(view=wanted)})
         refused = lambda: [one for one in self.rejections if one.seq == seq]
@@ -230,6 +243,75 @@ class Driver:
             raise Refused(refused()[0].reason, refused()[0].detail)
         self.views[wanted.view_id] = wanted
         return {"count": self.ready[wanted.view_id]}
+
+    def view(self, view=0, query=None, components=(), densities=None, bands=None, **options):
+        wanted = query_pb2.View(view_id=view, components=map(self.id_of, components), **options)
+        if query is not None:
+            json_format.ParseDict(query, wanted.constraint)
+        if densities is not None:
+            json_format.ParseDict(densities, wanted.densities)
+        if bands is not None:
+            named = [{**band, "components": [*map(self.id_of, band.get("components", ()))]} for band in bands["bands"]]
+            place = {"place": self.place(bands["place"])} if "place" in bands else {"entity": bands["entity"]}
+            json_format.ParseDict({**place, "bands": named}, wanted.bands)
+        return wanted
+
+    def place(self, place):
+        return {"space": place.get("space", 0), "point": {axis: place.get(axis, 0) for axis in "xyz"}}
+
+    async def densities(self, view):
+        square_m, counts = self.squares.get(view, (0, {}))
+        squares = [{"x": x, "y": y, "type": name, "count": count} for (x, y, name), count in counts.items() if count]
+        return {"square_m": square_m, "squares": squares if view in self.views else []}
+
+    async def ask(self, asks):
+        seqs = []
+        for ask in asks:
+            wanted = wire.Ask(
+                limit=ask.get("limit", 0), count_only=ask.get("count_only", False),
+                components=map(self.id_of, ask.get("components", ())))
+            json_format.ParseDict(ask["query"], wanted.constraint)
+            if "nearest_to" in ask:
+                json_format.ParseDict(self.place(ask["nearest_to"]), wanted.nearest_to)
+            seqs.append(await self.send(ask=wanted))
+        return {"answers": [await self.answer(seq) for seq in seqs]}
+
+    async def answer(self, seq):
+        refused = lambda: [one for one in self.rejections if one.seq == seq]
+        await self.until(lambda: seq in self.pages and self.pages[seq][-1].last or refused())
+        if refused():
+            (error,) = refused()
+            self.rejections.remove(error)
+            return {"error": {"reason": error.reason, "detail": error.detail}}
+        pages = self.pages.pop(seq)
+        entities = {entity: {"id": str(entity), "components": {}} for page in pages for entity in page.entities}
+        for page in pages:
+            for entity, distance_m in zip(page.entities, page.distances_m):
+                entities[entity]["distance_m"] = distance_m
+            for column in page.positions:
+                for entity, x, y, z in zip(column.entities, column.x, column.y, column.z or [0] * len(column.x)):
+                    place = components_pb2.Position(space=column.space, x=x, y=y, z=z)
+                    entities[entity]["components"][self.names[POSITION]] = json_format.MessageToDict(place)
+            for column in page.columns:
+                name = self.names[column.component]
+                for entity, value in zip(column.entities, column.values):
+                    shown = json_format.MessageToDict(message_type(name).FromString(value))
+                    entities[entity]["components"][name] = shown
+        return {"count": pages[-1].match_count, "entities": list(entities.values())}
+
+    async def interest(self, entity, views):
+        made = components_pb2.Interest(views=[self.view(**view) for view in views])
+        value = json_format.MessageToDict(made)
+        await self.add(entity, "spatialdb.v1.Interest", value)
+
+    async def emit(self, entity, event, value):
+        payload = json_format.ParseDict(value, message_type(event)()).SerializeToString()
+        column = wire.EventColumn(component=1000, event=1, entities=[int(entity)], payloads=[payload])
+        await self.send(update=wire.Update(events=[column]))
+
+    async def events(self):
+        told, self.told, missed, self.missed = self.told, [], self.missed, 0
+        return {"events": told, "missed": missed}
 
     async def end_view(self, view):
         del self.views[view]

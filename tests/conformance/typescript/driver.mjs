@@ -5,8 +5,10 @@
 // It finds the world by SPATIALDB_ADDRESS. With --web it speaks gRPC-Web (Open, Frames, Send), as a browser does.
 // To prepare: npm ci && npm run build in workers/typescript.
 import { createInterface } from "node:readline";
-import { connect, SpatialdbError } from "../../../workers/typescript/dist/src/node.js";
-import { ConstraintSchema, create, fromBinary, fromJson, toBinary, toJson } from "../../../workers/typescript/dist/src/proto.js";
+import {
+  all, and, box, connect, cylinder, entities, eventOf, field, has, inSpace, InterestSchema, near, not, or, SpatialdbError, sphere, text,
+} from "../../../workers/typescript/dist/src/node.js";
+import { fromJson, toBinary, toJson } from "../../../workers/typescript/dist/src/proto.js";
 
 const POSITION = "spatialdb.v1.Position";
 const transport = process.argv.includes("--web") ? "web" : "attach";
@@ -15,6 +17,8 @@ let worker;
 let schema; // of the world, for values as JSON
 let reconnected; // settles at the next reconnect
 const views = new Map(); // view id -> View
+let told = []; // events of entities that were not told yet
+let missed = 0;
 const refusedHere = []; // rows with ids that cannot be: the SDK refuses them before the server would
 
 function messageOf(name) {
@@ -27,13 +31,89 @@ function valueOf(name, json) {
   return fromJson(messageOf(name), json ?? {}, { registry: schema.registry });
 }
 
-function viewOptions({ query, components, own_updates, rate_hz }) {
+const point = ({ x = 0, y = 0, z }) => ({ x, y, ...(z === undefined ? {} : { z }) });
+
+/** A constraint from proto3 JSON, by the functions of the SDK. */
+function constraintOf(json) {
+  const [[kind, value]] = Object.entries(json);
+  const list = () => (value.constraints ?? []).map(constraintOf);
+  const of = {
+    all: () => all(),
+    box: () => box(point(value.min), point(value.max), value.space),
+    sphere: () => sphere(point(value.center), value.radiusM, value.space),
+    cylinder: () => cylinder({ x: value.centerX ?? 0, y: value.centerY ?? 0 }, value.radiusM, value),
+    space: () => inSpace(value.space ?? 0),
+    entityIds: () => entities(value.entities.map(BigInt)),
+    hasComponent: () => has(value),
+    hasComponentNamed: () => has(value),
+    field: () => fieldTest(value),
+    near: () => near(BigInt(value.entity ?? 0), value.radiusM),
+    text: () => text(value),
+    and: () => and(...list()),
+    or: () => or(...list()),
+    not: () => not(constraintOf(value)),
+  };
+  return of[kind]();
+}
+
+function fieldTest({ component, componentNamed, field: path, comparison, values: listed }) {
+  const values = listed.map((value) => {
+    const [[kind, given]] = Object.entries(value);
+    return kind === "integer" || kind === "unsigned" ? BigInt(given) : given;
+  });
+  const tested = field(componentNamed ?? component, path);
+  switch (comparison) {
+    case "COMPARISON_EQUAL": return tested.equals(values[0]);
+    case "COMPARISON_NOT_EQUAL": return tested.notEquals(values[0]);
+    case "COMPARISON_LESS": return tested.lessThan(values[0]);
+    case "COMPARISON_AT_MOST": return tested.atMost(values[0]);
+    case "COMPARISON_GREATER": return tested.greaterThan(values[0]);
+    case "COMPARISON_AT_LEAST": return tested.atLeast(values[0]);
+    case "COMPARISON_IN": return tested.isIn(values);
+    default: throw new SpatialdbError("QUERY_INVALID", `no comparison ${comparison}`);
+  }
+}
+
+const placeOf = ({ space = 0, ...place }) => ({ space, ...point(place) });
+
+function bandsOf({ entity, place, bands }) {
   return {
-    where: fromJson(ConstraintSchema, query ?? {}),
+    around: entity === undefined ? placeOf(place) : BigInt(entity),
+    bands: bands.map(({ radius_m, rate_hz, components }) => ({
+      radiusM: radius_m, ...(rate_hz === undefined ? {} : { rateHz: rate_hz }), ...(components === undefined ? {} : { components }),
+    })),
+  };
+}
+
+function viewOptions({ query, densities, components, own_updates, rate_hz, bands }) {
+  const what = densities === undefined
+    ? { where: constraintOf(query) }
+    : { densities: { ...densities, squareM: densities.square_m, perType: densities.per_type ?? false } };
+  return {
+    ...what,
+    ...(bands === undefined ? {} : { bands: bandsOf(bands) }),
     components: components ?? [],
     ownUpdates: own_updates ?? false,
     rateHz: rate_hz ?? 0,
   };
+}
+
+async function answerTo({ query, components, limit, count_only, nearest_to }) {
+  try {
+    const { matchCount, entities } = await worker.ask({
+      where: constraintOf(query), components: components ?? [], limit: limit ?? 0, countOnly: count_only ?? false,
+      ...(nearest_to === undefined ? {} : { nearestTo: placeOf(nearest_to) }),
+    });
+    return {
+      count: matchCount,
+      entities: entities.map((found) => ({
+        id: String(found.id), components: componentsJson(found), ...(found.distanceM === undefined ? {} : { distance_m: found.distanceM }),
+      })),
+    };
+  } catch (error) {
+    const { reason, detail } = error;
+    return { error: { reason, detail } };
+  }
 }
 
 function newEntity({ id, components = {} }) {
@@ -45,18 +125,16 @@ function newEntity({ id, components = {} }) {
   };
 }
 
-const replicaJson = () => {
-  const entities = {};
-  for (const [id, entity] of worker.replica) {
-    const components = {};
-    for (const number of entity.components) {
-      const name = worker.components.get(number);
-      components[name] = toJson(messageOf(name), entity.get(messageOf(name)), { registry: schema.registry });
-    }
-    entities[String(id)] = components;
-  }
-  return entities;
-};
+/** The components of an entity, of the replica or of an answer. */
+function componentsJson(entity) {
+  return Object.fromEntries(entity.components.map((number) => {
+    const name = worker.components.get(number);
+    return [name, toJson(messageOf(name), entity.get(messageOf(name)), { registry: schema.registry })];
+  }));
+}
+
+/** Lets in what has come and waits in the socket. */
+const turn = () => new Promise((resolve) => setTimeout(resolve, 0));
 
 async function written(entity, component, write) {
   try {
@@ -72,14 +150,20 @@ const operations = {
     worker = await connect({ workerType: type, name: name ?? "", transport });
     schema = await worker.world.schema();
     worker.on("schema", () => { schema = undefined; });
+    worker.on("event", (event) => {
+      const name = "probe.Hit";
+      const hit = eventOf(messageOf(name), event);
+      if (hit !== undefined) told.push({ entity: String(event.id), event: name, value: toJson(messageOf(name), hit, { registry: schema.registry }) });
+    });
+    worker.on("eventsMissed", ({ count }) => { missed += count; });
     watchReconnects();
     return { session: String(worker.welcomed.sessionId), name: worker.welcomed.name };
   },
   async reserve({ count }) {
     return { first: String((await worker.reserveIds(count)).first) };
   },
-  async create({ entities, request_id }) {
-    const ids = await worker.create(entities.map(newEntity), request_id);
+  async create({ entities: made, request_id }) {
+    const ids = await worker.create(made.map(newEntity), request_id);
     return { ids: ids.map((id) => String(id ?? 0n)) };
   },
   async update({ entity, component, value, fields }) {
@@ -97,8 +181,8 @@ const operations = {
     await written(entity, component, () => worker.remove(BigInt(entity), component));
     return {};
   },
-  async delete({ entities }) {
-    await worker.delete(entities.map(BigInt));
+  async delete({ entities: ids }) {
+    await worker.delete(ids.map(BigInt));
     return {};
   },
   async decided() {
@@ -127,9 +211,30 @@ const operations = {
     return {};
   },
   async replica() {
-    // What has come and waits in the socket is taken in first.
-    await new Promise((resolve) => setTimeout(resolve, 0));
-    return { entities: replicaJson() };
+    await turn();
+    return { entities: Object.fromEntries([...worker.replica].map(([id, entity]) => [String(id), componentsJson(entity)])) };
+  },
+  async ask({ asks }) {
+    return { answers: await Promise.all(asks.map(answerTo)) };
+  },
+  async interest({ entity, views }) {
+    await worker.add(BigInt(entity), InterestSchema, worker.interest(...views.map(viewOptions)));
+    return {};
+  },
+  async emit({ entity, event, value }) {
+    await worker.emit(BigInt(entity), messageOf(event), valueOf(event, value));
+    return {};
+  },
+  async events() {
+    await turn();
+    const answer = { events: told, missed };
+    [told, missed] = [[], 0];
+    return answer;
+  },
+  async densities({ view }) {
+    await turn();
+    const shown = worker.replica.densities(view);
+    return { square_m: shown.squareM, squares: [...shown].map(([square, count]) => ({ ...square, count })) };
   },
   async heartbeat({ load, tick_ms }) {
     worker.heartbeat(load, tick_ms);

@@ -12,13 +12,18 @@ hangs shows.
 """
 
 from . import query
-from .components import component_id
+from .answer import Answer, Found
+from .components import component_id, event_ids
+from .densities import DensityMap, Square
 from .errors import Full, NotConnected, ProtocolError, Refused, Replaced, SpatialdbError, Unreachable
 from .events import (
     Changed,
+    DensitiesChanged,
     Disconnected,
     Entered,
+    EntityEvents,
     Event,
+    EventsMissed,
     FlagsChanged,
     Gone,
     Left,
@@ -37,8 +42,9 @@ from .view import View
 from .worker import Worker, connect
 
 __all__ = [
-    "Changed", "Disconnected", "Entered", "Event", "FlagsChanged", "Full", "Gone", "Left", "LeaveReason",
-    "NotConnected", "Options", "Overflowed", "Positions", "ProtocolError", "Reconnected", "Refused", "Rejected",
-    "Replaced", "Replica", "Reset", "SchemaChanged", "SpatialdbError", "Unreachable", "View", "ViewReady", "Worker",
-    "component_id", "connect", "query",
+    "Answer", "Changed", "DensitiesChanged", "DensityMap", "Disconnected", "Entered", "EntityEvents", "Event",
+    "EventsMissed", "FlagsChanged", "Found", "Full", "Gone", "Left", "LeaveReason", "NotConnected", "Options",
+    "Overflowed", "Positions", "ProtocolError", "Reconnected", "Refused", "Rejected", "Replaced", "Replica", "Reset",
+    "SchemaChanged", "SpatialdbError", "Square", "Unreachable", "View", "ViewReady", "Worker", "component_id",
+    "connect", "event_ids", "query",
 ]  # fmt: skip

@@ -81,13 +81,14 @@ class Ready(Body):
 
 
 class Values(Body):
-    """Rows of `update` or `add_components`."""
+    """Rows of `update`, with events behind them, or of `add_components`."""
 
     def __init__(self, kind: str) -> None:
         super().__init__(kind)
         self._positions: dict[int, tuple[array[int], array[float], array[float], array[float]]] = {}
         self._columns: list[tuple[int, tuple[int, ...], array[int], list[bytes]]] = []
         self._last: dict[int, tuple[int, tuple[int, ...], array[int], list[bytes]]] = {}
+        self._events: list[tuple[tuple[int, int], array[int], list[bytes]]] = []
 
     def put(self, component: int, fields: tuple[int, ...], entity: array[int], value: bytes) -> None:
         """Adds a value of one entity. Only the last column of a component grows, so that the order of writes holds."""
@@ -117,13 +118,22 @@ class Values(Body):
         self.rows += len(entities)
         self.bytes += len(entities) * _POSITION_BYTES
 
+    def emit(self, ids: tuple[int, int], entity: array[int], payload: bytes) -> None:
+        """Adds an event, by the ids of its component and its own. Only the last column grows: events keep their order."""
+        if not self._events or self._events[-1][0] != ids:
+            self._events.append((ids, array("Q"), []))
+        self._events[-1][1].extend(entity)
+        self._events[-1][2].append(payload)
+        self.rows += 1
+        self.bytes += len(payload) + _ROW_BYTES
+
     def takes_space(self, space: int) -> bool:
         """Whether positions of this space may join: those of two spaces would lose their order."""
         return not self._positions or space in self._positions
 
     @property
     def column_count(self) -> int:
-        return len(self._positions) + len(self._columns)
+        return len(self._positions) + len(self._columns) + len(self._events)
 
     def fill(self, message: worker_pb2.ClientMessage) -> None:
         body = getattr(message, self.kind)
@@ -131,6 +141,8 @@ class Values(Body):
             body.positions.add(space=space, entities=entities, x=x, y=y, z=z)
         for component, fields, entities, values in self._columns:
             body.columns.add(component=component, fields=fields, entities=entities, values=values)
+        for (component, event), entities, payloads in self._events:
+            body.events.add(component=component, event=event, entities=entities, payloads=payloads)
 
 
 class Removals(Body):

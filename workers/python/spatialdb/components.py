@@ -1,6 +1,6 @@
-"""Components: generated message classes, and what the world calls them.
+"""Components and their events: generated message classes, and what the world calls them.
 
-Responsible for: the id of a message class, checking it against the world, cutting a message down to named fields.
+Responsible for: the ids of a message class, checking it against the world, cutting a message down to named fields.
 Not responsible for: storing values.
 """
 
@@ -21,6 +21,7 @@ POSITION = 1
 ComponentLike = Union[type[Message], str, int]
 
 _ids: dict[type[Message], int] = {}
+_event_ids: dict[type[Message], tuple[int, int]] = {}
 
 
 def component_id(message_type: type[Message]) -> int:
@@ -35,6 +36,22 @@ def component_id(message_type: type[Message]) -> int:
         if known == 0:
             raise TypeError(f"{descriptor.full_name} is no component: it has no (spatialdb.v1.component) option")
         _ids[message_type] = known
+    return known
+
+
+def event_ids(message_type: type[Message]) -> tuple[int, int]:
+    """The id of the component that this event belongs to, and its own. TypeError if the message is no event."""
+    known = _event_ids.get(message_type)
+    if known is None:
+        try:
+            descriptor = message_type.DESCRIPTOR
+        except AttributeError:
+            raise TypeError(f"{message_type!r} is not a generated message class") from None
+        options = descriptor.GetOptions().Extensions[schema_pb2.event]  # type: ignore[index, unused-ignore]
+        known = (int(options.component), int(options.id))
+        if 0 in known:
+            raise TypeError(f"{descriptor.full_name} is no event: it has no (spatialdb.v1.event) option")
+        _event_ids[message_type] = known
     return known
 
 

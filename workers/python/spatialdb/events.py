@@ -7,13 +7,16 @@ an entity that entered may have left again.
 from __future__ import annotations
 
 import enum
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Union
+from typing import TypeVar, Union
 
 from google.protobuf.message import Message
 
-from .components import component_id
+from .components import component_id, event_ids
+from .densities import Square
+
+M = TypeVar("M", bound=Message)
 
 
 class LeaveReason(enum.Enum):
@@ -65,6 +68,48 @@ class Gone:
     def of(self, message_type: type[Message]) -> bool:
         """Whether it is that component."""
         return self.component == component_id(message_type)
+
+
+@dataclass(frozen=True)
+class DensitiesChanged:
+    """Squares of a view of densities have another count: `worker.replica.densities(view_id)` has it."""
+
+    view_id: int
+    squares: list[Square]
+
+
+@dataclass(frozen=True)
+class EntityEvents:
+    """An event happened to entities. It comes behind the changes of its frame, and is told once.
+
+    An entity that has left in the same frame had the event before it left. One entity may be in it several times.
+    """
+
+    component: int
+    #: The id of the event in its component.
+    event: int
+    entities: list[int]
+    #: The encoded messages, parallel to `entities`.
+    payloads: list[bytes]
+
+    def of(self, message_type: type[Message]) -> bool:
+        """Whether it is that event."""
+        return (self.component, self.event) == event_ids(message_type)
+
+    def messages(self, message_type: type[M]) -> Iterator[tuple[int, M]]:
+        """Each entity and its event, decoded, if it is that event; nothing if it is another."""
+        if self.of(message_type):
+            for entity, payload in zip(self.entities, self.payloads):
+                yield entity, message_type.FromString(payload)
+
+
+@dataclass(frozen=True)
+class EventsMissed:
+    """Events of a kind were not told one by one, because nobody read them in time."""
+
+    component: int
+    event: int
+    count: int
 
 
 @dataclass(frozen=True)
@@ -143,6 +188,6 @@ class Overflowed:
 
 
 Event = Union[
-    Entered, Left, Changed, Gone, ViewReady, Rejected, Reset, FlagsChanged, SchemaChanged, Disconnected, Reconnected,
-    Overflowed,
+    Entered, Left, Changed, Gone, DensitiesChanged, EntityEvents, EventsMissed, ViewReady, Rejected, Reset, FlagsChanged,
+    SchemaChanged, Disconnected, Reconnected, Overflowed,
 ]  # fmt: skip

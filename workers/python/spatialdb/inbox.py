@@ -1,17 +1,29 @@
 """Events that wait for the worker to read them.
 
-Responsible for: their order and their bound. Past it changes are dropped, and one `Overflowed` says so.
+Responsible for: their order and their bound. Past it changes are dropped, and one `Overflowed` says so; events of
+entities become `EventsMissed`.
 Not responsible for: the replica, which has every change whether or not its event is read.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections import deque
+from collections import Counter, deque
 
-from .events import Changed, Entered, Event, Gone, Left, Overflowed, Rejected
+from .events import (
+    Changed,
+    DensitiesChanged,
+    Entered,
+    EntityEvents,
+    Event,
+    EventsMissed,
+    Gone,
+    Left,
+    Overflowed,
+    Rejected,
+)
 
-_OF_CHANGES = (Entered, Left, Changed, Gone)
+_OF_ENTITIES = (Entered, Left, Changed, Gone, EntityEvents)
 _OTHERS_MAX = 4096
 
 
@@ -29,13 +41,10 @@ class Inbox:
 
     def push(self, event: Event) -> None:
         """Adds an event."""
-        if isinstance(event, _OF_CHANGES):
-            rows = len(event.entities)
-            if rows == 0:
-                return
-            self._rows += rows
-        else:
-            self._others += 1
+        rows = _rows_of(event)
+        if rows == 0:
+            return
+        self._count(rows, 1)
         self._events.append(event)
         if self._rows > self._rows_max:
             self._drop_changes()
@@ -58,21 +67,42 @@ class Inbox:
             self._grown.clear()
             await self._grown.wait()
         event = self._events.popleft()
-        if isinstance(event, _OF_CHANGES):
-            self._rows -= len(event.entities)
-        else:
-            self._others -= 1
+        self._count(_rows_of(event), -1)
         return event
+
+    def _count(self, rows: int | None, sign: int) -> None:
+        if rows is None:
+            self._others += sign
+        else:
+            self._rows += sign * rows
 
     def _drop_changes(self) -> None:
         dropped = self._rows + sum(event.rows for event in self._events if isinstance(event, Overflowed))
-        rest = [event for event in self._events if not isinstance(event, (*_OF_CHANGES, Overflowed))]
-        self._events = deque([Overflowed(dropped), *rest])
-        self._rows, self._others = 0, len(self._events)
+        missed: Counter[tuple[int, int]] = Counter()
+        rest: list[Event] = []
+        for event in self._events:
+            if isinstance(event, EntityEvents):
+                missed[event.component, event.event] += len(event.entities)
+            elif isinstance(event, EventsMissed):
+                missed[event.component, event.event] += event.count
+            elif _rows_of(event) is None and not isinstance(event, Overflowed):
+                rest.append(event)
+        lost = [EventsMissed(component, event, count) for (component, event), count in missed.items()]
+        self._events = deque([Overflowed(dropped), *lost, *rest])
+        self._rows, self._others = len(lost), len(rest) + 1
 
     def _drop_rejections(self) -> None:
         """Keeps the newest half of what are not changes; views and connections say little, so these are refusals."""
         refused = [event for event in self._events if isinstance(event, Rejected)]
         surplus = set(map(id, refused[: len(refused) - _OTHERS_MAX // 2]))
         self._events = deque(event for event in self._events if id(event) not in surplus)
-        self._others = sum(not isinstance(event, _OF_CHANGES) for event in self._events)
+        self._others = sum(_rows_of(event) is None for event in self._events)
+
+
+def _rows_of(event: Event) -> int | None:
+    """How many rows an event counts for; None if it is not of the rows of frames."""
+    if isinstance(event, _OF_ENTITIES):
+        return len(event.entities)
+    if isinstance(event, EventsMissed):
+        return 1
+    return len(event.squares) if isinstance(event, DensitiesChanged) else None

@@ -6,14 +6,15 @@ Not responsible for: what this session wrote itself. Own updates come back only 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any, TypeVar, cast
 
 from google.protobuf.message import Message
 
 from .components import POSITION, component_id
+from .densities import DensityMap
 from .errors import ProtocolError
-from .events import Changed, Entered, Event, Gone, Left, LeaveReason
+from .events import Changed, DensitiesChanged, Entered, Event, Gone, Left, LeaveReason
 from .positions import Positions
 from .v1 import worker_pb2
 from .v1.components_pb2 import Position
@@ -28,6 +29,7 @@ class Replica:
     def __init__(self) -> None:
         self._entities: set[int] = set()
         self._values: dict[int, dict[int, bytes]] = {}
+        self._densities: dict[int, DensityMap] = {}
         #: Where they are, as columns.
         self.positions = Positions()
         #: The number of the last frame; 0 before the first.
@@ -77,12 +79,21 @@ class Replica:
         shown = [component for component, values in self._values.items() if entity in values]
         return sorted([POSITION, *shown] if entity in self.positions else shown)
 
+    def densities(self, view_id: int) -> DensityMap:
+        """How many entities there are where, of a view of densities; empty before its first square."""
+        return self._densities.get(view_id, DensityMap())
+
+    def end_view(self, view_id: int) -> None:
+        """Forgets the densities of a view that has ended."""
+        self._densities.pop(view_id, None)
+
     def clear(self) -> None:
         """Empties it for a new session."""
         self.__init__()  # type: ignore[misc]
 
-    def apply(self, frame: worker_pb2.Frame) -> list[Event]:
-        """Takes one frame in and says what changed. ProtocolError if it does not fit what is held."""
+    def apply(self, frame: worker_pb2.Frame, densities: Iterable[worker_pb2.DensityColumn] = ()) -> list[Event]:
+        """Takes one frame in, with those of its densities that are to be shown, and says what changed. ProtocolError if
+        it does not fit what is held."""
         if self.frame and frame.frame != self.frame + 1:
             raise ProtocolError(f"frame {frame.frame} came where frame {self.frame + 1} was due")
         self.frame, self.world_time_us, self.unix_time_us = frame.frame, frame.world_time_us, frame.unix_time_us
@@ -99,6 +110,9 @@ class Replica:
             events.append(self._move(place))
         for column in frame.columns:
             events.append(self._put(column))
+        for squares in densities:
+            counts = self._densities.setdefault(squares.view_id, DensityMap())
+            events.append(DensitiesChanged(squares.view_id, counts.apply(squares)))
         return events
 
     def _leave(self, left: worker_pb2.Left) -> Left:

@@ -12,10 +12,11 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from typing import Any, TypeVar
 
+from .answer import Answer
 from .batch import Body, Ready
 from .components import ComponentTable
 from .errors import Full, NotConnected, ProtocolError, Refused, Replaced, SpatialdbError
-from .events import Event, FlagsChanged, Rejected, Reset, SchemaChanged, ViewReady
+from .events import EntityEvents, Event, EventsMissed, FlagsChanged, Rejected, Reset, SchemaChanged, ViewReady
 from .inbox import Inbox
 from .options import Options
 from .replica import Replica
@@ -34,6 +35,21 @@ class Question(Ready):
     def __init__(self, kind: str, body: Any) -> None:
         super().__init__(kind, body)
         self.answer: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+
+
+class Asking(Ready):
+    """A question about the world, and who waits for the answer. It is not repeated."""
+
+    def __init__(self, body: worker_pb2.Ask) -> None:
+        super().__init__("ask", body)
+        self.pages = Answer()
+        self.answer: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
+
+    def fail(self, error: Exception) -> None:
+        """There is no answer."""
+        if not self.answer.done():
+            self.answer.set_exception(error)
+            self.answer.exception()  # retrieved: who waited may have given up
 
 
 class Session:
@@ -63,6 +79,7 @@ class Session:
         self._heartbeat: worker_pb2.Heartbeat | None = None
         self._in_flight: deque[tuple[int, int]] = deque()  # seq, ticket
         self._questions: dict[int, Question] = {}  # by seq
+        self._asked: dict[int, Asking] = {}  # by seq
         self._asking: dict[int, View] = {}  # by the seq of its subscribe or change
         self._held_back: list[Event] = []  # events of a set of changes that goes on
         self._waiters: list[tuple[int, asyncio.Future[None]]] = []  # until that ticket is decided
@@ -98,6 +115,7 @@ class Session:
         """Sends what a view asks for."""
         if kind == "end_view":
             self.views.pop(view.id, None)
+            self.replica.end_view(view.id)
             if self.is_open:
                 self.queue(Ready(kind, worker_pb2.EndView(view_id=view.id)))
         elif kind == "subscribe":
@@ -132,6 +150,8 @@ class Session:
         self._in_flight.append((message.seq, ticket))
         if isinstance(body, Question):
             self._questions[message.seq] = body
+        if isinstance(body, Asking):
+            self._asked[message.seq] = body
         if view is not None:
             self._asking[message.seq] = view
         if not self._outbox:
@@ -178,16 +198,21 @@ class Session:
         for view in list(self.views.values()):
             view.begin()
 
-    def lose(self) -> int:
-        """The connection is gone. Gives the number of messages whose fate is unknown, or that were never sent."""
+    def lose(self, error: Exception | None = None) -> int:
+        """The connection is gone, for good if there is an error. Gives the number of messages whose fate is unknown, or
+        that were never sent."""
         self.is_open = False
         asked = [body for _, body, _ in self._outbox if isinstance(body, Question)]
-        lost = len(self._in_flight) - len(self._questions) + len(self._outbox) - len(asked)
+        asking = [*self._asked.values(), *(body for _, body, _ in self._outbox if isinstance(body, Asking))]
+        for question in asking:
+            question.fail(error or NotConnected("the connection was lost before the answer came"))
+        lost = len(self._in_flight) - len(self._questions) + len(self._outbox) - len(asked) - len(asking)
         lost -= len(self._asking) + sum(view is not None for _, _, view in self._outbox)
         # Those answered or still unsent; keys only keep the order from now on.
         self._questions = dict(enumerate([*self._questions.values(), *asked]))
         self._outbox.clear()
         self._in_flight.clear()
+        self._asked.clear()
         self._asking.clear()
         self._held_back.clear()
         self._pending_rows, self._heartbeat = 0, None
@@ -199,9 +224,9 @@ class Session:
 
     def stop(self, error: Exception | None) -> None:
         """It is over for good."""
-        if self.is_open:
-            self.lose()
         reason = error or NotConnected("the worker is closed")
+        if self.is_open:
+            self.lose(reason)
         for question in self._questions.values():
             if not question.answer.done():
                 question.answer.set_exception(reason)
@@ -237,6 +262,8 @@ class Session:
             self._accept_frame(message.frame)
         elif kind == "created":
             self._answer(message.created.seq, [entity or None for entity in message.created.entities])
+        elif kind == "answer":
+            self._accept_answer(message.answer)
         elif kind == "ids_reserved":
             block = message.ids_reserved
             self._answer(block.seq, range(block.first, block.first + block.count))
@@ -259,7 +286,10 @@ class Session:
 
     def _accept_frame(self, frame: worker_pb2.Frame) -> None:
         self.is_proven = True
-        self._held_back += self.replica.apply(frame)
+        # Squares of a view that was ended meanwhile may still have been on their way.
+        shown = [column for column in frame.densities if column.view_id in self.views]
+        self._held_back += self.replica.apply(frame, shown)
+        self._held_back += self._events_of(frame)
         for rejection in self._rejections_of(frame):
             self.rejections.append(rejection)
             self.inbox.push(rejection)
@@ -275,12 +305,38 @@ class Session:
         while self._in_flight and self._in_flight[0][0] <= frame.applied_seq:
             seq, _ = self._in_flight.popleft()
             self._asking.pop(seq, None)
+            if seq in self._asked:  # its answer would have come before; so its refusal is among those only counted
+                self._asked.pop(seq).fail(Refused("", "refused; the server only counts its refusals"))
             self.stirred.set()
         self._wake_waiters()
+
+    def _events_of(self, frame: worker_pb2.Frame) -> Iterator[Event]:
+        for column in frame.events:
+            entities, payloads = list(column.entities), list(column.payloads)
+            if len(entities) != len(payloads):
+                kind = f"event {column.event} of component {column.component}"
+                raise ProtocolError(f"a column of {kind} has arrays of different lengths")
+            yield EntityEvents(column.component, column.event, entities, payloads)
+        for missed in frame.events_missed:
+            yield EventsMissed(missed.component, missed.event, missed.count)
+
+    def _accept_answer(self, page: worker_pb2.Answer) -> None:
+        question = self._asked.get(page.seq)
+        if question is None:
+            return
+        question.pages.add(page)
+        if page.last:
+            del self._asked[page.seq]
+            if not question.answer.done():
+                question.answer.set_result(question.pages)
 
     def _rejections_of(self, frame: worker_pb2.Frame) -> Iterator[Rejected]:
         for one in frame.rejections:
             error = Refused(one.reason, one.detail)
+            asked = self._asked.pop(one.seq, None)
+            if asked is not None:  # an error of that call alone
+                asked.fail(error)
+                continue
             question, view = self._questions.get(one.seq), self._asking.get(one.seq)
             if question is not None and question.kind == "reserve_ids":  # a create is answered all the same
                 self._answer(one.seq, error)

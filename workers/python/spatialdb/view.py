@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable
 
 from .components import ComponentLike
 from .errors import SpatialdbError
+from .query import Constraint, Densities, look_at
 from .v1 import query_pb2
 
 Send = Callable[["View", str], None]
@@ -55,13 +56,15 @@ class View:
 
     def change(
         self,
-        constraint: query_pb2.Constraint | None = None,
+        what: Constraint | query_pb2.Constraint | Densities | None = None,
         *,
         components: Iterable[ComponentLike] | None = None,
         rate_hz: float | None = None,
         own_updates: bool | None = None,
+        bands: query_pb2.Bands | None = None,
     ) -> None:
-        """Asks for something else; what is not given stays. Only the difference is sent; `ready` waits for it.
+        """Asks for something else; what is not given stays; bands without a band take them away. Only the
+        difference is sent; `ready` waits for it.
 
         A change during a fill is sent after it, and of several the last: a map may be panned at any speed. One while
         there is no session is subscribed with the next.
@@ -70,14 +73,18 @@ class View:
             raise SpatialdbError(f"view {self.id} is ended")
         wire = query_pb2.View()
         wire.CopyFrom(self._wanted)
-        if constraint is not None:
-            wire.constraint.CopyFrom(constraint)
+        if what is not None:
+            look_at(wire, what)
         if components is not None:
             wire.components[:] = [self._id_of(component) for component in components]
         if rate_hz is not None:
             wire.rate_hz = rate_hz
         if own_updates is not None:
             wire.own_updates = own_updates
+        if bands is not None:
+            wire.ClearField("bands")
+            if bands.bands:
+                wire.bands.CopyFrom(bands)
         self._wanted = wire
         self._settled.clear()
         if self._asked is None and self._filled is not None:

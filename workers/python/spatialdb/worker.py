@@ -15,15 +15,17 @@ from typing import Any
 
 from google.protobuf.message import Message
 
+from .answer import Answer
 from .batch import Deletes, Removals, Values, entity_ids, metres
-from .components import ComponentLike, encode_only, field_numbers
+from .components import ComponentLike, encode_only, event_ids, field_numbers
 from .create import columns_of, split
 from .errors import Refused
 from .events import Event, Rejected
 from .link import Link
 from .options import Options
+from .query import Constraint, Densities, Place, look_at, place_of, wire_of
 from .replica import Replica
-from .session import Question, Session
+from .session import Asking, Question, Session
 from .v1 import query_pb2, worker_pb2
 from .v1.components_pb2 import Position
 from .view import View
@@ -101,28 +103,56 @@ class Worker:
 
     async def subscribe(
         self,
-        constraint: query_pb2.Constraint,
+        what: Constraint | query_pb2.Constraint | Densities,
         *,
         components: Iterable[ComponentLike] = (),
         rate_hz: float = 0.0,
         own_updates: bool = False,
+        bands: query_pb2.Bands | None = None,
     ) -> View:
         """Starts a view; `await view.ready()` waits until it is filled.
 
-        components: message classes (or full names, or ids) of what to send; empty: all. rate_hz: at most so many
-        frames a second; 0: as fast as the server publishes. own_updates: also what this session itself wrote.
+        what: a constraint, or `query.densities` to count instead: then see `replica.densities(view.id)`. components:
+        message classes (or full names, or ids) of what to send; empty: all. rate_hz: at most so many frames a second; 0:
+        as fast as the server publishes. own_updates: also what this session itself wrote. bands: `query.bands`, other
+        rates nearby.
         """
         session = self._session
         self._check_open()
         wire = query_pb2.View(
-            view_id=self._next_view, constraint=constraint, rate_hz=rate_hz, own_updates=own_updates,
+            view_id=self._next_view, rate_hz=rate_hz, own_updates=own_updates, bands=bands,
             components=[session.components.id_of(component) for component in components],
         )  # fmt: skip
+        look_at(wire, what)
         view = View(wire, lambda component: self._session.components.id_of(component), session.send_view)
         self._next_view += 1
         session.views[view.id] = view
         view.begin()
         return view
+
+    async def ask(
+        self,
+        constraint: Constraint | query_pb2.Constraint,
+        *,
+        components: Iterable[ComponentLike] = (),
+        limit: int = 0,
+        count_only: bool = False,
+        nearest_to: Place | Position | None = None,
+    ) -> Answer:
+        """Asks once, of the world as it is at one moment, and waits for the whole answer. Several calls may be under way.
+
+        components: what to tell; empty: all. limit: at most so many entities; 0: all. count_only: only `match_count`.
+        nearest_to: `query.place` or a Position; the nearest first, each with its distance. `query.near` is for views:
+        ask for a sphere. Refused if the server does not take the question; NotConnected if the connection is lost.
+        """
+        self._check_open()
+        numbers = [self._session.components.id_of(component) for component in components]
+        place = None if nearest_to is None else place_of(nearest_to)
+        question = Asking(worker_pb2.Ask(
+            constraint=wire_of(constraint), components=numbers, limit=limit, count_only=count_only, nearest_to=place,
+        ))  # fmt: skip
+        self._session.queue(question)
+        return await question.answer
 
     async def events(self) -> AsyncIterator[Event]:
         """What happens, as it happens; for one reader at a time. Ends when the worker is closed, and raises when the
@@ -184,6 +214,20 @@ class Worker:
         """Gives components to an entity; one that it already has gets the new value."""
         for message in messages:
             self._value("add_components", entity, message, None)
+
+    def emit(self, entity: int, event: Message) -> None:
+        """Tells an event of the entity to whoever has it and the event's component in view; it is not stored.
+
+        It travels behind the values that are written in the same turn of the event loop: who sees the event sees those
+        before or with it. Events of an entity come in order.
+        """
+        self._check_open()
+        ids, payload = event_ids(type(event)), event.SerializeToString()
+        self._session.components.id_of(ids[0])
+        self._check_size(f"entity {entity}: a {event.DESCRIPTOR.full_name}", payload)
+        whose = entity_ids([entity])
+        body: Values = self._session.open_body("update", 1, len(payload) + _ROW_BYTES, lambda: Values("update"))
+        body.emit(ids, whose, payload)
 
     def remove(self, entity: int, *components: ComponentLike) -> None:
         """Takes components from an entity."""
@@ -271,13 +315,15 @@ class Worker:
             if not numbers:
                 raise ValueError("fields is empty: leave it out to write the whole value")
             value = encode_only(message, numbers)
-        limit = self.limits["value_bytes_max"]
-        if len(value) > limit:
-            detail = f"entity {entity}: a {self.components[component]} of {len(value)} bytes, value_bytes_max = {limit}"
-            raise Refused("VALUE_TOO_LARGE", detail)
+        self._check_size(f"entity {entity}: a {self.components[component]}", value)
         size = len(value) + _ROW_BYTES
         body: Values = self._session.open_body(kind, 1, size, lambda: Values(kind))
         body.put(component, numbers, whose, value)
+
+    def _check_size(self, what: str, value: bytes) -> None:
+        limit = self.limits["value_bytes_max"]
+        if len(value) > limit:
+            raise Refused("VALUE_TOO_LARGE", f"{what} of {len(value)} bytes, value_bytes_max = {limit}")
 
     def _places(self, kind: str, rows: int, space: int) -> Values:
         size = rows * 32

@@ -13,15 +13,15 @@ use std::collections::BTreeMap;
 use spatialdb_types::{ComponentId, EntityId, Position};
 
 use crate::{
-    Component,
+    Component, EventMessage,
     v1::{self, client_message::Body},
 };
 
 /// Writes to entities that exist. A worker keeps one and fills it again each tick.
 ///
 /// # Shape
-/// Sent as one message for each kind of write that is in it, in this order: added components, updates, removed
-/// components, deleted entities. A batch with one kind of write is one message: all it says about one entity
+/// Sent as one message for each kind of write that is in it, in this order: added components, updates with events,
+/// removed components, deleted entities. A batch with one kind of write is one message: all it says about one entity
 /// shows in one frame.
 #[derive(Clone, Debug, Default)]
 pub struct Batch {
@@ -56,6 +56,12 @@ impl Batch {
             return self.update(entity, value);
         }
         self.updates.value(entity.0, C::ID, fields, crate::fields::encode_only(value, fields));
+    }
+
+    /// Tells an event of the entity to whoever has it and the event's component in view. It is not stored. Who sees the
+    /// event sees the updates of the same batch before or with it; events of an entity come in order.
+    pub fn emit<E: EventMessage>(&mut self, entity: EntityId, event: &E) {
+        self.updates.event(entity.0, E::COMPONENT, E::ID, event.encode_to_vec().into());
     }
 
     /// Gives the entity a component; one that it already has gets the new value.
@@ -119,12 +125,12 @@ impl Batch {
         let batch = std::mem::take(self);
         let mut bodies = Vec::with_capacity(batch.message_count());
         if batch.added.rows() > 0 {
-            let (positions, columns) = batch.added.into_wire();
+            let (positions, columns, _) = batch.added.into_wire();
             bodies.push(Body::AddComponents(v1::AddComponents { authority_seen: 0, positions, columns }));
         }
         if batch.updates.rows() > 0 {
-            let (positions, columns) = batch.updates.into_wire();
-            bodies.push(Body::Update(v1::Update { positions, columns, ..v1::Update::default() }));
+            let (positions, columns, events) = batch.updates.into_wire();
+            bodies.push(Body::Update(v1::Update { authority_seen: 0, positions, columns, events }));
         }
         if !batch.removed.is_empty() {
             let columns = batch
@@ -187,6 +193,33 @@ mod tests {
             })
             .collect();
         assert_eq!(kinds, ["add", "update", "remove", "delete"]);
+    }
+
+    #[test]
+    fn events_travel_behind_values_and_those_of_an_entity_keep_their_order() {
+        #[derive(Clone, PartialEq, prost::Message)]
+        struct Bang {
+            #[prost(uint32, tag = "1")]
+            power: u32,
+        }
+        #[derive(Clone, PartialEq, prost::Message)]
+        struct Flash {}
+        crate::event!(Bang, 1, 1001, "test.Bang");
+        crate::event!(Flash, 2, 1001, "test.Flash");
+        let mut batch = Batch::new();
+        batch.emit(EntityId(1), &Bang { power: 3 });
+        batch.emit(EntityId(2), &Flash {});
+        batch.emit(EntityId(3), &Bang { power: 4 });
+        batch.emit(EntityId(2), &Bang { power: 5 });
+        batch.update(EntityId(1), &named("x"));
+        assert_eq!((batch.len(), batch.message_count()), (5, 1));
+        let bodies = batch.take_bodies();
+        let [Body::Update(update)] = bodies.as_slice() else { panic!("{bodies:?}") };
+        let events: Vec<_> =
+            update.events.iter().map(|c| (c.component, c.event, c.entities.as_slice())).collect();
+        assert_eq!(events, [(1001, 1, &[1, 3][..]), (1001, 2, &[2]), (1001, 1, &[2])]);
+        assert_eq!(update.events[0].payloads[1].as_ref(), [8, 4]);
+        assert_eq!(update.columns.len(), 1);
     }
 
     #[test]

@@ -82,7 +82,7 @@ impl NewEntities {
 
     pub(crate) fn into_body(self) -> Body {
         let count = if self.chosen.is_empty() { self.rows } else { 0 };
-        let (positions, columns) = self.columns.into_wire();
+        let (positions, columns, _) = self.columns.into_wire();
         Body::Create(v1::Create {
             authority_seen: 0,
             request_id: self.request_id,

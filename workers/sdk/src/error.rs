@@ -150,7 +150,7 @@ pub enum SendError {
 pub struct ReadError {
     /// Whose value.
     pub entity: EntityId,
-    /// The full name of the component.
+    /// The full name of the component or event.
     pub component: &'static str,
     /// What is wrong with the bytes.
     pub source: prost::DecodeError,
@@ -187,6 +187,12 @@ pub enum ReplicaError {
     LengthsDiffer {
         /// Which component.
         component: ComponentId,
+    },
+    /// Arrays of a column of densities have different lengths.
+    #[error("a column of densities of view {view} has arrays of different lengths")]
+    SquaresDiffer {
+        /// Which view.
+        view: ViewId,
     },
     /// Frame numbers have no gaps within a session.
     #[error("frame {got} came where frame {expected} was due")]

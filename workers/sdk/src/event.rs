@@ -5,9 +5,10 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
+use bytes::Bytes;
 use spatialdb_types::{ComponentId, EntityId, SpaceId, ViewId};
 
-use crate::{Changes, v1};
+use crate::{Answer, AskError, Changes, EventMessage, ReadError, v1};
 
 /// One message of this worker, across reconnects. Returned when sending, named in answers and rejections.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -53,6 +54,13 @@ pub enum Event {
         /// How many ids.
         count: u32,
     },
+    /// What became of a question. Not told if [`Worker::answer`](crate::Worker::answer) has taken it.
+    Answered {
+        /// The ticket of the question.
+        ticket: Ticket,
+        /// The answer, or why there is none.
+        answer: Result<Answer, AskError>,
+    },
     /// The settings of this worker type are these now; [`Worker::welcomed`](crate::Worker::welcomed) has them too.
     FlagsChanged(BTreeMap<String, String>),
     /// The schema has more components or fields now.
@@ -96,6 +104,49 @@ pub struct FrameEvent {
     pub unix_time_us: i64,
     /// Which entities and components changed.
     pub changes: Changes,
+    /// What happened to entities, in order and after `changes`; but an event of an entity that has left happened before
+    /// it left.
+    pub events: Vec<EntityEvent>,
+    /// Events that were not told one by one, because nobody read them in time.
+    pub events_missed: Vec<EventsMissed>,
+}
+
+/// An event of an entity, as somebody has sent it with [`Batch::emit`](crate::Batch::emit).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EntityEvent {
+    /// To whom it happened.
+    pub entity: EntityId,
+    /// The component that the event belongs to.
+    pub component: ComponentId,
+    /// The id of the event in its component.
+    pub event: u32,
+    /// The encoded message.
+    pub payload: Bytes,
+}
+
+impl EntityEvent {
+    /// The event as an `E`; `None` if it is another one.
+    ///
+    /// # Errors
+    /// When the payload does not decode as `E`.
+    pub fn get<E: EventMessage>(&self) -> Result<Option<E>, ReadError> {
+        if (self.component, self.event) != (E::COMPONENT, E::ID) {
+            return Ok(None);
+        }
+        let read_error = |source| ReadError { entity: self.entity, component: E::NAME, source };
+        E::decode(self.payload.clone()).map(Some).map_err(read_error)
+    }
+}
+
+/// How many events of a kind were not told one by one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct EventsMissed {
+    /// The component that the events belong to.
+    pub component: ComponentId,
+    /// The id of the event in its component.
+    pub event: u32,
+    /// How many.
+    pub count: u64,
 }
 
 /// One row or message that the server refused.

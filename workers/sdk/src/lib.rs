@@ -26,11 +26,35 @@
 //! }
 //! # }
 //! ```
+//!
+//! - What to look at: [`Constraint`], joined by `&`, `|` and `!`, or in the query language. Live in a [`View`], with rates
+//!   by distance ([`Bands`]) or as counts by square ([`Densities`]); asked once by [`Worker::ask`].
+//! - What a player sees: [`interest`].
+//! - Events of entities: sent by [`Batch::emit`], and heard with the frame:
+//!
+//! ```no_run
+//! # #[derive(Clone, PartialEq, prost::Message)]
+//! # struct Horn {
+//! #     #[prost(string, tag = "1")]
+//! #     pattern: String,
+//! # }
+//! # spatialdb_sdk::event!(Horn, 1, 1005, "example.Horn");
+//! # fn example(frame: spatialdb_sdk::FrameEvent) -> Result<(), spatialdb_sdk::ReadError> {
+//! for event in &frame.events {
+//!     if let Some(horn) = event.get::<Horn>()? {
+//!         println!("{} sounds its horn: {}", event.entity, horn.pattern);
+//!     }
+//! }
+//! # Ok(())
+//! # }
+//! ```
 
+mod ask;
 mod backoff;
 mod batch;
 mod component;
 mod connection;
+mod constraint;
 mod create;
 mod error;
 mod event;
@@ -44,18 +68,20 @@ mod tools;
 mod view;
 mod worker;
 
+pub use ask::{Answer, Ask, AskError, Found};
 pub use backoff::{Backoff, BackoffLimits};
 pub use batch::Batch;
-pub use component::Component;
+pub use component::{Component, EventMessage};
+pub use constraint::{Constraint, Field, FieldValue, ITSELF};
 pub use create::{NewEntities, Row};
 pub use error::{ReadError, ReplicaError, SendError, WorkerError};
-pub use event::{Event, FrameEvent, Rejected, Ticket, Welcomed};
+pub use event::{EntityEvent, Event, EventsMissed, FrameEvent, Rejected, Ticket, Welcomed};
 pub use options::{OptionsError, TlsOptions, WorkerOptions};
-pub use replica::{Changes, LeaveReason, Replica};
+pub use replica::{Changes, DensityMap, LeaveReason, Replica, Square};
 pub use spatialdb_proto::v1;
 pub use spatialdb_types::{
     Box3, ComponentId, EntityId, ErrorCode, Point3, Position, Reason, Revision, SpaceId, ViewId,
 };
 pub use tools::list_sessions;
-pub use view::{Constraint, View};
+pub use view::{Band, Bands, Densities, View, interest};
 pub use worker::Worker;

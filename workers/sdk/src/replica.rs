@@ -5,16 +5,20 @@
 //! [`View::own_updates`](crate::View::own_updates).
 
 mod changes;
+mod densities;
 #[cfg(test)]
 mod tests;
 
 use std::collections::BTreeMap;
 
 use rustc_hash::{FxHashMap, FxHashSet};
-use spatialdb_types::{ComponentId, EntityId, Point3, Position, Revision, SpaceId};
+use spatialdb_types::{ComponentId, EntityId, Point3, Position, Revision, SpaceId, ViewId};
 
 use self::changes::ChangeLog;
-pub use self::changes::{Changes, LeaveReason};
+pub use self::{
+    changes::{Changes, LeaveReason},
+    densities::{DensityMap, Square},
+};
 use crate::{Component, ReadError, ReplicaError, v1};
 
 /// A value and its revision. Bytes are copied out of the frame, so that a small value that stays for long does
@@ -31,6 +35,7 @@ pub struct Replica {
     entities: FxHashSet<EntityId>,
     positions: FxHashMap<EntityId, (Revision, Position)>,
     components: BTreeMap<ComponentId, FxHashMap<EntityId, Stored>>,
+    densities: BTreeMap<ViewId, DensityMap>,
     frame: u64,
     log: ChangeLog,
 }
@@ -103,6 +108,11 @@ impl Replica {
         Some(self.components.get(&component)?.get(&entity)?.revision)
     }
 
+    /// How many entities there are where, of a view of densities; `None` before its first square.
+    pub fn densities(&self, view: ViewId) -> Option<&DensityMap> {
+        self.densities.get(&view)
+    }
+
     /// The number of the last frame applied; 0 before the first.
     pub fn frame(&self) -> u64 {
         self.frame
@@ -119,7 +129,12 @@ impl Replica {
         *self = Self::default();
     }
 
-    /// Applies one frame: what entered, left and is gone, then values.
+    /// Forgets the densities of a view that has ended.
+    pub(crate) fn end_view(&mut self, view: ViewId) {
+        self.densities.remove(&view);
+    }
+
+    /// Applies one frame: what entered, left and is gone, then values, then densities.
     ///
     /// # Errors
     /// When the frame breaks the protocol. Part of it may be applied: [`Self::clear`] and start again.
@@ -133,7 +148,8 @@ impl Replica {
         self.apply_left(frame)?;
         self.apply_gone(frame)?;
         frame.positions.iter().try_for_each(|column| self.apply_positions(column))?;
-        frame.columns.iter().try_for_each(|column| self.apply_column(column))
+        frame.columns.iter().try_for_each(|column| self.apply_column(column))?;
+        frame.densities.iter().try_for_each(|column| self.apply_densities(column))
     }
 
     fn apply_entered(&mut self, frame: &v1::Frame) -> Result<(), ReplicaError> {
@@ -220,6 +236,15 @@ impl Replica {
             let before = values.insert(entity, stored).map(|before| before.revision);
             check_revision(entity, component, before, revision)?;
             self.log.updated(entity, component);
+        }
+        Ok(())
+    }
+
+    fn apply_densities(&mut self, column: &v1::DensityColumn) -> Result<(), ReplicaError> {
+        let view = ViewId(column.view_id);
+        let squares = self.densities.entry(view).or_default().apply(column);
+        for square in squares.ok_or(ReplicaError::SquaresDiffer { view })? {
+            self.log.counted(view, square);
         }
         Ok(())
     }

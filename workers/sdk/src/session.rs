@@ -15,7 +15,7 @@ use std::{
 use spatialdb_types::{ComponentId, EntityId, Reason, ViewId};
 
 use crate::{
-    Event, FrameEvent, Rejected, Replica, Ticket, Welcomed, WorkerError,
+    Answer, AskError, EntityEvent, Event, FrameEvent, Rejected, Replica, Ticket, Welcomed, WorkerError,
     event::components_of,
     inbox::{Inbox, Next},
     v1::{self, client_message::Body, server_message},
@@ -37,6 +37,13 @@ struct Unanswered {
     body: Body,
 }
 
+/// A question, and what has come of its answer.
+#[derive(Debug)]
+struct Asked {
+    ticket: Ticket,
+    answer: Answer,
+}
+
 /// What the server asked for when it said goodbye.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Farewell {
@@ -52,6 +59,8 @@ pub(crate) struct Session {
     last_ticket: u64,
     in_flight: VecDeque<InFlight>,
     unanswered: BTreeMap<Ticket, Unanswered>,
+    /// By seq.
+    asked: BTreeMap<u64, Asked>,
     views: BTreeMap<ViewId, v1::View>,
     farewell: Option<Farewell>,
     proven: bool,
@@ -67,6 +76,7 @@ impl Session {
             last_ticket: 0,
             in_flight: VecDeque::new(),
             unanswered: BTreeMap::new(),
+            asked: BTreeMap::new(),
             views: BTreeMap::new(),
             farewell: None,
             proven: false,
@@ -131,6 +141,9 @@ impl Session {
             }
             Body::Heartbeat(_) | Body::Hello(_) | Body::Goodbye(_) => {}
             other => {
+                if let Body::Ask(_) = other {
+                    self.asked.insert(seq, Asked { ticket, answer: Answer::default() });
+                }
                 let subscribes = self.note_view(other);
                 self.in_flight.push_back(InFlight { seq, ticket, subscribes });
             }
@@ -149,19 +162,31 @@ impl Session {
             }
             Body::EndView(end) => {
                 self.views.remove(&ViewId(end.view_id));
+                self.replica.end_view(ViewId(end.view_id));
             }
             _ => {}
         }
         None
     }
 
-    /// The connection is gone. Returns the messages whose fate is unknown.
+    /// The connection is gone. Returns the messages whose fate is unknown; questions are told of by themselves.
     pub(crate) fn lose(&mut self) -> Vec<Ticket> {
-        self.in_flight
+        let asked = std::mem::take(&mut self.asked);
+        let lost = self
+            .in_flight
             .drain(..)
-            .filter(|message| message.subscribes.is_none())
+            .filter(|message| message.subscribes.is_none() && !asked.contains_key(&message.seq))
             .map(|message| message.ticket)
-            .collect()
+            .collect();
+        for Asked { ticket, .. } in asked.into_values() {
+            self.inbox.push(Event::Answered { ticket, answer: Err(AskError::Lost) });
+        }
+        lost
+    }
+
+    /// Whether the answer to a question is still to come.
+    pub(crate) fn awaits_answer(&self, ticket: Ticket) -> bool {
+        self.asked.values().any(|asked| asked.ticket == ticket)
     }
 
     /// The next event to hand to the worker.
@@ -196,16 +221,19 @@ impl Session {
                 self.inbox.push(Event::SchemaChanged { schema_digest: changed.schema_digest });
             }
             Some(server_message::Body::Welcome(_)) => {
-                return Err(WorkerError::Protocol { detail: "a second Welcome in one session".to_owned() });
+                return Err(protocol("a second Welcome in one session".to_owned()));
             }
+            Some(server_message::Body::Answer(page)) => return self.accept_answer(page),
             // Resumed keeps the replica; a message this SDK does not know is from a later version.
-            Some(server_message::Body::Resumed(_) | server_message::Body::Answer(_)) | None => {}
+            Some(server_message::Body::Resumed(_)) | None => {}
         }
         Ok(())
     }
 
-    fn accept_frame(&mut self, frame: v1::Frame) -> Result<(), WorkerError> {
-        self.replica.apply(&frame).map_err(|error| WorkerError::Protocol { detail: error.to_string() })?;
+    fn accept_frame(&mut self, mut frame: v1::Frame) -> Result<(), WorkerError> {
+        // Squares of a view that was ended meanwhile may still have been on their way.
+        frame.densities.retain(|column| self.views.contains_key(&ViewId(column.view_id)));
+        self.replica.apply(&frame).map_err(|error| protocol(error.to_string()))?;
         self.proven = true;
         for rejection in frame.rejections {
             self.accept_rejection(rejection);
@@ -216,6 +244,18 @@ impl Session {
         while self.in_flight.front().is_some_and(|message| message.seq <= frame.applied_seq) {
             self.in_flight.pop_front();
         }
+        while let Some(asked) = self.asked.first_entry().filter(|asked| *asked.key() <= frame.applied_seq) {
+            // Its answer would have come before; so its refusal is among those that are only counted.
+            let (reason, detail) = (String::new(), "refused; the server only counts its refusals".to_owned());
+            let (ticket, answer) = (asked.remove().ticket, Err(AskError::Refused { reason, detail }));
+            self.inbox.push(Event::Answered { ticket, answer });
+        }
+        for column in frame.events {
+            self.accept_events(column)?;
+        }
+        for missed in frame.events_missed {
+            self.inbox.miss(ComponentId(missed.component), missed.event, missed.count);
+        }
         for ready in frame.view_ready {
             let view = ViewId(ready.view_id);
             self.inbox.push_after_frame(Event::ViewReady { view, entity_count: ready.entity_count });
@@ -224,13 +264,40 @@ impl Session {
             frame: frame.frame,
             world_time_us: frame.world_time_us,
             unix_time_us: frame.unix_time_us,
-            changes: Default::default(),
+            ..FrameEvent::default()
         };
         self.inbox.frame(event, frame.more);
         Ok(())
     }
 
+    fn accept_events(&mut self, column: v1::EventColumn) -> Result<(), WorkerError> {
+        let (component, event) = (ComponentId(column.component), column.event);
+        if column.entities.len() != column.payloads.len() {
+            let detail =
+                format!("a column of event {event} of component {component} has arrays of different lengths");
+            return Err(protocol(detail));
+        }
+        for (entity, payload) in column.entities.into_iter().zip(column.payloads) {
+            self.inbox.happened(EntityEvent { entity: EntityId(entity), component, event, payload });
+        }
+        Ok(())
+    }
+
+    fn accept_answer(&mut self, mut page: v1::Answer) -> Result<(), WorkerError> {
+        let (seq, last) = (page.seq, std::mem::take(&mut page.last));
+        let Some(asked) = self.asked.get_mut(&seq) else { return Ok(()) };
+        asked.answer.add(page).map_err(protocol)?;
+        if last && let Some(Asked { ticket, answer }) = self.asked.remove(&seq) {
+            self.inbox.push(Event::Answered { ticket, answer: Ok(answer) });
+        }
+        Ok(())
+    }
+
     fn accept_rejection(&mut self, rejection: v1::Rejection) {
+        if let Some(Asked { ticket, .. }) = self.asked.remove(&rejection.seq) {
+            let answer = Err(AskError::Refused { reason: rejection.reason, detail: rejection.detail });
+            return self.inbox.push(Event::Answered { ticket, answer });
+        }
         let in_flight = self.in_flight.iter().find(|message| message.seq == rejection.seq);
         if let Some(view) = in_flight.and_then(|message| message.subscribes) {
             // It was never started: do not start it again after a reconnect.
@@ -279,4 +346,8 @@ impl Session {
         self.inbox.push(Event::Goodbye { reason, detail, retry_after });
         Ok(())
     }
+}
+
+fn protocol(detail: String) -> WorkerError {
+    WorkerError::Protocol { detail }
 }

@@ -12,8 +12,8 @@ use tokio::time::{Instant, Sleep, sleep_until, timeout};
 use tonic::Status;
 
 use crate::{
-    Backoff, Batch, Event, NewEntities, Replica, SendError, Ticket, View, ViewId, Welcomed, WorkerError,
-    WorkerOptions,
+    Answer, Ask, AskError, Backoff, Batch, Event, NewEntities, Replica, SendError, Ticket, View, ViewId,
+    Welcomed, WorkerError, WorkerOptions,
     connection::{Connection, error_of, open},
     inbox::EVENTS_MAX,
     session::Session,
@@ -171,6 +171,56 @@ impl Worker {
     /// A dropped call has sent nothing.
     pub async fn reserve_ids(&mut self, count: u32) -> Result<Ticket, SendError> {
         self.send_body(Body::ReserveIds(v1::ReserveIds { count })).await
+    }
+
+    /// Asks once, of the world as it is at one moment. Answered by [`Event::Answered`], or by [`Self::answer`]. Several
+    /// questions may be on their way. [`Constraint::near`](crate::Constraint::near) is for views: ask for a sphere.
+    ///
+    /// ```no_run
+    /// use spatialdb_sdk::{Ask, Constraint, Point3, Position, SpaceId, Worker, v1::Metadata};
+    ///
+    /// # async fn example(worker: &mut Worker) -> Result<(), Box<dyn std::error::Error>> {
+    /// let paris = Position { space: SpaceId(0), point: Point3::new(261_000.0, 5_431_000.0, 0.0) };
+    /// let nearest = Ask::new(Constraint::text("has City")).component::<Metadata>().nearest_to(paris).limit(5);
+    /// let nearest = worker.ask(nearest).await?;
+    /// let all = worker.ask(Ask::count(Constraint::text("has City"))).await?;
+    /// for found in worker.answer(nearest).await?.entities {
+    ///     println!("{:?} at {:?} m", found.get::<Metadata>()?, found.distance_m);
+    /// }
+    /// println!("of {} cities", worker.answer(all).await?.match_count);
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// When it was not sent.
+    ///
+    /// # Cancel safety
+    /// A dropped call has sent nothing.
+    pub async fn ask(&mut self, ask: Ask) -> Result<Ticket, SendError> {
+        self.send_body(Body::Ask(ask.into_wire())).await
+    }
+
+    /// Waits for the answer to a question, whole, and takes in frames meanwhile.
+    ///
+    /// # Errors
+    /// When the server refuses the question, or the connection is lost: the question is not asked again.
+    ///
+    /// # Cancel safety
+    /// Safe: the answer of a dropped call can be asked for again, and comes as an event otherwise.
+    pub async fn answer(&mut self, ticket: Ticket) -> Result<Answer, AskError> {
+        loop {
+            if let Some(answer) = self.session.inbox.take_answer(ticket) {
+                return answer;
+            }
+            if !self.session.awaits_answer(ticket) {
+                return Err(AskError::NotAsked(ticket));
+            }
+            // What ended the session has told so to all questions, and `next_event` tells why.
+            let Link::Up(connection) = &mut self.link else { return Err(AskError::Lost) };
+            let received = connection.incoming.message().await;
+            self.received(received);
+        }
     }
 
     /// Starts a view, or replaces the one with the same id. Its fill ends with [`Event::ViewReady`]. Views are

@@ -5,7 +5,7 @@
 
 import { create, toBinary, type DescMessage, type MessageInitShape } from "@bufbuild/protobuf";
 import { invalid, SpatialdbError } from "./errors.js";
-import { POSITION_ID, type ComponentRef, type ComponentTable } from "./components.js";
+import { eventIds, POSITION_ID, type ComponentRef, type ComponentTable } from "./components.js";
 import { numberOf, numbersOf, type Ids } from "./ids.js";
 import type { Point } from "./replica/replica.js";
 import { fieldsOf, only } from "./fields.js";
@@ -14,7 +14,7 @@ import { WireWriter } from "./wire/writer.js";
 /** Numbers of the fields of ClientMessage. */
 export enum Body {
   Update = 3, Create = 4, Delete = 5, AddComponents = 6, RemoveComponents = 7, ReserveIds = 8,
-  Subscribe = 9, ChangeView = 10, EndView = 11, Heartbeat = 12, Goodbye = 13,
+  Subscribe = 9, ChangeView = 10, EndView = 11, Heartbeat = 12, Goodbye = 13, Ask = 14,
 }
 
 /** One message without its seq. */
@@ -36,9 +36,10 @@ export function messageLimits(limits: ReadonlyMap<string, number>): MessageLimit
 // Splitting starts well below the limit, because headers come on top.
 const HEADROOM_BYTES = 4096;
 const COLUMNS_MAX = 512;
-// Positions, in Update and AddComponents; values follow.
+// Positions, in Update and AddComponents; values follow, in Update events too.
 const POSITIONS_FIELD = 2;
 const COLUMNS_FIELD = 3;
+const EVENTS_FIELD = 4;
 const CREATE_POSITIONS_FIELD = 5;
 const CREATE_COLUMNS_FIELD = 6;
 
@@ -48,30 +49,84 @@ interface Part {
   rows: number;
 }
 
-/** Rows of one component with the same field list, until they are encoded. */
+/** Rows of one component with the same field list, or of one event of it, until they are encoded. */
 interface OpenColumn {
   component: number;
-  fields: readonly number[];
+  /** The fields, or the number of the event. */
+  of: readonly number[];
   entities: number[];
   values: Uint8Array[];
   bytes: number;
+}
+
+/** Columns one after the other. Only the last takes more rows: joining over another one would change the order of writes. */
+class Columns {
+  readonly #encode: (column: OpenColumn) => Part;
+  readonly #limits: MessageLimits;
+  readonly #parts: Part[] = [];
+  #open: OpenColumn | undefined;
+
+  constructor(limits: MessageLimits, encode: (column: OpenColumn) => Part) {
+    this.#limits = limits;
+    this.#encode = encode;
+  }
+
+  get isEmpty(): boolean {
+    return this.#parts.length === 0 && this.#open === undefined;
+  }
+
+  /** Adds what is encoded already. */
+  part(part: Part): void {
+    this.#parts.push(part);
+  }
+
+  row(entity: number, component: number, of: readonly number[], value: Uint8Array): void {
+    checkValue(component, value, this.#limits);
+    let open = this.#open;
+    const joins = open !== undefined && open.component === component && sameNumbers(open.of, of) &&
+      open.entities.length < this.#limits.rows && open.bytes + value.length < this.#limits.bytes / 4;
+    if (open === undefined || !joins) {
+      this.#close();
+      open = { component, of, entities: [], values: [], bytes: 0 };
+      this.#open = open;
+    }
+    open.entities.push(entity);
+    open.values.push(value);
+    open.bytes += value.length + 16;
+  }
+
+  /** All of it; nothing is left. */
+  take(): Part[] {
+    this.#close();
+    return this.#parts.splice(0);
+  }
+
+  #close(): void {
+    const open = this.#open;
+    this.#open = undefined;
+    if (open !== undefined) this.#parts.push(this.#encode(open));
+  }
 }
 
 /** Collects writes and encodes them into as few messages as the limits allow. */
 export class Batch {
   readonly #table: ComponentTable;
   readonly #limits: MessageLimits;
-  readonly #parts: Part[] = [];
-  #open: OpenColumn | undefined;
+  readonly #values: Columns;
+  readonly #events: Columns;
 
   /** @internal Worker.batch makes one. */
   constructor(table: ComponentTable, limits: MessageLimits) {
     this.#table = table;
     this.#limits = limits;
+    this.#values = new Columns(limits, ({ component, of, entities, values }) =>
+      ({ field: COLUMNS_FIELD, bytes: valueColumn(component, entities, values, of), rows: entities.length }));
+    this.#events = new Columns(limits, ({ component, of, entities, values }) =>
+      ({ field: EVENTS_FIELD, bytes: eventColumn(component, of[0]!, entities, values), rows: entities.length }));
   }
 
   get isEmpty(): boolean {
-    return this.#parts.length === 0 && this.#open === undefined;
+    return this.#values.isEmpty && this.#events.isEmpty;
   }
 
   /** Moves entities: row r of each list is about ids[r]. Without z the height is 0. Copies what it is given. */
@@ -87,7 +142,7 @@ export class Batch {
     for (let from = 0; from < count; from += step) {
       const to = Math.min(count, from + step);
       const bytes = positionColumn(space, entities.subarray(from, to), x.subarray(from, to), y.subarray(from, to), z?.subarray(from, to));
-      this.#parts.push({ field: POSITIONS_FIELD, bytes, rows: to - from });
+      this.#values.part({ field: POSITIONS_FIELD, bytes, rows: to - from });
     }
     return this;
   }
@@ -114,14 +169,23 @@ export class Batch {
       throw new SpatialdbError("COLUMN_LENGTHS_DIFFER", `ids ${entities.length}, values ${values.length}`);
     }
     const number = this.#table.idOf(component);
-    entities.forEach((entity, row) => this.#row(entity, number, values[row]!, fields));
+    entities.forEach((entity, row) => this.#values.row(entity, number, fields, values[row]!));
+    return this;
+  }
+
+  /**
+   * Tells an event of the entity to whoever has it and the event's component in view; it is not stored. Who sees the
+   * event sees the other writes of the batch before or with it; events of an entity come in order.
+   */
+  emit<D extends DescMessage>(id: bigint, schema: D, event?: MessageInitShape<D>): this {
+    const ids = eventIds(schema);
+    this.#events.row(numberOf(id), ids.component, [ids.event], toBinary(schema, create(schema, event)));
     return this;
   }
 
   /** The messages of all that was collected; the batch is empty afterwards. @internal */
   take(body: Body.Update | Body.AddComponents): Outgoing[] {
-    this.#close();
-    const messages = pack(this.#parts.splice(0), this.#limits);
+    const messages = pack([...this.#values.take(), ...this.#events.take()], this.#limits);
     return messages.map((bytes) => ({ body, bytes }));
   }
 
@@ -135,32 +199,8 @@ export class Batch {
       const { space = 0, x = 0, y = 0, z = 0 } = value as Partial<Point>;
       return this.move(Float64Array.of(entity), Float64Array.of(x), Float64Array.of(y), Float64Array.of(z), space);
     }
-    this.#row(entity, number, toBinary(component, create(component, value)), fields);
+    this.#values.row(entity, number, fields, toBinary(component, create(component, value)));
     return this;
-  }
-
-  #row(entity: number, component: number, value: Uint8Array, fields: readonly number[]): void {
-    checkValue(component, value, this.#limits);
-    let open = this.#open;
-    // Only the last column takes more rows: joining over another one would change the order of writes.
-    const joins = open !== undefined && open.component === component && sameNumbers(open.fields, fields) &&
-      open.entities.length < this.#limits.rows && open.bytes + value.length < this.#limits.bytes / 4;
-    if (open === undefined || !joins) {
-      this.#close();
-      open = { component, fields, entities: [], values: [], bytes: 0 };
-      this.#open = open;
-    }
-    open.entities.push(entity);
-    open.values.push(value);
-    open.bytes += value.length + 16;
-  }
-
-  #close(): void {
-    const open = this.#open;
-    if (open === undefined) return;
-    this.#open = undefined;
-    const bytes = valueColumn(open.component, open.entities, open.values, open.fields);
-    this.#parts.push({ field: COLUMNS_FIELD, bytes, rows: open.entities.length });
   }
 }
 
@@ -280,6 +320,15 @@ function valueColumn(component: number, entities: ArrayLike<number>, values: rea
   writer.varints(2, entities);
   for (const value of values) writer.bytes(4, value);
   writer.varints(5, fields);
+  return writer.finish();
+}
+
+function eventColumn(component: number, event: number, entities: ArrayLike<number>, payloads: readonly Uint8Array[]): Uint8Array {
+  const writer = new WireWriter(64 + entities.length * 32);
+  writer.number(1, component);
+  writer.number(2, event);
+  writer.varints(3, entities);
+  for (const payload of payloads) writer.bytes(4, payload);
   return writer.finish();
 }
 

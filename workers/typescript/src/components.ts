@@ -1,11 +1,12 @@
-// Names, numbers and schemas of components.
+// Names, numbers and schemas of components, and of their events.
 //
-// Responsible for: finding the number of a component in the world's table.
+// Responsible for: finding the number of a component in the world's table, that of an event in its schema.
 // Not responsible for: encoding values (batch.ts), the schema of a running world (world.ts).
 
-import type { DescMessage } from "@bufbuild/protobuf";
+import { getOption, hasOption, type DescMessage } from "@bufbuild/protobuf";
+import { event as eventOption } from "./gen/spatialdb/v1/schema_pb.js";
 import type { ComponentInfo } from "./gen/spatialdb/v1/worker_pb.js";
-import { SpatialdbError } from "./errors.js";
+import { invalid, SpatialdbError } from "./errors.js";
 
 /** A component by its generated schema, by its full name, or by its number. */
 export type ComponentRef = DescMessage | string | number;
@@ -13,6 +14,13 @@ export type ComponentRef = DescMessage | string | number;
 /** spatialdb.v1.Position travels in columns of its own. */
 export const POSITION_ID = 1;
 export const POSITION_NAME = "spatialdb.v1.Position";
+
+/** The numbers that the schema gives an event: of its component, and its own. */
+export function eventIds(schema: DescMessage): { component: number; event: number } {
+  if (!hasOption(schema, eventOption)) throw invalid(`${schema.typeName} is no event: it has no (spatialdb.v1.event) option`);
+  const { component, id } = getOption(schema, eventOption);
+  return { component, event: id };
+}
 
 export class ComponentTable {
   #byName = new Map<string, number>();

@@ -2,9 +2,12 @@
 //
 // Responsible for: the events and telling them.
 
+import { fromBinary, type DescMessage, type MessageShape } from "@bufbuild/protobuf";
 import type { LeaveReason } from "./gen/spatialdb/v1/worker_pb.js";
-import type { SpatialdbError } from "./errors.js";
+import { eventIds } from "./components.js";
+import { SpatialdbError } from "./errors.js";
 import { bigintsOf } from "./ids.js";
+import { squaresOf, type Square } from "./replica/densities.js";
 import type { Frame } from "./wire/frame.js";
 
 /** One row or message that the server refused. */
@@ -63,9 +66,39 @@ export class Changes {
   }
 }
 
+/** An event of an entity, as somebody has sent it with `emit`. */
+export interface EntityEvent {
+  id: bigint;
+  /** The number of the component that the event belongs to, and of the event in it. */
+  component: number;
+  event: number;
+  /** The encoded message. */
+  payload: Uint8Array;
+}
+
+/** The event, decoded; undefined if it is another one. */
+export function eventOf<D extends DescMessage>(schema: D, { id, component, event, payload }: EntityEvent): MessageShape<D> | undefined {
+  const ids = eventIds(schema);
+  if (component !== ids.component || event !== ids.event) return undefined;
+  try {
+    return fromBinary(schema, payload);
+  } catch (error) {
+    throw new SpatialdbError("VALUE_UNREADABLE", `entity ${id}: ${schema.typeName} does not decode: ${String(error)}`);
+  }
+}
+
 export interface WorkerEvents {
   /** The replica changed. */
   frame: Changes;
+  /** Squares of a view of densities have another count: see `replica.densities(view)`. Comes after "frame". */
+  densities: { view: number; squares: Square[] };
+  /**
+   * Something happened to an entity. Comes after "frame", in order, once each; but to an entity that has left in that
+   * frame it happened before it left. `Worker.onEvent` decodes it.
+   */
+  event: EntityEvent;
+  /** Events that were not told one by one, because this worker did not read in time. */
+  eventsMissed: { component: number; event: number; count: number };
   /** The server refused a row. Also told by `decided`. */
   rejected: Rejection;
   /** The replica is empty now; its views fill it again. */
@@ -82,6 +115,22 @@ export interface WorkerEvents {
   reconnected: undefined;
   /** The worker has ended: by close (no error) or for good. */
   closed: SpatialdbError | undefined;
+}
+
+/** Tells what frames that belong together say, in order. */
+export function tell(emitter: Emitter, frames: readonly Frame[]): void {
+  const changes = ({ entered, left, gone, positions, columns }: Frame) =>
+    entered.length + left.length + gone.length + positions.length + columns.length > 0;
+  if (frames.some(changes)) emitter.emit("frame", new Changes(frames));
+  for (const { densities } of frames) {
+    for (const column of densities) emitter.emit("densities", { view: Number(column.viewId), squares: squaresOf(column) });
+  }
+  for (const { events, eventsMissed } of frames) {
+    for (const { component, event, entities, payloads } of events) {
+      entities.forEach((id, row) => emitter.emit("event", { id, component, event, payload: payloads[row]! }));
+    }
+    for (const { component, event, count } of eventsMissed) emitter.emit("eventsMissed", { component, event, count: Number(count) });
+  }
 }
 
 export class Emitter {

@@ -6,7 +6,8 @@
 import { box as boxOf } from "./constraints.js";
 import type { Constraint } from "./gen/spatialdb/v1/query_pb.js";
 import { SpatialdbError } from "./errors.js";
-import type { View, ViewOptions } from "./worker.js";
+import type { ViewOptions } from "./views.js";
+import type { View } from "./worker.js";
 
 /** A rectangle in metres; its height is open. */
 export interface Bounds {

@@ -9,10 +9,11 @@ import { ViewSchema, type View } from "./gen/spatialdb/v1/query_pb.js";
 import {
   SubscribeSchema, type Rejection as WireRejection, type ServerMessage, type Welcome,
 } from "./gen/spatialdb/v1/worker_pb.js";
+import { Answer } from "./answer.js";
 import { Body, type Outgoing } from "./batch.js";
 import { ComponentTable } from "./components.js";
 import { fateUnknown, GrpcCode, ProtocolError, SpatialdbError } from "./errors.js";
-import { Changes, Emitter, type Rejection } from "./events.js";
+import { Emitter, tell, type Rejection } from "./events.js";
 import { Replica } from "./replica/replica.js";
 import { decodeServerMessage, type Frame } from "./wire/frame.js";
 import { WireWriter } from "./wire/writer.js";
@@ -28,6 +29,11 @@ interface Deferred<T> {
 /** A Create or ReserveIds: repeated after a reconnect until its answer comes. */
 interface Unanswered extends Deferred<bigint[]> {
   outgoing: Outgoing;
+}
+
+/** A question, and what has come of its answer. */
+interface Asked extends Deferred<Answer> {
+  answer: Answer;
 }
 
 interface ViewState {
@@ -65,6 +71,7 @@ export class Session {
   /** Seqs sent and not decided, in order; those that a promise already tells of are not counted as lost. */
   #inFlight: { seq: number; told: boolean }[] = [];
   #unanswered = new Map<number, Unanswered>();
+  readonly #asked = new Map<number, Asked>();
   readonly #views = new Map<number, ViewState>();
   #rejections: Rejection[] = [];
   #collapsed = new Map<string, number>();
@@ -126,8 +133,15 @@ export class Session {
   }
 
   /** Numbers a Create or ReserveIds. */
-  ask(outgoing: Outgoing, deferred: Deferred<bigint[]>): Uint8Array {
+  request(outgoing: Outgoing, deferred: Deferred<bigint[]>): Uint8Array {
     return this.#stampUnanswered({ outgoing, ...deferred });
+  }
+
+  /** Numbers an Ask. */
+  ask(bytes: Uint8Array, deferred: Deferred<Answer>): Uint8Array {
+    const message = this.stamp({ body: Body.Ask, bytes }, true);
+    this.#asked.set(this.#lastSeq, { answer: new Answer(this.table), ...deferred });
+    return message;
   }
 
   /** Numbers a Subscribe, or a ChangeView if the view is there already. `readyOf` then says when it is filled. */
@@ -155,6 +169,7 @@ export class Session {
   endView(id: number): void {
     const view = this.#views.get(id);
     this.#views.delete(id);
+    this.replica.endView(id);
     view?.waiting?.reject(new SpatialdbError("VIEW_NOT_FOUND", `view ${id} was ended before it was filled`));
   }
 
@@ -180,6 +195,8 @@ export class Session {
     this.#inFlight = [];
     this.#frames = [];
     this.#ready = [];
+    const detail = "the connection was lost before the answer came";
+    this.#failAsked(() => true, new SpatialdbError("DISCONNECTED", detail, undefined, cause));
     // Creates and views are said again by the session itself; only other messages are lost.
     if (lost > 0) for (const waiting of this.#deciding.splice(0)) waiting.reject(fateUnknown(lost, cause));
     return lost;
@@ -189,6 +206,7 @@ export class Session {
   end(error: SpatialdbError): void {
     for (const each of this.#unanswered.values()) each.reject(error);
     this.#unanswered.clear();
+    this.#failAsked(() => true, error);
     for (const view of this.#views.values()) view.waiting?.reject(error);
     for (const waiting of this.#deciding.splice(0)) waiting.reject(error);
   }
@@ -228,6 +246,16 @@ export class Session {
       case "idsReserved":
         this.#answer(Number(body.value.seq))?.resolve([body.value.first, BigInt(body.value.count)]);
         break;
+      case "answer": {
+        const seq = Number(body.value.seq);
+        const asked = this.#asked.get(seq);
+        asked?.answer.add(body.value);
+        if (body.value.last) {
+          this.#asked.delete(seq);
+          asked?.resolve(asked.answer);
+        }
+        break;
+      }
       case "flagsChanged":
         this.flags = new Map(Object.entries(body.value.flags));
         this.events.emit("flags", this.flags);
@@ -253,6 +281,8 @@ export class Session {
   }
 
   #acceptFrame(frame: Frame): void {
+    // Squares of a view that was ended meanwhile may still have been on their way.
+    frame.densities = frame.densities.filter(({ viewId }) => this.#views.has(Number(viewId)));
     this.replica.apply(frame);
     this.proven = true;
     for (const rejection of frame.rejections) this.#reject(rejection);
@@ -260,12 +290,12 @@ export class Session {
     let decided = 0;
     while (decided < this.#inFlight.length && this.#inFlight[decided]!.seq <= frame.appliedSeq) decided++;
     this.#inFlight.splice(0, decided);
+    // Their answers would have come before; so their refusals are among those that are only counted.
+    this.#failAsked((seq) => seq <= frame.appliedSeq, new SpatialdbError("", "refused; the server only counts its refusals"));
     for (const ready of frame.viewReady) this.#noteReady(Number(ready.viewId), Number(ready.entityCount), frame.appliedSeq);
-    if (frame.entered.length + frame.left.length + frame.gone.length + frame.positions.length + frame.columns.length > 0) {
-      this.#frames.push(withoutBytes(frame));
-    }
+    this.#frames.push(withoutBytes(frame));
     if (frame.more) return;
-    if (this.#frames.length > 0) this.events.emit("frame", new Changes(this.#frames.splice(0)));
+    tell(this.events, this.#frames.splice(0));
     for (const ready of this.#ready.splice(0)) ready();
     this.#tellDecided();
   }
@@ -292,8 +322,9 @@ export class Session {
       else view.wire = view.before;
       return waiting?.reject(error);
     }
-    const asked = this.#unanswered.get(seq);
-    if (asked?.outgoing.body === Body.ReserveIds) return this.#answer(seq)?.reject(error);
+    if (this.#asked.has(seq)) return this.#failAsked((asked) => asked === seq, error);
+    const requested = this.#unanswered.get(seq);
+    if (requested?.outgoing.body === Body.ReserveIds) return this.#answer(seq)?.reject(error);
     const entity = wire.entity === 0n ? undefined : wire.entity;
     const rejection: Rejection = { reason: wire.reason, detail: wire.detail, entity, component, count: 1 };
     if (this.#rejections.length < REJECTIONS_MAX) this.#rejections.push(rejection);
@@ -301,14 +332,23 @@ export class Session {
     this.events.emit("rejected", rejection);
   }
 
+  /** There is no answer to those questions. */
+  #failAsked(which: (seq: number) => boolean, error: SpatialdbError): void {
+    for (const [seq, asked] of this.#asked) {
+      if (!which(seq)) continue;
+      this.#asked.delete(seq);
+      asked.reject(error);
+    }
+  }
+
   #collapse(reason: string, count: number): void {
     this.#collapsed.set(reason, (this.#collapsed.get(reason) ?? 0) + count);
   }
 
   #answer(seq: number): Unanswered | undefined {
-    const asked = this.#unanswered.get(seq);
+    const requested = this.#unanswered.get(seq);
     this.#unanswered.delete(seq);
-    return asked;
+    return requested;
   }
 
   #tellDecided(): void {

@@ -3,39 +3,30 @@
 // Responsible for: the one place where session, transport and time meet: waiting, back-pressure, reconnecting.
 // Not responsible for: protocol state (session.ts), networks (transport/).
 
-import { create, toBinary, type DescMessage, type MessageInitShape } from "@bufbuild/protobuf";
+import { create, toBinary, type DescMessage, type MessageInitShape, type MessageShape } from "@bufbuild/protobuf";
 import {
-  DeleteSchema, EndViewSchema, GoodbyeSchema, HeartbeatSchema, ReserveIdsSchema, type Welcome,
+  AskSchema, DeleteSchema, EndViewSchema, GoodbyeSchema, HeartbeatSchema, ReserveIdsSchema, type Welcome,
 } from "./gen/spatialdb/v1/worker_pb.js";
+import type { Answer } from "./answer.js";
 import { attach } from "./attach.js";
-import { ViewSchema, type Constraint } from "./gen/spatialdb/v1/query_pb.js";
+import { InterestSchema, type Interest } from "./gen/spatialdb/v1/components_pb.js";
 import {
   Batch, Body, component as encoded, createBodies, messageLimits, removeBody, type NewEntity, type Outgoing,
 } from "./batch.js";
 import { POSITION_NAME, type ComponentRef } from "./components.js";
 import { disconnected, GrpcCode, SpatialdbError } from "./errors.js";
-import type { Rejection, WorkerEvents } from "./events.js";
+import { eventOf, type Rejection, type WorkerEvents } from "./events.js";
 import { Gate } from "./gate.js";
 import { bigintsOf, numbersOf, type Ids } from "./ids.js";
 import { Backoff, settingsOf, type ConnectOptions, type Settings } from "./options.js";
 import type { Replica } from "./replica/replica.js";
 import { Session, type Welcomed } from "./session.js";
 import type { Link, Transport } from "./transport/transport.js";
+import { askOf, viewOf, type AskOptions, type ViewOptions } from "./views.js";
 import { World } from "./world.js";
 
 const UNANSWERED_MAX = 64;
 const GOODBYE_TIMEOUT_MS = 2000;
-
-/** What a view shows. */
-export interface ViewOptions {
-  where: Constraint;
-  /** The components to send; all, if left out. Position is one of them. */
-  components?: readonly ComponentRef[];
-  /** At most so many frames a second; as fast as the server publishes, if left out. */
-  rateHz?: number;
-  /** Send back what this session itself wrote. */
-  ownUpdates?: boolean;
-}
 
 /** A view of the session; lives across reconnects until it is ended. */
 export interface View {
@@ -116,6 +107,14 @@ export class Worker {
     return this.#session.events.on(name, listener);
   }
 
+  /** Calls `listener` for each event of that kind that happens to an entity in view, decoded. See "event" of `on`. */
+  onEvent<D extends DescMessage>(schema: D, listener: (id: bigint, event: MessageShape<D>) => void): () => void {
+    return this.on("event", (told) => {
+      const event = eventOf(schema, told);
+      if (event !== undefined) listener(told.id, event);
+    });
+  }
+
   // ---- looking ---------------------------------------------------------------------------------------
 
   /** Starts a view. It is subscribed again after a reconnect. */
@@ -143,19 +142,33 @@ export class Worker {
 
   #show(id: number, options: ViewOptions): Promise<number> {
     const shown = this.#whenRoom(() => {
-      const init: MessageInitShape<typeof ViewSchema> = {
-        viewId: BigInt(id),
-        constraint: options.where,
-        components: (options.components ?? []).map((component) => this.#session.table.idOf(component)),
-        rateHz: options.rateHz ?? 0,
-        ownUpdates: options.ownUpdates ?? false,
-      };
-      this.#link!.write(this.#session.view(init));
+      const { table } = this.#session;
+      this.#link!.write(this.#session.view({ ...viewOf(options, table), viewId: BigInt(id) }));
       return this.#session.readyOf(id)!;
     });
     // Who does not ask whether it is ready is not told by a crash that it was refused.
     shown.catch(() => undefined);
     return shown;
+  }
+
+  /**
+   * Asks once, of the world as it is at one moment; resolves with the whole answer. Several calls may be under way.
+   * Rejects if the server refuses the question, and with DISCONNECTED if the connection is lost: it is not asked again.
+   * `near` is for views: ask for a sphere.
+   */
+  async ask(options: AskOptions): Promise<Answer> {
+    const bytes = toBinary(AskSchema, askOf(options, this.#session.table));
+    return this.#whenRoom(() => new Promise<Answer>((resolve, reject) => {
+      this.#link!.write(this.#session.ask(bytes, { resolve, reject }));
+    }));
+  }
+
+  /**
+   * The component that gives the owner of an entity these views, for as long as it also has a PlayerOwner:
+   * `worker.add(id, InterestSchema, worker.interest({ where: near(ITSELF, 500) }))`. Own updates cannot be asked for.
+   */
+  interest(...views: ViewOptions[]): Interest {
+    return create(InterestSchema, { views: views.map((view) => viewOf({ ...view, ownUpdates: false }, this.#session.table)) });
   }
 
   // ---- writing ---------------------------------------------------------------------------------------
@@ -165,7 +178,7 @@ export class Worker {
   /** Reserves ids `first`, `first + 1`, ...: only this worker, by type and name, may choose them. */
   async reserveIds(count: number): Promise<{ first: bigint; count: number }> {
     const bytes = toBinary(ReserveIdsSchema, create(ReserveIdsSchema, { count }));
-    const [first, given] = await this.#ask({ body: Body.ReserveIds, bytes });
+    const [first, given] = await this.#request({ body: Body.ReserveIds, bytes });
     return { first: first!, count: Number(given) };
   }
 
@@ -176,7 +189,7 @@ export class Worker {
   async create(entities: readonly NewEntity[], requestId?: string): Promise<(bigint | undefined)[]> {
     const id = requestId ?? `${Date.now().toString(36)}-${Math.random().toString(36).slice(2)}-${this.#requests++}`;
     const bodies = createBodies(entities, id, this.#session.table, this.#limits);
-    const answers = await Promise.all(bodies.map(({ outgoing }) => this.#ask(outgoing)));
+    const answers = await Promise.all(bodies.map(({ outgoing }) => this.#request(outgoing)));
     return answers.flat().map((id) => (id === 0n ? undefined : id));
   }
 
@@ -201,6 +214,11 @@ export class Worker {
     if (component.typeName === POSITION_NAME) batch.set(id, component, value ?? ({} as MessageInitShape<D>));
     else batch.column(component, [id], [encoded(component, value).bytes]);
     return this.#sendAll(batch.take(Body.AddComponents));
+  }
+
+  /** Tells an event of the entity to whoever has it and the event's component in view. See Batch.emit. */
+  emit<D extends DescMessage>(id: bigint, event: D, value?: MessageInitShape<D>): Promise<void> {
+    return this.send(this.batch().emit(id, event, value));
   }
 
   remove(ids: bigint | Ids, component: ComponentRef): Promise<void> {
@@ -279,10 +297,10 @@ export class Worker {
     this.#link!.write(this.#session.stamp(outgoing));
   }
 
-  #ask(outgoing: Outgoing): Promise<bigint[]> {
+  #request(outgoing: Outgoing): Promise<bigint[]> {
     const may = () => this.#hasRoom() && this.#session.unanswered < UNANSWERED_MAX;
     return this.#gated(may, () => new Promise<bigint[]>((resolve, reject) => {
-      this.#link!.write(this.#session.ask(outgoing, { resolve, reject }));
+      this.#link!.write(this.#session.request(outgoing, { resolve, reject }));
     }));
   }
 

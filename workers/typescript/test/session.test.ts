@@ -29,7 +29,7 @@ const reset = (session: Session) => session.accept(toBinary(ServerMessageSchema,
 const wire = (bytes: Uint8Array) => fromBinary(ClientMessageSchema, bytes);
 const ask = (session: Session, body: Body, bytes: Uint8Array) => {
   let message: Uint8Array | undefined;
-  const answer = new Promise<bigint[]>((resolve, reject) => { message = session.ask({ body, bytes }, { resolve, reject }); });
+  const answer = new Promise<bigint[]>((resolve, reject) => { message = session.request({ body, bytes }, { resolve, reject }); });
   return { message: wire(message!), answer };
 };
 

@@ -22,6 +22,9 @@ export function frameMessage(): ServerMessage {
         viewReady: [{ viewId: 4n, entityCount: 3n }],
         rejections: [{ seq: 2n, code: ErrorCode.NOT_FOUND, reason: "ENTITY_NOT_FOUND", entity: 5n }],
         rejectionsCollapsed: [{ reason: "X", count: 9n }],
+        events: [{ component: 1000, event: 1, entities: [1n], payloads: [new Uint8Array([3])] }],
+        eventsMissed: [{ component: 1000, event: 1, count: 6n }],
+        densities: [{ viewId: 4n, squareM: 0.5, type: "post", x: [-1, 70_000], y: [2, -3], counts: [0n, 8n] }],
       },
     },
   });
@@ -48,6 +51,9 @@ test("a frame decodes as the generated code wrote it", () => {
   const values = column!.starts.map((start, row) => [...column!.bytes.subarray(start, column!.ends[row])]);
   assert.deepEqual([column!.component, [...column!.entities], [...column!.revisions], values], [2, [300, 1], [1, 2], [[1, 2], []]]);
   assert.deepEqual([frame.viewReady[0]!.viewId, frame.rejections[0]!.reason, frame.collapsed[0]!.count], [4n, "ENTITY_NOT_FOUND", 9n]);
+  const [[event], [missed], [squares]] = [frame.events, frame.eventsMissed, frame.densities];
+  assert.deepEqual([event!.entities, event!.payloads, missed!.count], [[1n], [new Uint8Array([3])], 6n]);
+  assert.deepEqual([squares!.x, squares!.y, squares!.counts, squares!.squareM, squares!.type], [[-1, 70_000], [2, -3], [0n, 8n], 0.5, "post"]);
 });
 
 test("every shortened frame gives an error or a shorter frame, and nothing hangs", () => {

@@ -1,6 +1,8 @@
 //! What every SDK must do. Each scenario has a world of its own.
 
 mod doors;
+mod events;
+mod questions;
 mod reconnect;
 mod views;
 mod writes;
@@ -13,11 +15,15 @@ use spatialdb_tests::{World, repository, run};
 
 pub(crate) use self::{
     doors::{a_locked_world_lets_in_who_has_a_token, it_comes_in_encrypted},
+    events::events_are_told_once_to_who_has_them_in_view,
+    questions::questions_are_answered,
     reconnect::it_comes_back_after_the_server_was_killed,
     views::{
         a_changed_view_shows_what_it_matches_now, a_view_shows_only_its_components,
-        a_view_tells_of_enter_update_and_leave, every_constraint_selects, many_entities_arrive_whole,
-        own_updates_come_back_when_asked_for,
+        a_view_tells_of_enter_update_and_leave, an_interest_is_a_component_like_others,
+        an_interest_shows_its_owner_what_it_sees, densities_count_by_square_and_type,
+        every_constraint_selects, many_entities_arrive_whole, own_updates_come_back_when_asked_for,
+        rates_go_by_distance, what_is_near_an_entity_follows_it,
     },
     writes::{
         components_are_added_and_removed, creates_and_retries, each_field_is_set_to_nothing_alone,
@@ -35,6 +41,8 @@ const VITALS: &str = "probe.Vitals";
 const TAG: &str = "probe.Tag";
 const POSITION: &str = "spatialdb.v1.Position";
 const METADATA: &str = "spatialdb.v1.Metadata";
+const INTEREST: &str = "spatialdb.v1.Interest";
+const OWNER: &str = "spatialdb.v1.PlayerOwner";
 
 /// What is in the world but for the entities that stand for sessions.
 fn made() -> Value {

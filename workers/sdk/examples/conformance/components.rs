@@ -46,6 +46,15 @@ pub(crate) enum State {
     AsleepS(u32),
 }
 
+/// `probe.Hit`, an event.
+#[derive(Clone, PartialEq, Eq, Message)]
+pub(crate) struct Hit {
+    #[prost(int32, tag = "1")]
+    pub power: i32,
+    #[prost(string, tag = "2")]
+    pub by: String,
+}
+
 /// `probe.Tag`.
 #[derive(Clone, PartialEq, Eq, Message)]
 pub(crate) struct Tag {}
@@ -62,6 +71,7 @@ spatialdb_sdk::component!(AnyPosition, 1, "spatialdb.v1.Position");
 spatialdb_sdk::component!(WorkerSession, 6, "spatialdb.v1.WorkerSession");
 spatialdb_sdk::component!(Vitals, 1000, "probe.Vitals");
 spatialdb_sdk::component!(Tag, 1001, "probe.Tag");
+spatialdb_sdk::event!(Hit, 1, 1000, "probe.Hit");
 
 /// Runs the body with `C` as the component of that name; `None` if this driver has no type for it.
 macro_rules! with_component {
@@ -69,6 +79,14 @@ macro_rules! with_component {
         match $name {
             "spatialdb.v1.Metadata" => {
                 type $component = spatialdb_sdk::v1::Metadata;
+                Some($body)
+            }
+            "spatialdb.v1.Interest" => {
+                type $component = spatialdb_sdk::v1::Interest;
+                Some($body)
+            }
+            "spatialdb.v1.PlayerOwner" => {
+                type $component = spatialdb_sdk::v1::PlayerOwner;
                 Some($body)
             }
             "spatialdb.v1.WorkerSession" => {
@@ -90,4 +108,10 @@ macro_rules! with_component {
 pub(crate) use with_component;
 
 /// Every name that is shown.
-pub(crate) const NAMES: [&str; 3] = ["spatialdb.v1.Metadata", "probe.Vitals", "probe.Tag"];
+pub(crate) const NAMES: [&str; 5] = [
+    "spatialdb.v1.Metadata",
+    "spatialdb.v1.Interest",
+    "spatialdb.v1.PlayerOwner",
+    "probe.Vitals",
+    "probe.Tag",
+];

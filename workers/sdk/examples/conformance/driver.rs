@@ -11,13 +11,13 @@ use prost::Message;
 use serde_json::{Map, Value, json};
 use spatialdb_schema::{Component as Kind, Schema};
 use spatialdb_sdk::{
-    Batch, Component, EntityId, Event, NewEntities, Position, SendError, Ticket, View, ViewId, Worker,
-    WorkerError, WorkerOptions, v1,
+    AskError, Batch, Component, EntityId, Event, Found, NewEntities, Position, ReadError, SendError, Square,
+    Ticket, View, ViewId, Worker, WorkerError, WorkerOptions, interest, v1,
 };
 use tokio::time::timeout;
 
-use self::queries::constraint_of;
-use crate::components::{AnyPosition, NAMES, with_component};
+use self::queries::{ask_of, view_of};
+use crate::components::{AnyPosition, Hit, NAMES, with_component};
 
 const POSITION: &str = "spatialdb.v1.Position";
 /// How long `replica` listens for what is on its way.
@@ -51,6 +51,21 @@ impl From<SendError> for Failed {
     }
 }
 
+impl From<AskError> for Failed {
+    fn from(error: AskError) -> Self {
+        match error {
+            AskError::Refused { reason, detail } => Self { reason, detail },
+            other => Self::new("NOT_ANSWERED", other.to_string()),
+        }
+    }
+}
+
+impl From<ReadError> for Failed {
+    fn from(error: ReadError) -> Self {
+        Self::new("READ", error.to_string())
+    }
+}
+
 type Done = Result<Value, Failed>;
 
 /// One worker, and what it has heard and not yet told.
@@ -59,6 +74,8 @@ pub(crate) struct Driver {
     worker: Option<Worker>,
     views: BTreeMap<u64, View>,
     rejections: Vec<Value>,
+    events: Vec<Value>,
+    events_missed: u64,
 }
 
 impl Driver {
@@ -66,7 +83,8 @@ impl Driver {
     pub(crate) fn new() -> Result<Self, Box<dyn std::error::Error>> {
         let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/schema");
         let schema = Schema::compile(&[folder])?;
-        Ok(Self { schema, worker: None, views: BTreeMap::new(), rejections: Vec::new() })
+        let (views, rejections, events) = Default::default();
+        Ok(Self { schema, worker: None, views, rejections, events, events_missed: 0 })
     }
 
     /// Does one operation.
@@ -80,6 +98,15 @@ impl Driver {
             "subscribe" | "change_view" => self.look(operation).await,
             "end_view" => self.end_view(operation).await,
             "replica" => self.replica().await,
+            "ask" => self.ask(operation).await,
+            "interest" => self.interest(operation).await,
+            "emit" => self.emit(operation).await,
+            "events" => {
+                self.hear_what_came().await?;
+                let events = std::mem::take(&mut self.events);
+                Ok(json!({"events": events, "missed": std::mem::take(&mut self.events_missed)}))
+            }
+            "densities" => self.densities(operation).await,
             "heartbeat" => {
                 let tick = Duration::from_secs_f64(float(&operation["tick_ms"]) / 1000.0);
                 self.worker()?.heartbeat(float(&operation["load"]), tick);
@@ -209,17 +236,7 @@ impl Driver {
 
     async fn look(&mut self, operation: &Value) -> Done {
         let number = operation["view"].as_u64().unwrap_or(0);
-        let mut view = View::new(ViewId(number), constraint_of(&operation["query"])?)
-            .rate_hz(float(&operation["rate_hz"]));
-        for name in operation["components"].as_array().into_iter().flatten().map(text) {
-            view = match name {
-                POSITION => view.positions(),
-                _ => with_component!(name, C => view.component::<C>()).ok_or_else(|| unknown(name))?,
-            };
-        }
-        if operation["own_updates"] == true {
-            view = view.own_updates();
-        }
+        let view = view_of(ViewId(number), operation)?;
         let asked: Ticket = self.worker()?.subscribe(view.clone()).await?;
         loop {
             match self.next().await? {
@@ -249,13 +266,12 @@ impl Driver {
         let mut entities = Map::new();
         for entity in replica.entities() {
             let mut components = Map::new();
-            if let Some(Position { space, point }) = replica.position(entity) {
-                let wire = v1::Position { space: space.0, x: point.x, y: point.y, z: point.z };
-                components.insert(POSITION.to_owned(), json_of(&schema, POSITION, &wire.encode_to_vec())?);
+            if let Some(position) = replica.position(entity) {
+                components.insert(POSITION.to_owned(), place_json(&schema, position)?);
             }
             for name in NAMES {
-                let found = with_component!(name, C => replica.get::<C>(entity).map(|value| value.map(|value| value.encode_to_vec())));
-                let found = found.transpose().map_err(|error| Failed::new("READ", error.to_string()))?;
+                let found =
+                    with_component!(name, C => replica.get::<C>(entity)?.map(|value| value.encode_to_vec()));
                 if let Some(bytes) = found.flatten() {
                     components.insert(name.to_owned(), json_of(&schema, name, &bytes)?);
                 }
@@ -263,6 +279,76 @@ impl Driver {
             entities.insert(entity.0.to_string(), Value::Object(components));
         }
         Ok(json!({"entities": entities}))
+    }
+
+    /// Asks all at once, and then waits for the answers.
+    async fn ask(&mut self, operation: &Value) -> Done {
+        let mut asked = Vec::new();
+        for ask in operation["asks"].as_array().into_iter().flatten() {
+            asked.push(self.worker()?.ask(ask_of(ask)?).await?);
+        }
+        let mut answers = Vec::new();
+        for ticket in asked {
+            answers.push(match self.worker()?.answer(ticket).await.map_err(Failed::from) {
+                Ok(answer) => {
+                    let found: Result<Vec<_>, _> =
+                        answer.entities.iter().map(|one| self.found(one)).collect();
+                    json!({"count": answer.match_count, "entities": found?})
+                }
+                Err(Failed { reason, detail }) => json!({"error": {"reason": reason, "detail": detail}}),
+            });
+        }
+        Ok(json!({"answers": answers}))
+    }
+
+    fn found(&self, found: &Found) -> Done {
+        let mut components = Map::new();
+        if let Some(position) = found.position {
+            components.insert(POSITION.to_owned(), place_json(&self.schema, position)?);
+        }
+        for name in NAMES {
+            let value = with_component!(name, C => found.get::<C>()?.map(|value| value.encode_to_vec()));
+            if let Some(bytes) = value.flatten() {
+                components.insert(name.to_owned(), json_of(&self.schema, name, &bytes)?);
+            }
+        }
+        let mut json = json!({"id": found.entity.0.to_string(), "components": components});
+        if let Some(distance_m) = found.distance_m {
+            json["distance_m"] = distance_m.into();
+        }
+        Ok(json)
+    }
+
+    async fn interest(&mut self, operation: &Value) -> Done {
+        let views = operation["views"].as_array().into_iter().flatten();
+        let views: Result<Vec<View>, Failed> = views.map(|view| view_of(ViewId(0), view)).collect();
+        let mut batch = Batch::new();
+        batch.add(id(&operation["entity"]), &interest(views?));
+        self.worker()?.send(&mut batch).await?;
+        Ok(json!({}))
+    }
+
+    async fn emit(&mut self, operation: &Value) -> Done {
+        if text(&operation["event"]) != "probe.Hit" {
+            return Err(Failed::new("EVENT_UNKNOWN", text(&operation["event"])));
+        }
+        let value = &operation["value"];
+        let power = value["power"].as_i64().and_then(|power| i32::try_from(power).ok()).unwrap_or(0);
+        let mut batch = Batch::new();
+        batch.emit(id(&operation["entity"]), &Hit { power, by: text(&value["by"]).to_owned() });
+        self.worker()?.send(&mut batch).await?;
+        Ok(json!({}))
+    }
+
+    async fn densities(&mut self, operation: &Value) -> Done {
+        self.hear_what_came().await?;
+        let view = ViewId(operation["view"].as_u64().unwrap_or(0));
+        let Some(map) = self.worker()?.replica().densities(view) else { return Ok(json!({"squares": []})) };
+        let squares = map.iter().map(|(square, count)| {
+            let Square { r#type, x, y } = square;
+            json!({"type": r#type, "x": x, "y": y, "count": count})
+        });
+        Ok(json!({"square_m": map.square_m(), "squares": squares.collect::<Vec<_>>()}))
     }
 
     async fn wait_reconnected(&mut self) -> Done {
@@ -292,6 +378,20 @@ impl Driver {
             let entity = refused.entity.map_or(0, |entity| entity.0).to_string();
             self.rejections.push(json!({"reason": refused.reason, "entity": entity, "component": component}));
         }
+        if let Event::Frame(frame) = &event {
+            for event in &frame.events {
+                if let Some(Hit { power, by }) = event.get::<Hit>()? {
+                    let mut value = json!({"power": power, "by": by});
+                    let fields = value.as_object_mut().into_iter();
+                    fields.for_each(|fields| {
+                        fields.retain(|_, value| *value != json!(0) && *value != json!(""))
+                    });
+                    let entity = event.entity.0.to_string();
+                    self.events.push(json!({"entity": entity, "event": "probe.Hit", "value": value}));
+                }
+            }
+            self.events_missed += frame.events_missed.iter().map(|missed| missed.count).sum::<u64>();
+        }
         Ok(event)
     }
 
@@ -308,6 +408,11 @@ impl Driver {
 fn json_of(schema: &Schema, name: &str, bytes: &[u8]) -> Done {
     let kind = schema.component_named(name).map_err(|_| unknown(name))?;
     kind.to_json(bytes).map_err(|error| Failed::new("PAYLOAD_INVALID", error.to_string()))
+}
+
+fn place_json(schema: &Schema, Position { space, point }: Position) -> Done {
+    let wire = v1::Position { space: space.0, x: point.x, y: point.y, z: point.z };
+    json_of(schema, POSITION, &wire.encode_to_vec())
 }
 
 fn decode<C: Component>(bytes: &[u8]) -> Result<C, Failed> {

@@ -21,13 +21,16 @@ const POSITION_BYTES: usize = 24 + ID_BYTES_MAX;
 enum Kind {
     Position { space: u32 },
     Value { component: ComponentId, fields: Vec<u32> },
+    Event { component: ComponentId, event: u32 },
 }
 
 impl Kind {
-    fn component(&self) -> ComponentId {
+    /// Rows of an entity keep their order among columns of which this is the same: those of a component, and all events.
+    fn order(&self) -> Option<ComponentId> {
         match self {
-            Self::Position { .. } => ComponentId::POSITION,
-            Self::Value { component, .. } => *component,
+            Self::Position { .. } => Some(ComponentId::POSITION),
+            Self::Value { component, .. } => Some(*component),
+            Self::Event { .. } => None,
         }
     }
 }
@@ -79,6 +82,12 @@ impl Columns {
         self.column_for(entity, Kind::Value { component, fields }).values.push(value);
     }
 
+    pub(crate) fn event(&mut self, entity: u64, component: ComponentId, event: u32, payload: Bytes) {
+        self.rows += 1;
+        self.bytes += VALUE_OVERHEAD_BYTES + payload.len();
+        self.column_for(entity, Kind::Event { component, event }).values.push(payload);
+    }
+
     /// The column to write the row to, with the entity already in it.
     fn column_for(&mut self, entity: u64, kind: Kind) -> &mut Open {
         let same_kind = self.open.iter().rposition(|open| open.kind == kind);
@@ -107,18 +116,19 @@ impl Columns {
         column
     }
 
-    /// Whether a later column of the same component names the entity: a row put into column `index` would be
+    /// Whether a later column of the same order names the entity: a row put into column `index` would be
     /// applied before that one.
     fn written_after(&mut self, index: usize, entity: u64) -> bool {
-        let component = self.open[index].kind.component();
-        self.open[index + 1..].iter_mut().filter(|open| open.kind.component() == component).any(|open| {
+        let order = self.open[index].kind.order();
+        self.open[index + 1..].iter_mut().filter(|open| open.kind.order() == order).any(|open| {
             let entities = &open.entities;
             open.members.get_or_insert_with(|| entities.iter().copied().collect()).contains(&entity)
         })
     }
 
-    pub(crate) fn into_wire(self) -> (Vec<v1::PositionColumn>, Vec<v1::Column>) {
-        let (mut positions, mut columns) = (Vec::new(), Vec::new());
+    /// Columns of positions, of values, of events.
+    pub(crate) fn into_wire(self) -> (Vec<v1::PositionColumn>, Vec<v1::Column>, Vec<v1::EventColumn>) {
+        let (mut positions, mut columns, mut events) = (Vec::new(), Vec::new(), Vec::new());
         for open in self.open {
             let (entities, revisions) = (open.entities, Vec::new());
             match open.kind {
@@ -134,9 +144,15 @@ impl Columns {
                     values: open.values,
                     fields,
                 }),
+                Kind::Event { component, event } => events.push(v1::EventColumn {
+                    component: component.0,
+                    event,
+                    entities,
+                    payloads: open.values,
+                }),
             }
         }
-        (positions, columns)
+        (positions, columns, events)
     }
 }
 
@@ -178,7 +194,7 @@ mod tests {
             let columns = write_all(&writes);
             let bound = columns.bytes();
             prop_assert_eq!(columns.rows(), writes.len());
-            let (positions, columns) = columns.into_wire();
+            let (positions, columns, _) = columns.into_wire();
             let size = v1::Update { positions: positions.clone(), columns: columns.clone(), ..v1::Update::default() }
                 .encoded_len();
             prop_assert!(size <= bound, "{size} > {bound}");

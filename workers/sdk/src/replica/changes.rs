@@ -4,9 +4,9 @@
 //! Not responsible for: applying them.
 
 use rustc_hash::{FxHashMap, FxHashSet};
-use spatialdb_types::{ComponentId, EntityId};
+use spatialdb_types::{ComponentId, EntityId, ViewId};
 
-use crate::v1;
+use crate::{Square, v1};
 
 // Beyond this many noted changes a worker does better to look at the whole replica.
 const CHANGES_MAX: usize = 4 << 20;
@@ -50,6 +50,8 @@ pub struct Changes {
     pub gone: Vec<(EntityId, ComponentId)>,
     /// Components that have a new value in the replica.
     pub updated: Vec<(EntityId, ComponentId)>,
+    /// Squares of views of densities that have another count: [`Replica::densities`](crate::Replica::densities) has it.
+    pub densities: Vec<(ViewId, Square)>,
     /// There were too many changes to name since the last look: the lists are empty; look at the whole replica.
     pub overflowed: bool,
 }
@@ -68,6 +70,7 @@ pub(super) struct ChangeLog {
     entered: FxHashSet<EntityId>,
     gone: Vec<(EntityId, ComponentId)>,
     updated: Vec<(EntityId, ComponentId)>,
+    densities: FxHashSet<(ViewId, Square)>,
     overflowed: bool,
 }
 
@@ -95,6 +98,11 @@ impl ChangeLog {
         self.bound();
     }
 
+    pub(super) fn counted(&mut self, view: ViewId, square: Square) {
+        self.densities.insert((view, square));
+        self.bound();
+    }
+
     /// The net changes. `holds` says which entities are in view now, `has` which components of them the replica has.
     pub(super) fn finish(
         self,
@@ -109,10 +117,12 @@ impl ChangeLog {
             entered: self.entered.into_iter().collect(),
             gone: self.gone,
             updated: self.updated,
+            densities: self.densities.into_iter().collect(),
             overflowed: false,
         };
         changes.left.sort_unstable();
         changes.entered.sort_unstable();
+        changes.densities.sort_unstable();
         tidy(&mut changes.updated, &has);
         // Of an entity that came new, or is not in view (any longer, or between two looks), a lost component is no news.
         let entered = &changes.entered;
@@ -123,7 +133,8 @@ impl ChangeLog {
     }
 
     fn bound(&mut self) {
-        let noted = self.left.len() + self.entered.len() + self.gone.len() + self.updated.len();
+        let of_entities = self.left.len() + self.entered.len() + self.gone.len() + self.updated.len();
+        let noted = of_entities + self.densities.len();
         if self.overflowed || noted > CHANGES_MAX {
             *self = Self { overflowed: true, ..Self::default() };
         }

@@ -1,7 +1,7 @@
 //! The session against messages as a server sends them.
 
 use super::*;
-use crate::{Batch, Constraint, NewEntities, View};
+use crate::{Ask, Batch, Constraint, Densities, EventsMissed, NewEntities, SpaceId, Square, View};
 
 fn session() -> Session {
     let mut session = Session::new();
@@ -156,4 +156,155 @@ fn goodbye_tells_when_to_come_back_and_replaced_is_final() {
     assert_eq!(session.take_farewell(), Some(Farewell { retry_after }));
     assert!(matches!(events(&mut session).as_slice(), [Event::Goodbye { .. }]));
     assert!(session.accept(goodbye("SESSION_REPLACED")).expect_err("final").is_final());
+}
+
+fn page(seq: u64, entities: &[u64], last: bool) -> v1::ServerMessage {
+    let entities = entities.to_vec();
+    server(server_message::Body::Answer(v1::Answer {
+        seq,
+        entities,
+        last,
+        match_count: 9,
+        ..Default::default()
+    }))
+}
+
+#[test]
+fn answers_come_page_by_page_each_to_its_question() {
+    let mut session = session();
+    let asks: Vec<_> =
+        (0..2).map(|_| session.stamp(Body::Ask(Ask::new(Constraint::all()).into_wire())).1).collect();
+    assert_eq!(session.in_flight_len(), 2);
+    for message in [page(3, &[5], false), page(2, &[7], true), page(3, &[6], true), page(3, &[8], true)] {
+        session.accept(message).expect("accepts");
+    }
+    session.accept(frame(v1::Frame { frame: 1, applied_seq: 3, ..Default::default() })).expect("accepts");
+    assert_eq!(session.in_flight_len(), 0);
+    let found = |answer: &Answer| answer.entities.iter().map(|found| found.entity.0).collect::<Vec<_>>();
+    let first = session.inbox.take_answer(asks[0]).expect("it is there").expect("an answer");
+    assert_eq!((found(&first), first.match_count), (vec![7], 9));
+    assert_eq!(session.inbox.take_answer(asks[0]), None);
+    let events = events(&mut session);
+    let [Event::Answered { ticket, answer: Ok(answer) }, Event::Frame(_)] = events.as_slice() else {
+        panic!("{events:?}")
+    };
+    assert_eq!((*ticket, found(answer)), (asks[1], vec![5, 6]));
+}
+
+#[test]
+fn a_question_that_is_refused_or_lost_is_an_error_of_its_own() {
+    let mut session = session();
+    let mut ask = || session.stamp(Body::Ask(v1::Ask::default())).1;
+    let (refused, counted, lost) = (ask(), ask(), ask());
+    let rejection =
+        v1::Rejection { seq: 2, reason: "QUERY_INVALID".into(), detail: "no".into(), ..Default::default() };
+    let collapsed = v1::RejectionCount { reason: "QUERY_INVALID".into(), count: 1 };
+    session
+        .accept(frame(v1::Frame {
+            frame: 1,
+            applied_seq: 3,
+            rejections: vec![rejection],
+            rejections_collapsed: vec![collapsed],
+            ..Default::default()
+        }))
+        .expect("accepts");
+    assert!(session.awaits_answer(lost) && !session.awaits_answer(refused));
+    assert_eq!(session.lose(), [], "it is told of the question");
+    let mut error =
+        |ticket| session.inbox.take_answer(ticket).expect("told").expect_err("an error").to_string();
+    assert_eq!(error(refused), "QUERY_INVALID: no");
+    assert!(error(counted).contains("only counts"));
+    assert_eq!(error(lost), "the connection was lost before the answer came");
+    assert!(!events(&mut session).iter().any(|event| matches!(event, Event::Rejected(_))));
+}
+
+#[test]
+fn events_of_frames_come_in_order_with_the_frame() {
+    let mut session = session();
+    let column = |event, entities: &[u64]| v1::EventColumn {
+        component: 1001,
+        event,
+        entities: entities.to_vec(),
+        payloads: entities.iter().map(|id| vec![8, *id as u8].into()).collect(),
+    };
+    let missed = v1::EventsMissed { component: 1001, event: 2, count: 4 };
+    let first = v1::Frame {
+        frame: 1,
+        entered: vec![7, 8],
+        events: vec![column(1, &[7, 8]), column(2, &[7])],
+        more: true,
+        ..Default::default()
+    };
+    session.accept(frame(first)).expect("accepts");
+    assert_eq!(events(&mut session), []);
+    let left = vec![v1::Left { entities: vec![8], ..Default::default() }];
+    let second = v1::Frame {
+        frame: 2,
+        left,
+        events: vec![column(1, &[8])],
+        events_missed: vec![missed],
+        ..Default::default()
+    };
+    session.accept(frame(second)).expect("accepts");
+    let events = events(&mut session);
+    let [Event::Frame(frame)] = events.as_slice() else { panic!("{events:?}") };
+    let told: Vec<_> = frame.events.iter().map(|e| (e.event, e.entity.0, e.payload[1])).collect();
+    assert_eq!(told, [(1, 7, 7), (1, 8, 8), (2, 7, 7), (1, 8, 8)]);
+    assert_eq!(frame.events_missed, [EventsMissed { component: ComponentId(1001), event: 2, count: 4 }]);
+
+    #[derive(Clone, PartialEq, prost::Message)]
+    struct Bang {
+        #[prost(uint32, tag = "1")]
+        power: u32,
+    }
+    crate::event!(Bang, 1, 1001, "test.Bang");
+    assert_eq!(frame.events[0].get::<Bang>().expect("decodes"), Some(Bang { power: 7 }));
+    assert_eq!(frame.events[2].get::<Bang>().expect("is another"), None);
+
+    let mut uneven = column(1, &[7]);
+    uneven.payloads.clear();
+    let uneven = v1::Frame { frame: 3, events: vec![uneven], ..Default::default() };
+    let error = session.accept(self::frame(uneven)).expect_err("lengths").to_string();
+    assert!(error.contains("event 1 of component 1001 has arrays of different lengths"), "{error}");
+}
+
+#[test]
+fn densities_are_kept_per_view_until_it_ends() {
+    let mut session = session();
+    let view = View::of_densities(ViewId(4), Densities::new(SpaceId(0), 100.0)).into_wire();
+    session.stamp(Body::Subscribe(v1::Subscribe { view: Some(view) }));
+    let mut number = 0;
+    let mut hear = |session: &mut Session, kind: &str, squares: &[(i32, i32, u64)], square_m: f64| {
+        number += 1;
+        let column = v1::DensityColumn {
+            view_id: 4,
+            square_m,
+            r#type: kind.into(),
+            x: squares.iter().map(|square| square.0).collect(),
+            y: squares.iter().map(|square| square.1).collect(),
+            counts: squares.iter().map(|square| square.2).collect(),
+        };
+        session
+            .accept(frame(v1::Frame { frame: number, densities: vec![column], ..Default::default() }))
+            .expect("accepts");
+    };
+    let square = |kind: &str, x, y| Square { r#type: kind.into(), x, y };
+    hear(&mut session, "", &[(0, 0, 3), (-1, 2, 1)], 100.0);
+    hear(&mut session, "boat", &[(0, 0, 2)], 100.0);
+    hear(&mut session, "", &[(-1, 2, 0)], 100.0);
+    let map = session.replica.densities(ViewId(4)).expect("squares");
+    assert_eq!((map.square_m(), map.total(), map.count(&square("", -1, 2))), (100.0, 5, 0));
+    let all: Vec<_> = map.iter().map(|(square, count)| (square.clone(), count)).collect();
+    assert_eq!(all, [(square("", 0, 0), 3), (square("boat", 0, 0), 2)]);
+    let heard = events(&mut session);
+    let [Event::Frame(frame)] = heard.as_slice() else { panic!("{heard:?}") };
+    let changed = [square("", -1, 2), square("", 0, 0), square("boat", 0, 0)];
+    assert_eq!(frame.changes.densities, changed.map(|square| (ViewId(4), square)));
+
+    hear(&mut session, "", &[(0, 0, 4)], 200.0);
+    let map = session.replica.densities(ViewId(4)).expect("squares");
+    assert_eq!((map.square_m(), map.total()), (200.0, 4));
+    session.stamp(Body::EndView(v1::EndView { view_id: 4 }));
+    hear(&mut session, "", &[(1, 1, 1)], 200.0);
+    assert_eq!(session.replica.densities(ViewId(4)), None, "what was on its way is not shown");
 }

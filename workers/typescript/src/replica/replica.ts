@@ -10,6 +10,7 @@ import { POSITION_ID, POSITION_NAME, type ComponentRef, type ComponentTable } fr
 import type { Bounds } from "../follow.js";
 import { numberOf } from "../ids.js";
 import type { Frame, Positions, Values } from "../wire/frame.js";
+import { DensityMap } from "./densities.js";
 import { RowIndex, Rows, ValueColumn } from "./table.js";
 
 export interface Point {
@@ -28,6 +29,7 @@ export class Replica implements Iterable<[bigint, Entity]> {
   #size = 0;
   #index = new RowIndex();
   #values = new Map<number, ValueColumn>();
+  #densities = new Map<number, DensityMap>();
   readonly #table: ComponentTable;
 
   constructor(table: ComponentTable) {
@@ -75,6 +77,11 @@ export class Replica implements Iterable<[bigint, Entity]> {
     return this.#values.get(this.#table.idOf(component));
   }
 
+  /** How many entities there are where, of a view of densities; empty before its first square. */
+  densities(view: number): DensityMap {
+    return this.#densities.get(view) ?? new DensityMap();
+  }
+
   /** The smallest rectangle around all positions of a space; undefined if there is none. */
   bounds(space = 0): Bounds | undefined {
     const { end, placed, spaces, x, y } = this.rows;
@@ -111,11 +118,17 @@ export class Replica implements Iterable<[bigint, Entity]> {
     this.rows = new Rows();
     this.#index = new RowIndex();
     this.#values = new Map();
+    this.#densities = new Map();
     this.#size = 0;
     this.frame = 0;
   }
 
-  /** Applies one frame: what entered, left and is gone, then values. @internal */
+  /** Forgets the densities of a view that has ended. @internal */
+  endView(view: number): void {
+    this.#densities.delete(view);
+  }
+
+  /** Applies one frame: what entered, left and is gone, then values, then densities. @internal */
   apply(frame: Frame): void {
     // The first frame after a reset may have any number.
     if (this.frame !== 0 && frame.frame !== this.frame + 1) {
@@ -127,6 +140,12 @@ export class Replica implements Iterable<[bigint, Entity]> {
     for (const gone of frame.gone) for (const id of gone.entities) this.#lose(id, gone.component);
     for (const column of frame.positions) this.#applyPositions(column);
     for (const column of frame.columns) this.#applyValues(column);
+    for (const column of frame.densities) {
+      const view = Number(column.viewId);
+      const densities = this.densities(view);
+      densities.apply(column);
+      this.#densities.set(view, densities);
+    }
   }
 
   #enter(id: number): void {

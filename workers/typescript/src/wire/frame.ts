@@ -5,8 +5,8 @@
 
 import { fromBinary } from "@bufbuild/protobuf";
 import {
-  RejectionCountSchema, RejectionSchema, ServerMessageSchema, ViewReadySchema,
-  type LeaveReason, type Rejection, type RejectionCount, type ServerMessage, type ViewReady,
+  DensityColumnSchema, EventColumnSchema, EventsMissedSchema, RejectionCountSchema, RejectionSchema, ServerMessageSchema, ViewReadySchema,
+  type DensityColumn, type EventColumn, type EventsMissed, type LeaveReason, type Rejection, type RejectionCount, type ServerMessage, type ViewReady,
 } from "../gen/spatialdb/v1/worker_pb.js";
 import { malformed, NO_IDS, WireReader } from "./reader.js";
 
@@ -45,6 +45,9 @@ export interface Frame {
   viewReady: ViewReady[];
   rejections: Rejection[];
   collapsed: RejectionCount[];
+  events: EventColumn[];
+  eventsMissed: EventsMissed[];
+  densities: DensityColumn[];
 }
 
 export type Incoming = { frame: Frame } | { message: ServerMessage };
@@ -68,6 +71,7 @@ export function emptyFrame(): Frame {
   return {
     frame: 0, appliedSeq: 0, durableSeq: 0, worldTimeUs: 0, unixTimeUs: 0, more: false,
     entered: NO_IDS, left: [], gone: [], positions: [], columns: [], viewReady: [], rejections: [], collapsed: [],
+    events: [], eventsMissed: [], densities: [],
   };
 }
 
@@ -91,10 +95,21 @@ function decodeFrame(reader: WireReader): Frame {
       case 12: frame.viewReady.push(fromBinary(ViewReadySchema, reader.view())); break;
       case 13: frame.rejections.push(fromBinary(RejectionSchema, reader.view())); break;
       case 14: frame.collapsed.push(fromBinary(RejectionCountSchema, reader.view())); break;
+      case 15: frame.events.push(decodeEvents(reader.view())); break;
+      case 16: frame.eventsMissed.push(fromBinary(EventsMissedSchema, reader.view())); break;
+      case 17: frame.densities.push(fromBinary(DensityColumnSchema, reader.view())); break;
       default: reader.skip(wireType);
     }
   }
   return frame;
+}
+
+function decodeEvents(bytes: Uint8Array): EventColumn {
+  const column = fromBinary(EventColumnSchema, bytes);
+  if (column.entities.length !== column.payloads.length) {
+    throw malformed(`a column of event ${column.event} of component ${column.component} has lists of different lengths`);
+  }
+  return column;
 }
 
 /** Left and ComponentEntities alike: a number, then ids. */
