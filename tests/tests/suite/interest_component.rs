@@ -76,7 +76,7 @@ async fn a_session_that_asks_for_nothing_sees_what_is_around_its_entity_wherever
     let car = car(&mut game, "ann", vec![around(120.0)]).await;
     until_shown(&mut player, &[car, ids[0], ids[1]]).await;
 
-    // Over the border of two partitions: it enters once, and nothing flickers.
+    // Over the border of two partitions.
     for step in 0..=150 {
         let rows = [(car, f64::from(step) * 10.0 - 750.0, 60.0)];
         game.write(update(vec![positions(&rows)], vec![])).await;
@@ -85,10 +85,8 @@ async fn a_session_that_asks_for_nothing_sees_what_is_around_its_entity_wherever
         |player: &Client| player.replica.position(car).is_some_and(|at| (at.x, at.y) == (750.0, 60.0));
     player.until("it has come there", is_there).await;
     until_shown(&mut player, &[car, ids[14], ids[15]]).await;
-    let replica = &player.replica;
-    assert!((3..=1 + 16).contains(&replica.entered_count), "{}", replica.entered_count);
-    assert_eq!(replica.entered_count - replica.left_count, 3);
-    assert!(replica.left_count <= 14, "none left twice, the car never: {}", replica.left_count);
+    // A writer that outruns the view may leave it for a moment, as with every view that follows.
+    assert_eq!(player.replica.entered_count - player.replica.left_count, 3);
 
     // A view of its own beside it, and one that follows another entity.
     assert_eq!(player.subscribe(view(1, sphere(-750.0, 50.0, 10.0))).await, 1);
@@ -338,4 +336,23 @@ async fn a_session_that_may_not_look_is_given_nothing() {
     assert!(line.contains("query is not granted"), "{line}");
     blind.write(Body::Heartbeat(v1::Heartbeat::default())).await;
     assert!(blind.replica.ids().is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn what_does_not_follow_the_entity_never_flickers_while_it_crosses_borders() {
+    let (world, mut game, ids) = line(Launch::probe()).await;
+    let mut player = Client::attach(&world, "player", "ann").await;
+    let fixed = v1::View { constraint: Some(has(VITALS)), ..v1::View::default() };
+    let car = car(&mut game, "ann", vec![fixed]).await;
+    until_shown(&mut player, &ids).await;
+    for step in 0..200 {
+        let side = if step % 2 == 0 { 1.0 } else { -1.0 };
+        let rows = [(car, side * f64::from(20 + step), side * 60.0)];
+        let hp = column(VITALS, [(ids[0], Vitals::hp(step).bytes())]);
+        assert_eq!(game.write(update(vec![positions(&rows)], vec![hp])).await, Outcome::default());
+    }
+    let hp = |player: &Client| player.replica.component::<Vitals>(ids[0], VITALS).map(|vitals| vitals.hp);
+    player.until("the last write shows", |player| hp(player) == Some(199)).await;
+    assert_eq!((player.replica.entered_count, player.replica.left_count), (16, 0));
+    assert!(player.ready.is_empty());
 }

@@ -17,11 +17,13 @@ use crate::server::tools::interest;
 /// What was read of a page.
 #[derive(Default)]
 pub(super) struct Interests {
-    /// By entity: the value, and the views in it; `None` if it cannot be meant.
-    read: BTreeMap<EntityId, (Arc<[u8]>, Option<Arc<[View]>>)>,
+    read: BTreeMap<EntityId, Read>,
     /// The last page had more entities than the session may have.
     is_cut: bool,
 }
+
+/// A value, and the views in it; `None` if it cannot be meant.
+type Read = (Arc<[u8]>, Option<Arc<[View]>>);
 
 impl Interests {
     /// Reads the session's page as it is now. What it has read before is not read again.
