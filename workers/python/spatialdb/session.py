@@ -79,7 +79,7 @@ class Session:
         self._heartbeat: worker_pb2.Heartbeat | None = None
         self._in_flight: deque[tuple[int, int]] = deque()  # seq, ticket
         self._questions: dict[int, Question] = {}  # by seq
-        self._asked: dict[int, Asking] = {}  # by seq
+        self._asked: dict[int, Asking] = {}  # by seq, until decided
         self._asking: dict[int, View] = {}  # by the seq of its subscribe or change
         self._held_back: list[Event] = []  # events of a set of changes that goes on
         self._waiters: list[tuple[int, asyncio.Future[None]]] = []  # until that ticket is decided
@@ -305,7 +305,7 @@ class Session:
         while self._in_flight and self._in_flight[0][0] <= frame.applied_seq:
             seq, _ = self._in_flight.popleft()
             self._asking.pop(seq, None)
-            if seq in self._asked:  # its answer would have come before; so its refusal is among those only counted
+            if seq in self._asked:  # without an answer by now its refusal is among those that are only counted
                 self._asked.pop(seq).fail(Refused("", "refused; the server only counts its refusals"))
             self.stirred.set()
         self._wake_waiters()
@@ -322,18 +322,16 @@ class Session:
 
     def _accept_answer(self, page: worker_pb2.Answer) -> None:
         question = self._asked.get(page.seq)
-        if question is None:
+        if question is None or question.answer.done():  # who waited may have given up
             return
         question.pages.add(page)
         if page.last:
-            del self._asked[page.seq]
-            if not question.answer.done():
-                question.answer.set_result(question.pages)
+            question.answer.set_result(question.pages)
 
     def _rejections_of(self, frame: worker_pb2.Frame) -> Iterator[Rejected]:
         for one in frame.rejections:
             error = Refused(one.reason, one.detail)
-            asked = self._asked.pop(one.seq, None)
+            asked = self._asked.get(one.seq)
             if asked is not None:  # an error of that call alone
                 asked.fail(error)
                 continue

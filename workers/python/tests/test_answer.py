@@ -93,10 +93,12 @@ class AskTest(unittest.IsolatedAsyncioTestCase):
         self.assertEqual([one.count for one in await worker.decided()], [1], "but for what was only counted")
 
     async def test_a_question_is_lost_with_its_connection_and_not_asked_again(self):
-        worker = attached(in_flight_messages_max=1)
-        (waiting, unsent), messages = await self.asking(worker, *[([query.everything()], {})] * 2)
-        self.assertEqual(len(messages), 1)
-        self.assertEqual(worker._session.lose(), 0, "both calls tell of it")
+        worker = attached(in_flight_messages_max=2)
+        (answered, waiting, unsent), messages = await self.asking(worker, *[([query.everything()], {})] * 3)
+        self.assertEqual(len(messages), 2)
+        answer(worker, 2, [7], last=True)
+        self.assertEqual(worker._session.lose(), 0, "the calls tell of it")
+        self.assertEqual(len(await answered), 1)
         for call in (waiting, unsent):
             with self.assertRaisesRegex(NotConnected, "before the answer"):
                 await call

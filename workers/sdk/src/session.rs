@@ -28,6 +28,7 @@ struct InFlight {
     ticket: Ticket,
     /// The view, if the message starts one.
     subscribes: Option<ViewId>,
+    is_ask: bool,
 }
 
 /// A message that has an answer of its own and is repeated until it comes.
@@ -141,11 +142,12 @@ impl Session {
             }
             Body::Heartbeat(_) | Body::Hello(_) | Body::Goodbye(_) => {}
             other => {
-                if let Body::Ask(_) = other {
+                let is_ask = matches!(other, Body::Ask(_));
+                if is_ask {
                     self.asked.insert(seq, Asked { ticket, answer: Answer::default() });
                 }
                 let subscribes = self.note_view(other);
-                self.in_flight.push_back(InFlight { seq, ticket, subscribes });
+                self.in_flight.push_back(InFlight { seq, ticket, subscribes, is_ask });
             }
         }
         (v1::ClientMessage { seq, body: Some(body) }, ticket)
@@ -171,17 +173,14 @@ impl Session {
 
     /// The connection is gone. Returns the messages whose fate is unknown; questions are told of by themselves.
     pub(crate) fn lose(&mut self) -> Vec<Ticket> {
-        let asked = std::mem::take(&mut self.asked);
-        let lost = self
-            .in_flight
-            .drain(..)
-            .filter(|message| message.subscribes.is_none() && !asked.contains_key(&message.seq))
-            .map(|message| message.ticket)
-            .collect();
-        for Asked { ticket, .. } in asked.into_values() {
+        for Asked { ticket, .. } in std::mem::take(&mut self.asked).into_values() {
             self.inbox.push(Event::Answered { ticket, answer: Err(AskError::Lost) });
         }
-        lost
+        self.in_flight
+            .drain(..)
+            .filter(|message| message.subscribes.is_none() && !message.is_ask)
+            .map(|message| message.ticket)
+            .collect()
     }
 
     /// Whether the answer to a question is still to come.

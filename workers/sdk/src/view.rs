@@ -123,7 +123,7 @@ impl Band {
 }
 
 /// How many entities there are in each square of a space.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Densities(v1::Densities);
 
 impl Densities {

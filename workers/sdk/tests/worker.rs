@@ -12,8 +12,8 @@ use spatialdb_proto::v1::{
     worker_service_server::{WorkerService, WorkerServiceServer},
 };
 use spatialdb_sdk::{
-    BackoffLimits, Batch, Constraint, EntityId, Event, NewEntities, SendError, View, ViewId, Worker,
-    WorkerError, WorkerOptions,
+    Ask, AskError, BackoffLimits, Batch, Constraint, EntityId, Event, NewEntities, SendError, View, ViewId,
+    Worker, WorkerError, WorkerOptions,
 };
 use tokio::{net::TcpListener, sync::mpsc, time::timeout};
 use tokio_stream::wrappers::{ReceiverStream, TcpListenerStream};
@@ -249,4 +249,34 @@ async fn a_worker_says_goodbye_after_what_it_sent() {
     };
     let ended = timeout(PATIENCE, async { tokio::join!(worker.goodbye(""), listen) }).await;
     assert!(ended.is_ok());
+}
+
+#[tokio::test]
+async fn questions_are_answered_while_frames_come_and_are_lost_with_the_connection() {
+    let (options, mut peers) = server().await;
+    let (mut worker, mut peer) = attach(options, &mut peers).await;
+    let ask = || Ask::count(Constraint::all());
+    let first = worker.ask(ask()).await.expect("sends");
+    let second = worker.ask(ask()).await.expect("sends");
+    for _ in 0..2 {
+        assert!(matches!(peer.hear().await, Body::Ask(_)));
+    }
+    peer.frame(v1::Frame { applied_seq: 1, entered: vec![7], ..Default::default() }).await;
+    for (seq, match_count) in [(3, 30), (2, 20)] {
+        let answer = v1::Answer { seq, match_count, last: true, ..Default::default() };
+        peer.say(server_message::Body::Answer(answer)).await;
+    }
+    let answer = timeout(PATIENCE, worker.answer(first)).await.expect("in time").expect("an answer");
+    assert_eq!(answer.match_count, 20);
+    assert!(worker.replica().contains(EntityId(7)), "frames were taken in meanwhile");
+    assert_eq!(worker.answer(second).await.expect("it came before").match_count, 30);
+    assert_eq!(worker.answer(first).await, Err(AskError::NotAsked(first)));
+    assert!(matches!(event(&mut worker).await, Event::Frame(_)));
+
+    let lost = worker.ask(ask()).await.expect("sends");
+    drop(peer);
+    let answer = timeout(PATIENCE, worker.answer(lost)).await.expect("in time");
+    assert_eq!(answer, Err(AskError::Lost));
+    let Event::Disconnected { lost, .. } = event(&mut worker).await else { panic!("disconnected") };
+    assert_eq!(lost, [], "of questions their answers tell");
 }

@@ -381,11 +381,13 @@ impl Driver {
         if let Event::Frame(frame) = &event {
             for event in &frame.events {
                 if let Some(Hit { power, by }) = event.get::<Hit>()? {
-                    let mut value = json!({"power": power, "by": by});
-                    let fields = value.as_object_mut().into_iter();
-                    fields.for_each(|fields| {
-                        fields.retain(|_, value| *value != json!(0) && *value != json!(""))
-                    });
+                    let mut value = Map::new();
+                    if power != 0 {
+                        value.insert("power".to_owned(), power.into());
+                    }
+                    if !by.is_empty() {
+                        value.insert("by".to_owned(), by.into());
+                    }
                     let entity = event.entity.0.to_string();
                     self.events.push(json!({"entity": entity, "event": "probe.Hit", "value": value}));
                 }

@@ -4,7 +4,8 @@ use serde_json::{Value, json};
 
 use super::{Driver, Kind, POSITION, TAG, VITALS, probe};
 
-fn ask(driver: &mut Driver, asks: Value) -> Vec<Value> {
+/// Asks all at once. Gives the answers, with numbers as f64.
+fn ask(driver: &mut Driver, asks: &Value) -> Vec<Value> {
     let mut answer = driver.ok(json!({"op": "ask", "asks": asks}));
     match super::super::driver::floats(answer["answers"].take()) {
         Value::Array(answers) => answers,
@@ -31,7 +32,7 @@ pub(crate) fn questions_are_answered(kind: Kind) {
     let nearest = json!({"x": 12, "y": 1});
     let [all, first, near, count, none] = &ask(
         &mut driver,
-        json!([
+        &json!([
             {"query": vitals},
             {"query": vitals, "limit": 2, "components": [TAG]},
             {"query": vitals, "limit": 2, "components": [POSITION, VITALS], "nearest_to": nearest},
@@ -76,7 +77,7 @@ pub(crate) fn questions_are_answered(kind: Kind) {
         {"query": vitals, "count_only": true},
         {"query": {"near": {"entity": made[0], "radiusM": 5}}},
     ]);
-    let [unknown, count, near] = &ask(&mut driver, asks)[..] else {
+    let [unknown, count, near] = &ask(&mut driver, &asks)[..] else {
         panic!("not one answer for each question")
     };
     assert_eq!(unknown["error"]["reason"], "COMPONENT_UNKNOWN");
@@ -93,7 +94,7 @@ pub(crate) fn questions_are_answered(kind: Kind) {
         .map(|hp| json!({"query": {"text": format!("Vitals.hp = {hp} and Vitals.label != \"\"")}}))
         .chain([json!({"query": {"text": "Vitals.label != \"\""}})])
         .collect();
-    let mut answers = ask(&mut driver, asks.into());
+    let mut answers = ask(&mut driver, &asks.into());
     let all = answers.pop().expect("the last");
     let mut found = ids(&all);
     found.sort_unstable();
