@@ -5,8 +5,10 @@
 
 mod anchors;
 mod constraint;
+mod counting;
 mod coverage;
 mod delta;
+mod densities;
 mod field;
 mod fill;
 mod increment;
@@ -21,6 +23,7 @@ mod view;
 pub use constraint::{Candidates, Constraint, Subject, Values};
 pub(crate) use coverage::{Coverage, Crowd, Extent, Place};
 pub(crate) use delta::DeltaBuilder;
+pub use densities::Densities;
 pub use field::{Comparison, Encoding, FieldTest, Scalar, Step};
 pub use shadow::ShadowMismatch;
 pub use shared::{Rows, SharedRows};

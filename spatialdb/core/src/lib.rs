@@ -20,14 +20,14 @@ pub use columns::{
     Batch, CreateColumn, CreateRows, Op, PlacedRows, PositionRows, PositionWrites, Removes, ValueRows,
     ValueWrites, WriteMode,
 };
-pub use interest::{Constraint, Part, Rows, ShadowMismatch, SharedRows, View, ViewSet};
+pub use interest::{Constraint, Densities, Part, Rows, ShadowMismatch, SharedRows, View, ViewSet};
 pub use interest_book::{Gift, InterestBook, InterestChange, InterestPage};
 pub use message::{
-    Delta, Filled, LeaveReason, MovedEntity, MovedValue, Outbox, Outcome, PeerBody, PeerMessage, Rejection,
-    RouteChange, Shape, ToSession,
+    Delta, DensityDelta, DensityRows, Filled, LeaveReason, MovedEntity, MovedValue, Outbox, Outcome,
+    PeerBody, PeerMessage, Rejection, RouteChange, Shape, ToSession,
 };
 pub use partition::{EntityState, HitRef, Partition, Query, QueryAnswer, Tuning};
-pub use session::{FrameBody, Session, ToPartition, check_interest};
+pub use session::{DensityColumn, FrameBody, Session, ToPartition, check_interest};
 pub use world::{PartitionMap, World};
 
 /// A point in time as the driver tells it.

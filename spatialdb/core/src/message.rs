@@ -164,6 +164,8 @@ pub struct Delta {
     pub columns: Vec<ValueRows>,
     /// Updates that other sessions are told too.
     pub shared: Vec<Arc<SharedRows>>,
+    /// How many entities are in squares.
+    pub densities: Vec<DensityDelta>,
     /// Where the entities are that views follow; `None`: nowhere.
     pub anchors: Vec<(EntityId, Option<Position>)>,
     /// The session's views are filled up to this.
@@ -172,6 +174,34 @@ pub struct Delta {
     pub flushed: Option<u64>,
     /// More of the same is to come.
     pub more: bool,
+}
+
+/// How many entities of a partition are in squares of a view of densities.
+#[derive(Clone, Debug)]
+pub struct DensityDelta {
+    /// Which view.
+    pub view: ViewId,
+    /// The version of the session's views that brought it.
+    pub version: u64,
+    /// What was told before is no longer to be counted on, unless it is told again until `is_filled`.
+    pub begins_anew: bool,
+    /// The squares, those of one type together.
+    pub rows: Vec<DensityRows>,
+    /// All is told as of now.
+    pub is_filled: bool,
+}
+
+/// Squares, and how many there are of a type.
+#[derive(Clone, Debug, Default)]
+pub struct DensityRows {
+    /// The type; empty if the view does not tell them apart.
+    pub kind: Arc<str>,
+    /// The number of the square, from west to east.
+    pub x: Vec<i32>,
+    /// From south to north.
+    pub y: Vec<i32>,
+    /// How many.
+    pub counts: Vec<u32>,
 }
 
 /// All that the session's views match is in view.
@@ -219,9 +249,19 @@ impl Delta {
             && self.positions.is_empty()
             && self.columns.is_empty()
             && self.shared.is_empty()
+            && self.densities.is_empty()
             && self.anchors.is_empty()
             && self.filled.is_none()
             && self.flushed.is_none()
+    }
+}
+
+impl DensityRows {
+    /// Adds a square.
+    pub(crate) fn push(&mut self, x: i32, y: i32, count: u32) {
+        self.x.push(x);
+        self.y.push(y);
+        self.counts.push(count);
     }
 }
 

@@ -5,6 +5,7 @@
 
 mod answer;
 mod apply;
+mod census;
 mod changes;
 mod cut;
 mod grid;
@@ -23,8 +24,9 @@ use rustc_hash::{FxBuildHasher, FxHashMap};
 use spatialdb_types::{EntityId, Incarnation, Limits, PartitionId, SessionId};
 
 pub use self::answer::{HitRef, QueryAnswer};
+pub(crate) use self::census::{Area, Census, KindId, Square, TOP_LEVEL, UNTYPED};
 pub(crate) use self::changes::EVERYWHERE;
-pub(crate) use self::grid::{CellRange, CellRow, Grid, NOWHERE};
+pub(crate) use self::grid::{CellKey, CellRange, CellRow, Grid, NOWHERE};
 pub use self::query::{EntityState, Query};
 pub(crate) use self::store::{PublishSeq, Row, RowId, Store};
 pub(crate) use self::table::SetId;
@@ -46,11 +48,22 @@ pub struct Tuning {
     pub part_cells_max: u64,
     /// Beyond so many bytes of answers in one cut the other queries are postponed.
     pub answer_bytes_at_once: usize,
+    /// How many rows a census counts for the first time in one publish.
+    pub counted_at_once: u32,
+    /// How many squares that became empty a census remembers beside as many as there are.
+    pub emptied_kept: usize,
 }
 
 impl Default for Tuning {
     fn default() -> Self {
-        Self { share_from: 16, departures_kept: 16, part_cells_max: 1024, answer_bytes_at_once: 16 << 20 }
+        Self {
+            share_from: 16,
+            departures_kept: 16,
+            part_cells_max: 1024,
+            answer_bytes_at_once: 16 << 20,
+            counted_at_once: 1 << 16,
+            emptied_kept: 4096,
+        }
     }
 }
 
@@ -119,6 +132,11 @@ impl Partition {
     /// How many cells hold an entity.
     pub fn cell_count(&self) -> usize {
         self.store.grid.occupied_count()
+    }
+
+    /// How many squares of all sizes entities are counted in; 0 unless a view asks for densities.
+    pub fn square_count(&self) -> usize {
+        self.store.census.as_ref().map_or(0, |census| census.square_count())
     }
 
     /// How many rows of client messages were applied so far.
@@ -227,13 +245,15 @@ impl Partition {
         !self.store.dirty().is_empty()
             || self.interests.has_news()
             || self.outcomes.keys().any(|session| self.may_tell(*session))
+            || self.store.census.as_ref().is_some_and(|census| census.is_pending())
             || self.subscribers.values().any(Subscriber::is_owed)
     }
 
     /// When a view is due although nothing else happens; `None`: nobody waits.
     pub fn next_due(&self) -> Option<Micros> {
         let last = self.store.last_change();
-        self.subscribers.values().filter_map(|s| s.next_due(last)).min()
+        let counted = self.store.census.as_ref().map_or(PublishSeq(0), |census| census.last_change());
+        self.subscribers.values().filter_map(|s| s.next_due(last, counted)).min()
     }
 
     /// Whether the session may be told what became of its writes at the next publish.

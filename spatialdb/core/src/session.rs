@@ -14,6 +14,7 @@ mod interests;
 mod load;
 mod merge;
 mod progress;
+mod sums;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -29,6 +30,8 @@ pub use self::interests::check_interest;
 use self::interests::{Interests, is_given};
 use self::load::Load;
 use self::progress::Progress;
+pub use self::sums::DensityColumn;
+use self::sums::Sums;
 use crate::columns::{PositionRows, ValueRows};
 use crate::interest::{SharedRows, View, ViewSet};
 use crate::message::{LeaveReason, Outcome, ToSession};
@@ -65,6 +68,8 @@ pub struct FrameBody {
     pub columns: Vec<ValueRows>,
     /// More of both that other sessions are told too.
     pub shared: Vec<Arc<SharedRows>>,
+    /// Squares that have other numbers of entities than was told; a later row holds against an earlier one.
+    pub densities: Vec<DensityColumn>,
     /// Views that are filled now, and how many entities they match.
     pub view_ready: Vec<(ViewId, u64)>,
     /// Refused rows.
@@ -106,12 +111,14 @@ struct ViewState {
     /// The partitions that have not filled it.
     awaited: Vec<PartitionId>,
     count: u64,
+    /// If it is one of densities; none that an entity gives is.
+    sums: Option<Sums>,
 }
 
 impl ViewState {
     fn new(asked: View, anchors: &Anchors, awaited: impl Iterator<Item = PartitionId>) -> Self {
         let view = Arc::new(asked.resolved(&|entity| anchors.position(entity)));
-        Self { asked, view, awaited: awaited.collect(), count: 0 }
+        Self { asked, view, awaited: awaited.collect(), count: 0, sums: None }
     }
 }
 
@@ -229,8 +236,13 @@ impl Session {
     /// # Errors
     /// `VIEW_NOT_FOUND` or `QUERY_INVALID`; the old view stays then.
     pub fn change_view(&mut self, view: View) -> Result<(), Error> {
-        if is_given(view.id) || !self.views.contains_key(&view.id) {
+        let before = self.views.get(&view.id).filter(|before| !is_given(before.asked.id));
+        let Some(before) = before else {
             return Err(Error::new(Reason::ViewNotFound, format!("there is no view {}", view.id)));
+        };
+        if before.sums.is_some() != view.densities.is_some() {
+            let detail = format!("view {} cannot change between entities and densities: end it", view.id);
+            return Err(Error::new(Reason::QueryInvalid, detail));
         }
         self.put_view(view)
     }
@@ -317,10 +329,26 @@ impl Session {
         let others = self.views.values().map(|v| &v.asked).filter(|v| v.id != view.id);
         Load::of(others.chain([&view])).check(&self.limits)?;
         view.version = self.version + 1;
-        self.views.insert(view.id, ViewState::new(view, &self.anchors, self.all()));
+        let sums = self.sums_of(&view);
+        self.views.insert(view.id, ViewState { sums, ..ViewState::new(view, &self.anchors, self.all()) });
         self.fit_interests();
         self.send_views();
         Ok(())
+    }
+
+    /// What was told of the view, as far as it goes on: other squares of the same size do.
+    fn sums_of(&mut self, view: &View) -> Option<Sums> {
+        let densities = view.densities.as_ref()?;
+        let before =
+            self.views.get_mut(&view.id).and_then(|s| Some((s.sums.take()?, s.view.densities.clone()?)));
+        Some(match before {
+            Some((sums, before)) if before.counts_like(densities) => sums,
+            Some((mut sums, _)) => {
+                sums.start_over(densities);
+                sums
+            }
+            None => Sums::new(view.id, densities, self.partitions.len()),
+        })
     }
 
     fn send_views(&mut self) {
@@ -377,7 +405,9 @@ impl FrameBody {
     /// Whether a later one, of another partition, may go with it: no entity is in both.
     fn takes(&self, next: &Self) -> bool {
         let goes_on = self.more || next.more || !next.view_ready.is_empty();
-        !goes_on && !next.has_moved && !self.brings_back(next)
+        // How many a view of densities counts is what was told up to the frame that says so.
+        let is_counted = !next.densities.is_empty() && !self.view_ready.is_empty();
+        !goes_on && !is_counted && !next.has_moved && !self.brings_back(next)
     }
 
     /// Whether an entity that leaves in it enters in the next one.
@@ -396,6 +426,7 @@ impl FrameBody {
         self.positions.extend(next.positions);
         self.columns.extend(next.columns);
         self.shared.extend(next.shared);
+        sums::append(&mut self.densities, next.densities);
         self.deltas += next.deltas;
     }
 
@@ -407,6 +438,7 @@ impl FrameBody {
             && self.positions.is_empty()
             && self.columns.is_empty()
             && self.shared.is_empty()
+            && self.densities.is_empty()
             && self.view_ready.is_empty()
     }
 }

@@ -118,6 +118,7 @@ impl Sim {
                 actor.session.end_view(id).expect("the view is there");
                 actor.views.remove(&id);
                 actor.replica.views.entry(id).or_default().ended = true;
+                actor.replica.squares.end(id);
                 self.collect_session(a);
             }
             _ => {}
@@ -141,13 +142,20 @@ impl Sim {
 
     /// A client replaces a view.
     pub(crate) fn change_view(&mut self, a: usize, id: ViewId) {
-        let view = if self.rng.percent(60) {
+        let before = &self.actors[a].views[&id];
+        let view = if before.densities.is_some() && self.rng.percent(50) {
+            // As when a camera pans.
+            let mut elsewhere = before.clone();
+            elsewhere.densities =
+                before.densities.as_ref().map(|d| d.elsewhere(&self.plan.densities(&mut self.rng)));
+            elsewhere
+        } else if before.densities.is_none() && self.rng.percent(60) {
             let reach = self.plan.side_m / 4.0;
             let by = Point3::new(self.rng.float(-reach, reach), self.rng.float(-reach, reach), 0.0);
-            panned(&self.actors[a].views[&id], by)
+            panned(before, by)
         } else {
             let last = EntityId(self.world.ids.next().0);
-            self.plan.view(&mut self.rng, id, last)
+            self.plan.view_like(&mut self.rng, before, last)
         };
         self.say(|| format!("session {} changes {view:?}", self.actors[a].id));
         match self.actors[a].session.change_view(view.clone()) {

@@ -68,6 +68,10 @@ bugs! {
     LoseFilled = "lose-filled", one_in 8;
     /// The count of a filled view is one too many.
     WrongCount = "wrong-count", one_in 2;
+    /// A square is not told to have another count.
+    DropSquare = "drop-square", one_in 4;
+    /// What a partition had counted before it counts anew is not given up.
+    KeepSquares = "keep-squares", one_in 1;
     /// A partition is not told that its delta was taken.
     LoseReady = "lose-ready", one_in 16;
     /// A change of views does not reach a partition.

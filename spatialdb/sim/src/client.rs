@@ -7,6 +7,7 @@ use spatialdb_types::{ComponentId, EntityId, Position, Reason, Revision, Seq, Se
 
 use crate::judge::Failure;
 use crate::model::TWIN;
+use crate::squares::Squares;
 use crate::values;
 
 /// What a client has been shown of a component.
@@ -39,6 +40,8 @@ pub(crate) struct Asks {
     pub(crate) count: u64,
     /// The view was ended.
     pub(crate) ended: bool,
+    /// It is one of densities.
+    pub(crate) of_densities: bool,
 }
 
 /// What a client has been shown.
@@ -62,6 +65,8 @@ pub(crate) struct Replica {
     pub(crate) rejections: Vec<Rejection>,
     /// A view has asked for halves of a message at rates of their own.
     pub(crate) may_tear: bool,
+    /// What views of densities show.
+    pub(crate) squares: Squares,
     /// How many more were refused.
     pub(crate) collapsed: BTreeMap<Reason, u64>,
 }
@@ -74,7 +79,9 @@ impl Replica {
 
     /// A view is asked for.
     pub(crate) fn note_asked(&mut self, view: &View) {
-        self.views.entry(view.id).or_default().asked += 1;
+        let asks = self.views.entry(view.id).or_default();
+        asks.asked += 1;
+        asks.of_densities = view.densities.is_some();
         self.note_halves(view);
     }
 
@@ -118,6 +125,10 @@ impl Replica {
                 let value = Value::Bytes(group.value(i).to_vec());
                 self.set(entity, group.component, group.revisions[i], value)?;
             }
+        }
+        let ended = |view: &ViewId| self.views.get(view).is_none_or(|asks| asks.ended);
+        for column in frame.densities.iter().filter(|column| !ended(&column.view)) {
+            self.squares.apply(column)?;
         }
         self.apply_answers(frame)?;
         self.check_twins(frame, twins)
@@ -197,6 +208,10 @@ impl Replica {
             let asks = self.views.entry(view).or_default();
             asks.answered += 1;
             asks.count = count;
+            if asks.of_densities && !asks.ended && self.squares.sum(view) != count {
+                let sum = self.squares.sum(view);
+                return broken("squares", format!("view {view} is told to count {count}, its squares {sum}"));
+            }
             if asks.answered > asks.asked {
                 let Asks { asked, answered, .. } = asks;
                 return broken(

@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use spatialdb_core::interest::Subject;
 use spatialdb_core::{Constraint, EntityState, MovedEntity, Outbox, PeerBody, Query, QueryAnswer};
-use spatialdb_types::{ComponentId, EntityId, ViewId};
+use spatialdb_types::{ComponentId, EntityId};
 
 use crate::driver::Sim;
 use crate::judge::{Failure, everything};
@@ -97,7 +97,7 @@ impl Sim {
         let constraint = if self.rng.percent(60) {
             Constraint::All
         } else {
-            self.plan.view(&mut self.rng, ViewId(0), self.world.ids.next()).parts.remove(0).constraint
+            self.plan.any_constraint(&mut self.rng, self.world.ids.next())
         };
         let nearest_to = self.rng.one_in(3).then(|| self.plan.position(&mut self.rng));
         let limit = if self.rng.one_in(3) { self.rng.below(20) as usize } else { usize::MAX };

@@ -409,6 +409,12 @@ fn corrupt(delta: &mut Delta, bugs: &mut Bugs, stale: &mut Option<Delta>) {
     if bugs.hits(Bug::LoseFilled) {
         delta.filled = None;
     }
+    for density in &mut delta.densities {
+        if !density.rows.is_empty() && bugs.hits(Bug::DropSquare) {
+            density.rows.pop();
+        }
+        density.begins_anew &= !bugs.hits(Bug::KeepSquares);
+    }
     if let Some(filled) = &mut delta.filled
         && bugs.hits(Bug::WrongCount)
     {

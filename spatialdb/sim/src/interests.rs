@@ -135,7 +135,7 @@ impl Sim {
         let limits = &self.plan.limits;
         let fits = |views: &[View]| {
             let nodes: u64 = views.iter().map(View::nodes).sum();
-            let parts: usize = views.iter().map(|view| view.parts.len()).sum();
+            let parts: usize = views.iter().map(|view| view.parts.len().max(1)).sum();
             views.len() as u64 <= limits.session_views_max
                 && parts as u64 <= limits.session_view_parts_max
                 && nodes <= limits.session_constraint_nodes_max
@@ -176,7 +176,7 @@ impl Plan {
     }
 
     fn given_view(&self, rng: &mut Rng, entity: EntityId) -> View {
-        let mut view = View { own_updates: false, ..self.view(rng, ViewId(0), NAMED_MAX) };
+        let mut view = View { own_updates: false, ..self.entity_view(rng, ViewId(0), NAMED_MAX) };
         let near = Constraint::Near { entity, radius_m: rng.float(0.0, self.side_m / 2.0) };
         if rng.percent(40) {
             view.parts[0].constraint = near;

@@ -39,17 +39,17 @@ impl fmt::Display for Failure {
 }
 
 type Verdict = Result<(), Failure>;
-type Components = BTreeMap<ComponentId, (Revision, Value)>;
+pub(crate) type Components = BTreeMap<ComponentId, (Revision, Value)>;
 /// Every entity.
 pub(crate) type Truth = BTreeMap<EntityId, Fact>;
 
 /// Where an entity is, and what it has.
 pub(crate) struct Fact {
     partition: PartitionId,
-    position: Option<Position>,
+    pub(crate) position: Option<Position>,
     /// By rising id, Position included.
     ids: Vec<ComponentId>,
-    components: Components,
+    pub(crate) components: Components,
 }
 
 fn fail<T>(judge: &'static str, detail: String) -> Result<T, Failure> {
@@ -77,7 +77,8 @@ impl Sim {
             let verdict = self
                 .judge_outcome(actor)
                 .and_then(|()| judge_views(actor))
-                .and_then(|()| self.judge_replica(actor, &truth));
+                .and_then(|()| self.judge_replica(actor, &truth))
+                .and_then(|()| self.judge_densities(actor, &truth));
             verdict.map_err(|failure| failure.of_session(actor.id))?;
         }
         Ok(())
@@ -89,14 +90,23 @@ impl Sim {
     /// The first thing that differs.
     pub(crate) fn judge_session(&self, a: usize) -> Verdict {
         let actor = &self.actors[a];
-        self.judge_replica(actor, &self.truth()?).map_err(|failure| failure.of_session(actor.id))
+        let truth = self.truth()?;
+        let verdict = self.judge_replica(actor, &truth).and_then(|()| self.judge_densities(actor, &truth));
+        verdict.map_err(|failure| failure.of_session(actor.id))
     }
 
-    /// How many entities a view matches, by brute force.
+    /// How many entities a view of a client matches, by brute force. Of one of densities: as many as its squares count, which
+    /// are judged apart; as many as it was told to where those may have become larger since.
     ///
     /// # Errors
     /// An entity is in two partitions.
-    pub(crate) fn matches(&self, view: &View) -> Result<u64, Failure> {
+    pub(crate) fn matches(&self, a: usize, view: &View) -> Result<u64, Failure> {
+        if view.densities.is_some() {
+            let replica = &self.actors[a].replica;
+            let may_grow = self.plan.limits.session_density_squares_max < 1000;
+            let told = if may_grow { replica.views[&view.id].count } else { replica.squares.sum(view.id) };
+            return Ok(told);
+        }
         let truth = self.truth()?;
         let constraint = placed(&view.parts[0].constraint, &truth);
         Ok(truth.iter().filter(|(e, fact)| fact.meets(**e, &constraint)).count() as u64)
@@ -183,7 +193,7 @@ impl Sim {
     fn judge_query(&mut self, truth: &Truth) -> Verdict {
         for _ in 0..3 {
             let last = self.world.ids.next();
-            let constraint = self.plan.view(&mut self.rng, ViewId(0), last).parts.remove(0).constraint;
+            let constraint = self.plan.any_constraint(&mut self.rng, last);
             for partition in &self.partitions {
                 let id = partition.id();
                 let here = truth.iter().filter(|(_, fact)| fact.partition == id);

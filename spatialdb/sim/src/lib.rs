@@ -18,7 +18,7 @@
 //! A judge is only believed once it has caught something: add a [`Bug`] that it alone should notice.
 //!
 //! # The judges
-//! A replica equals the query of its views (`oracle`); frames keep their rules (`enter`, `leave`, `gone`, `value`,
+//! A replica equals the query of its views (`oracle`), and its squares a count of all entities (`squares`); frames keep their rules (`enter`, `leave`, `gone`, `value`,
 //! `revision`, `applied`, `torn`, `echo`); no entity is lost, doubled, stale, or away from home; entities with one writer have
 //! exactly what was written last (`state`) and exactly the right rows are refused; every row is decided (`outcome`);
 //! a query over all partitions misses and doubles nothing while the world goes on (`cut`); a session has the views that entities give it (`interests`); moves end and hints are right; views are filled once and count right; the world comes to rest, and nobody who has
@@ -35,6 +35,7 @@ mod judge;
 mod model;
 mod rng;
 mod run;
+mod squares;
 mod values;
 mod world;
 mod writer;

@@ -240,7 +240,7 @@ impl Sim {
         }
         self.rest()?;
         let (view, asks) = (&self.actors[a].views[&id], self.actors[a].replica.views[&id]);
-        let matches = self.matches(view)?;
+        let matches = self.matches(a, view)?;
         if asks.answered == 0 || asks.count != matches {
             let detail = format!("session {}: {asks:?}, {view:?} matches {matches}", self.actors[a].id);
             return Err(Failure { judge: "view count", detail });

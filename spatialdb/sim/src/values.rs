@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 
-use spatialdb_types::{Point3, SessionId};
+use spatialdb_types::{ComponentId, Point3, SessionId};
 
 use crate::rng::Rng;
 
@@ -27,12 +27,19 @@ pub(crate) struct Stamp {
     pub(crate) number: u32,
 }
 
-/// Random fields with a stamp: for a whole value any of them, otherwise only `allowed` ones.
-pub(crate) fn random_fields(rng: &mut Rng, stamp: Stamp, allowed: &[u32]) -> Fields {
+/// The types that entities have.
+const TYPES: [&str; 6] = ["", "a", "b", "cc", "dd", "eee"];
+
+/// Random fields of a component with a stamp: for a whole value any of them, otherwise only `allowed` ones.
+pub(crate) fn random_fields(rng: &mut Rng, component: ComponentId, stamp: Stamp, allowed: &[u32]) -> Fields {
     let mut fields = Fields::new();
     for &field in allowed.iter().filter(|&&f| f != STAMP_FIELD) {
         if rng.percent(60) {
-            let bytes = if field == 3 { text(field, rng) } else { number(field, rng.below(1 << 20)) };
+            let bytes = match field {
+                1 if component == ComponentId::METADATA => text(field, TYPES[rng.index(TYPES.len())]),
+                3 => random_text(field, rng),
+                _ => number(field, rng.below(1 << 20)),
+            };
             fields.insert(field, bytes);
         }
     }
@@ -108,6 +115,12 @@ pub(crate) fn stamped_z(z: f64, stamp: Stamp) -> f64 {
     z.floor() + low as f64 / POSITION_STAMPS
 }
 
+/// The type in a value of `Metadata`.
+pub(crate) fn type_of(value: &[u8]) -> String {
+    let field = parse(value).and_then(|fields| fields.get(&1).cloned()).unwrap_or_default();
+    String::from_utf8(field.get(2..).unwrap_or_default().to_vec()).expect("a short text")
+}
+
 /// Who wrote a position.
 pub(crate) fn position_writer(point: Point3) -> SessionId {
     let low = ((point.z - point.z.floor()) * POSITION_STAMPS) as u64;
@@ -120,11 +133,15 @@ fn number(field: u32, value: u64) -> Vec<u8> {
     out
 }
 
-fn text(field: u32, rng: &mut Rng) -> Vec<u8> {
+fn random_text(field: u32, rng: &mut Rng) -> Vec<u8> {
     let length = rng.below(24);
+    text(field, &(0..length).map(|_| char::from(b'a' + rng.below(26) as u8)).collect::<String>())
+}
+
+fn text(field: u32, text: &str) -> Vec<u8> {
     let mut out = vec![(field << 3 | 2) as u8];
-    put_varint(length, &mut out);
-    out.extend((0..length).map(|_| b'a' + rng.below(26) as u8));
+    put_varint(text.len() as u64, &mut out);
+    out.extend_from_slice(text.as_bytes());
     out
 }
 
@@ -156,7 +173,7 @@ mod tests {
         let mut rng = Rng::new(3);
         for number in [0, 1, 77, 65_535] {
             let stamp = Stamp { writer: SessionId(9), number };
-            let value = encode(&random_fields(&mut rng, stamp, &FIELDS));
+            let value = encode(&random_fields(&mut rng, ComponentId(1000), stamp, &FIELDS));
             assert_eq!(stamp_of(&value), Some(stamp));
             let point = Point3::new(0.0, 0.0, stamped_z(41.5, stamp));
             assert_eq!(position_writer(point), SessionId(9));

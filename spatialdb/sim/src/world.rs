@@ -6,12 +6,12 @@
 use std::sync::Arc;
 
 use spatialdb_core::interest::{Comparison, Encoding, FieldTest, Scalar, Step};
-use spatialdb_core::{Constraint, Part, PartitionMap, Tuning, View};
+use spatialdb_core::{Constraint, Densities, Part, PartitionMap, Tuning, View};
 use spatialdb_types::{Box3, ComponentId, EntityId, Limits, Point3, Position, SpaceId, ViewId};
 
 use crate::rng::Rng;
 
-/// The first component that entities may have besides Position; there are [`Plan::components`] of them.
+/// The first component that entities may have besides Position and Metadata; there are [`Plan::components`] of them.
 pub(crate) const FIRST_COMPONENT: u32 = 1000;
 
 /// The choices that hold for a whole run.
@@ -29,7 +29,7 @@ pub(crate) struct Plan {
     pub(crate) side_m: f64,
     /// The side of a cell, metres.
     pub(crate) cell_m: f64,
-    /// How many component types besides Position, at least 2.
+    /// How many component types besides those, at least 2.
     pub(crate) components: u32,
     /// How many of a hundred entities are made with an Interest, and how many with an owner.
     pub(crate) interests: u64,
@@ -110,13 +110,51 @@ impl Plan {
 
     /// A component other than Position.
     pub(crate) fn component(&self, rng: &mut Rng) -> ComponentId {
+        if rng.one_in(5) { ComponentId::METADATA } else { self.own_component(rng) }
+    }
+
+    fn own_component(&self, rng: &mut Rng) -> ComponentId {
         ComponentId(FIRST_COMPONENT + rng.below(u64::from(self.components)) as u32)
     }
 
-    /// A view over entities with ids up to `last`.
+    /// A view of entities with ids up to `last`, or of densities.
     pub(crate) fn view(&self, rng: &mut Rng, id: ViewId, last: EntityId) -> View {
+        if rng.one_in(4) { self.density_view(rng, id) } else { self.entity_view(rng, id, last) }
+    }
+
+    /// A view that may replace another.
+    pub(crate) fn view_like(&self, rng: &mut Rng, view: &View, last: EntityId) -> View {
+        match &view.densities {
+            Some(_) => self.density_view(rng, view.id),
+            None => self.entity_view(rng, view.id, last),
+        }
+    }
+
+    /// A constraint over entities with ids up to `last`.
+    pub(crate) fn any_constraint(&self, rng: &mut Rng, last: EntityId) -> Constraint {
+        self.constraint(rng, last, 0)
+    }
+
+    /// The densities of some part of a space, in squares of any size.
+    pub(crate) fn densities(&self, rng: &mut Rng) -> Densities {
+        let Box3 { min, max } = self.bounds(rng);
+        let square_m = if rng.one_in(8) { self.cell_m * 1e9 } else { rng.float(0.0, self.cell_m * 6.0) };
+        let corners = ((min.x, min.y), (max.x, max.y));
+        let densities = Densities::new(self.space(rng), corners.0, corners.1, square_m, self.cell_m);
+        let mut densities = densities.expect("a box and a size");
+        densities.per_type = rng.percent(50);
+        densities.interval_us = interval(rng);
+        densities
+    }
+
+    fn density_view(&self, rng: &mut Rng, id: ViewId) -> View {
+        View::of_densities(id, self.densities(rng))
+    }
+
+    /// A view of entities with ids up to `last`.
+    pub(crate) fn entity_view(&self, rng: &mut Rng, id: ViewId, last: EntityId) -> View {
         let constraint = self.constraint(rng, last, 0);
-        let interval_us = if rng.percent(60) { 0 } else { rng.between(1_000, 500_000) };
+        let interval_us = interval(rng);
         let part = Part { constraint, components: self.filter(rng), interval_us };
         let mut view = View { own_updates: rng.percent(30), ..View::new(id, part) };
         if rng.one_in(4) {
@@ -146,7 +184,11 @@ impl Plan {
             return Arc::new([]);
         }
         let own = (FIRST_COMPONENT..FIRST_COMPONENT + self.components).map(ComponentId);
-        [ComponentId::POSITION].into_iter().chain(own).filter(|_| rng.percent(50)).collect()
+        [ComponentId::POSITION, ComponentId::METADATA]
+            .into_iter()
+            .chain(own)
+            .filter(|_| rng.percent(50))
+            .collect()
     }
 
     fn constraint(&self, rng: &mut Rng, last: EntityId, depth: u64) -> Constraint {
@@ -215,7 +257,7 @@ impl Plan {
         // Half of them are about whether it is set at all.
         let number = |rng: &mut Rng| if rng.percent(50) { 0 } else { rng.below(1 << 20) };
         FieldTest {
-            component: self.component(rng),
+            component: self.own_component(rng),
             path: step([1, 2, 4][rng.below(3) as usize]),
             encoding: Encoding::UnsignedVarint,
             default: Scalar::Unsigned(0),
@@ -248,6 +290,10 @@ impl Plan {
     }
 }
 
+fn interval(rng: &mut Rng) -> u64 {
+    if rng.percent(60) { 0 } else { rng.between(1_000, 500_000) }
+}
+
 /// The same view somewhere else, as when a camera pans; any other constraint stays as it is.
 pub(crate) fn panned(view: &View, by: Point3) -> View {
     let mut view = view.clone();
@@ -275,6 +321,8 @@ fn tuning(rng: &mut Rng) -> Tuning {
         departures_kept: rng.below(4) as usize,
         part_cells_max: [0, 4, 1024][rng.below(3) as usize],
         answer_bytes_at_once: if rng.one_in(2) { 1 << 20 } else { 2000 },
+        counted_at_once: [1, 10, 1000][rng.below(3) as usize],
+        emptied_kept: [0, 4, 1000][rng.below(3) as usize],
     }
 }
 
@@ -298,6 +346,13 @@ fn limits(rng: &mut Rng) -> Limits {
     }
     if rng.percent(20) {
         limits.partition_moves_in_flight_max = rng.between(1, 4);
+    }
+    if rng.percent(25) {
+        limits.session_density_squares_max = rng.between(1, 20);
+    }
+    if rng.percent(25) {
+        limits.density_types_max = rng.between(0, 4);
+        limits.density_type_bytes_max = rng.between(1, 3);
     }
     if rng.percent(20) {
         limits.partition_writes_parked_max = rng.between(1, 6);

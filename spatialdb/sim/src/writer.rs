@@ -50,11 +50,11 @@ impl Writer<'_> {
         let stamp = self.stamp();
         let position = self.rng.percent(85).then(|| self.position(stamp));
         let mut values = Vec::new();
-        for c in 0..self.plan.components {
-            let component = ComponentId(crate::world::FIRST_COMPONENT + c);
+        let own = (0..self.plan.components).map(|c| ComponentId(crate::world::FIRST_COMPONENT + c));
+        for component in [ComponentId::METADATA].into_iter().chain(own) {
             let is_twin = matches!(writers, Writers::Twin(_));
             if (is_twin && TWIN.contains(&component)) || self.rng.percent(50) {
-                values.push((component, self.whole(stamp)));
+                values.push((component, self.whole(component, stamp)));
             }
         }
         for component in GIVING {
@@ -121,7 +121,7 @@ impl Writer<'_> {
         }
         let stamp = self.stamp();
         for component in TWIN {
-            let values = twins.iter().map(|&e| (e, self.whole(stamp))).collect();
+            let values = twins.iter().map(|&e| (e, self.whole(component, stamp))).collect();
             columns.push(Column::Values(WriteMode::Update, component, None, values));
         }
         if self.rng.percent(50) {
@@ -160,13 +160,14 @@ impl Writer<'_> {
         let (component, mode) = (self.plan.component(self.rng), self.mode());
         if !partial {
             let stamp = self.stamp();
-            let rows = entities.iter().map(|&e| (e, self.whole(stamp))).collect();
+            let rows = entities.iter().map(|&e| (e, self.whole(component, stamp))).collect();
             return Column::Values(mode, component, None, rows);
         }
         let mut cleared: Vec<u32> = FIELDS.into_iter().filter(|_| self.rng.percent(40)).collect();
         cleared.push(STAMP_FIELD);
         let stamp = self.stamp();
-        let payload = |w: &mut Self| values::encode(&values::random_fields(w.rng, stamp, &cleared));
+        let payload =
+            |w: &mut Self| values::encode(&values::random_fields(w.rng, component, stamp, &cleared));
         let rows = entities.iter().map(|&e| (e, payload(self))).collect();
         Column::Values(mode, component, Some(Arc::from(cleared)), rows)
     }
@@ -188,8 +189,8 @@ impl Writer<'_> {
         values::owner(name, stamp)
     }
 
-    fn whole(&mut self, stamp: Stamp) -> Vec<u8> {
-        values::encode(&values::random_fields(self.rng, stamp, &FIELDS))
+    fn whole(&mut self, component: ComponentId, stamp: Stamp) -> Vec<u8> {
+        values::encode(&values::random_fields(self.rng, component, stamp, &FIELDS))
     }
 
     fn position(&mut self, stamp: Stamp) -> Position {

@@ -29,6 +29,8 @@ const CAUGHT_WITHIN: &[(Bug, u64)] = &[
     (Bug::LoseOutcome, 20),
     (Bug::LoseFilled, 40),
     (Bug::WrongCount, 20),
+    (Bug::DropSquare, 40),
+    (Bug::KeepSquares, 80),
     (Bug::LoseReady, 40),
     (Bug::LoseViews, 40),
     (Bug::FlushEarly, 1_500),

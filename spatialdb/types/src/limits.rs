@@ -62,6 +62,13 @@ limits! {
     session_view_parts_max = 64;
     /// Entities whose Interest may give one session views.
     session_interests_max = 64;
+    /// Squares with something in them of all views of densities of one session, each type apart; beyond it the view with the
+    /// most of them gets larger ones.
+    session_density_squares_max = 65_536;
+    /// Types that one partition counts apart; those of more are counted together, as "*".
+    density_types_max = 256;
+    /// Bytes of a type that is counted apart; longer ones are counted as "*".
+    density_type_bytes_max = 256;
     /// Messages of one session that are received and not yet decided.
     session_messages_in_flight_max = 4096;
     /// Nesting of one constraint.

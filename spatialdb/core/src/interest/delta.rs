@@ -12,6 +12,9 @@ use crate::message::Delta;
 const ID_BYTES: usize = 8;
 const ROW_BYTES: usize = 16;
 
+/// About what a square and how many are in it take on the wire.
+const SQUARE_BYTES: usize = 8;
+
 /// How many conditions may be looked at for one delta: a few milliseconds. What is left is looked at in the next
 /// publish, so that a view that is hard to match does not hold up the partition.
 const WORK_MAX: u64 = 1 << 20;
@@ -36,6 +39,11 @@ impl DeltaBuilder {
         self.bytes >= self.bytes_max || self.work >= WORK_MAX
     }
 
+    /// Whether as much is in it as squares may take: the rest is for entities.
+    pub(crate) const fn is_half_full(&self) -> bool {
+        self.bytes * 2 >= self.bytes_max || self.work * 2 >= WORK_MAX
+    }
+
     /// Whether that much more fits; of nothing at all anything does.
     pub(crate) fn has_room(&self, bytes: usize) -> bool {
         self.bytes + bytes <= self.bytes_max || self.bytes == 0
@@ -55,6 +63,11 @@ impl DeltaBuilder {
     /// Counts an id that was pushed to one of the delta's lists.
     pub(crate) const fn count_id(&mut self) {
         self.bytes += ID_BYTES;
+    }
+
+    /// Counts a square that was told.
+    pub(crate) const fn count_square(&mut self) {
+        self.bytes += SQUARE_BYTES;
     }
 
     pub(crate) fn position(&mut self, entity: EntityId, revision: Revision, at: Position) {

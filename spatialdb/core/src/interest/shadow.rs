@@ -16,7 +16,7 @@ use crate::partition::{Row, RowId, Store};
 pub struct ShadowMismatch {
     /// Whose views.
     pub session: SessionId,
-    /// Which entity.
+    /// Which entity; 0: none in particular.
     pub entity: EntityId,
     /// What differs.
     pub detail: String,
@@ -35,6 +35,28 @@ impl Subscriber {
             let detail = if is_told { self.compare(store, id, row) } else { None };
             detail.map(|detail| ShadowMismatch { session: self.session(), entity: row.entity, detail })
         })
+    }
+
+    /// Recounts squares: by rows, and by places of squares.
+    pub(crate) fn shadow_count(
+        &self,
+        store: &Store,
+        rows: Range<u32>,
+        places: Range<usize>,
+    ) -> Option<ShadowMismatch> {
+        let census = store.census.as_ref()?;
+        let of_row = census
+            .check_rows(store, rows)
+            .map(|(id, detail)| (store.live_row(id).map_or(EntityId(0), |row| row.entity), detail));
+        let of_square = || Some((EntityId(0), census.check_squares(store, places)?));
+        let (entity, detail) = of_row.or_else(of_square)?;
+        Some(ShadowMismatch { session: self.session(), entity, detail })
+    }
+
+    /// Compares each view of densities with a count of all entities.
+    pub(crate) fn shadow_count_all(&self, store: &Store) -> Option<ShadowMismatch> {
+        let detail = self.counting.shadow_check(store)?;
+        Some(ShadowMismatch { session: self.session(), entity: EntityId(0), detail })
     }
 
     fn compare(&self, store: &Store, id: RowId, row: &Row) -> Option<String> {

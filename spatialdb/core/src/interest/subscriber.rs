@@ -10,6 +10,7 @@ use rustc_hash::FxBuildHasher;
 use spatialdb_types::{ComponentId, EntityId, SessionId, SpaceId, ViewId};
 
 use super::anchors::Anchors;
+use super::counting::Counting;
 use super::fill::Fill;
 use super::increment::Increment;
 use super::lane::{Lane, Mask, NEVER, bits};
@@ -31,6 +32,7 @@ pub(crate) struct Subscriber {
     pub(super) stances: Stances,
     pub(super) touched: Touched,
     anchors: Anchors,
+    pub(super) counting: Counting,
     version: u64,
     filled: u64,
     ready: bool,
@@ -123,6 +125,7 @@ impl Subscriber {
             stances: Stances::default(),
             touched: Touched::default(),
             anchors: Anchors::default(),
+            counting: Counting::default(),
             version: 0,
             filled: 0,
             ready: true,
@@ -178,6 +181,7 @@ impl Subscriber {
         );
         self.lanes = lanes;
         self.touched.set(&mut store.grid, &self.parts);
+        self.counting.set(views, store);
         self.version = version;
         self.recheck = true;
         self.run = None;
@@ -186,6 +190,7 @@ impl Subscriber {
     /// The session is over: lets its cells go.
     pub(crate) fn end(self, store: &mut Store) {
         self.touched.release(&mut store.grid);
+        self.counting.end(store);
     }
 
     /// The row leaves this partition. Returns whether the session holds it in view.
@@ -220,8 +225,8 @@ impl Subscriber {
 
     /// Whether all that the session is to see as of now has been put in its last delta, so that it may be told what became
     /// of its writes.
-    pub(crate) const fn is_told(&self, was_ready: bool) -> bool {
-        was_ready && self.run.is_none() && self.left.is_empty()
+    pub(crate) fn is_told(&self, was_ready: bool) -> bool {
+        was_ready && self.run.is_none() && self.left.is_empty() && !self.counting.is_running()
     }
 
     /// Whether the session takes another delta.
@@ -237,15 +242,17 @@ impl Subscriber {
                 || self.flush.is_some()
                 || !self.left.is_empty()
                 || (!self.owed.is_empty() && self.lanes.is_empty())
-                || self.filled < self.version)
+                || self.filled < self.version
+                || self.counting.is_owed())
     }
 
-    /// When the next lane is due that has something new to look at.
-    pub(crate) fn next_due(&self, last_change: PublishSeq) -> Option<Micros> {
+    /// When the next lane is due that has something new to look at; counts changed last at `last_count`.
+    pub(crate) fn next_due(&self, last_change: PublishSeq, last_count: PublishSeq) -> Option<Micros> {
         if !self.ready {
             return None;
         }
-        self.lanes.iter().filter(|lane| lane.since < last_change).map(|lane| lane.due).min()
+        let lanes = self.lanes.iter().filter(|lane| lane.since < last_change).map(|lane| lane.due);
+        lanes.chain(self.counting.next_due(last_count)).min()
     }
 
     /// What the session has not been told yet, as far as it fits one delta; `None` if that is nothing, or if it
@@ -256,6 +263,7 @@ impl Subscriber {
         }
         let mut builder = DeltaBuilder::new(store.clock(), frame_bytes_max);
         self.drain_left(&mut builder);
+        self.counting.tell(store, now, &mut builder);
         let run = self.run.take().or_else(|| {
             let run = self.start(store, now, frame_bytes_max)?;
             // At the highest rate that the views have.
@@ -267,7 +275,7 @@ impl Subscriber {
         if let Some(run) = run {
             self.go_on(run, store, now, &mut builder);
         }
-        builder.delta.more = self.run.is_some() || !self.left.is_empty();
+        builder.delta.more = self.run.is_some() || !self.left.is_empty() || self.counting.is_running();
         if self.left.is_empty() {
             builder.delta.flushed = self.flush.take();
         }

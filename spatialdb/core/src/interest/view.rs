@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use spatialdb_types::{ComponentId, EntityId, Error, Limits, Position, Reason, ViewId};
 
-use super::Constraint;
+use super::{Constraint, Densities};
 use crate::Micros;
 
 /// A live subscription.
@@ -14,8 +14,10 @@ pub struct View {
     /// Unique in its session.
     pub id: ViewId,
     /// What it shows at which rate: first all that it matches, then bands, from the nearest outwards. Each is a part of
-    /// the first.
+    /// the first. None if it shows densities.
     pub parts: Vec<Part>,
+    /// How many there are where, instead of which.
+    pub densities: Option<Densities>,
     /// Whether the session's own updates come back to it.
     pub own_updates: bool,
     /// Which version of the session's views brought it: tells a view from an equal one that it replaces.
@@ -47,7 +49,12 @@ pub struct ViewSet {
 impl View {
     /// A view without bands.
     pub fn new(id: ViewId, part: Part) -> Self {
-        Self { id, parts: vec![part], own_updates: false, version: 0 }
+        Self { id, parts: vec![part], densities: None, own_updates: false, version: 0 }
+    }
+
+    /// A view of densities.
+    pub const fn of_densities(id: ViewId, densities: Densities) -> Self {
+        Self { id, parts: Vec::new(), densities: Some(densities), own_updates: false, version: 0 }
     }
 
     /// The interval of a rate.
@@ -87,7 +94,8 @@ impl View {
 
     /// Whether it shows the same in the same way, whatever its id and version.
     pub(crate) fn shows_same(&self, other: &Self) -> bool {
-        self.parts == other.parts && self.own_updates == other.own_updates
+        let same_kind = self.parts == other.parts && self.densities == other.densities;
+        same_kind && self.own_updates == other.own_updates
     }
 
     /// How many conditions there are to look at.

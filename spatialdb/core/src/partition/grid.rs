@@ -157,6 +157,16 @@ impl Grid {
         (cell != NOWHERE).then_some(self.stamps[cell as usize].space)
     }
 
+    /// The square that a cell is of; `None`: of rows without a position.
+    pub(crate) fn square(&self, cell: u32) -> Option<CellKey> {
+        self.cells[cell as usize].key
+    }
+
+    /// How many rows lie in a square.
+    pub(crate) fn row_count(&self, key: CellKey) -> u64 {
+        self.index.get(&key).map_or(0, |&cell| self.rows(cell).len() as u64)
+    }
+
     /// Notes that a row is about to leave a cell for another.
     pub(crate) fn note_departure(&mut self, cell: u32, row: RowId, publish: PublishSeq) {
         if self.watched_from.is_some() {

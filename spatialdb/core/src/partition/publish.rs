@@ -2,11 +2,14 @@
 
 use super::Partition;
 use crate::Micros;
-use crate::interest::ShadowMismatch;
+use crate::interest::{ShadowMismatch, Subscriber};
 use crate::message::{Outbox, ToSession};
 
 /// About how many conditions one shadow check looks at: some hundreds of microseconds.
 const SHADOW_CONDITIONS: u64 = 1 << 14;
+
+/// How many squares of a census one shadow check recounts.
+const SHADOW_SQUARES: u64 = 1 << 10;
 
 impl Partition {
     /// Gives every session that is due, and has taken its last delta, what it has not been told yet; and to every
@@ -16,6 +19,7 @@ impl Partition {
         self.tell_interests(outbox);
         if !self.subscribers.is_empty() {
             self.store.collect_changes();
+            self.store.update_census(&self.limits);
         }
         for (session, subscriber) in &mut self.subscribers {
             let was_ready = subscriber.is_ready();
@@ -57,7 +61,12 @@ impl Partition {
         let window = (SHADOW_CONDITIONS / subscriber.conditions()).max(16);
         let from = turn / sessions % rows.div_ceil(window) * window;
         let to = (from + window).min(rows);
-        subscriber.shadow_check(&self.store, from as u32..to as u32).map_or(Ok(()), Err)
+        let rows = from as u32..to as u32;
+        let of_views = subscriber.shadow_check(&self.store, rows.clone());
+        let places = self.store.census.as_ref().map_or(0, |census| census.places() as u64);
+        let first = turn % places.div_ceil(SHADOW_SQUARES).max(1) * SHADOW_SQUARES;
+        let squares = first as usize..(first + SHADOW_SQUARES).min(places) as usize;
+        of_views.or_else(|| subscriber.shadow_count(&self.store, rows, squares)).map_or(Ok(()), Err)
     }
 
     /// Compares all that all sessions hold in view with what their views match, by brute force.
@@ -66,8 +75,13 @@ impl Partition {
     /// The first difference.
     pub fn shadow_check_all(&self) -> Result<(), ShadowMismatch> {
         let rows = 0..self.store.row_count() as u32;
-        let mut found = self.subscribers.values().filter_map(|s| s.shadow_check(&self.store, rows.clone()));
-        found.next().map_or(Ok(()), Err)
+        let places = self.store.census.as_ref().map_or(0, |census| census.places());
+        let check = |subscriber: &Subscriber| {
+            let of_views = subscriber.shadow_check(&self.store, rows.clone());
+            let counts = || subscriber.shadow_count(&self.store, rows.clone(), 0..places);
+            of_views.or_else(counts).or_else(|| subscriber.shadow_count_all(&self.store))
+        };
+        self.subscribers.values().find_map(check).map_or(Ok(()), Err)
     }
 
     /// A fault on purpose: forgets that a session holds an entity.

@@ -5,6 +5,7 @@
 
 use spatialdb_types::{ComponentId, EntityId, Point3, Position, Revision, SessionId, SpaceId};
 
+use super::census::Census;
 use super::changes::Changes;
 use super::grid::{CellKey, CellRow, Grid, NO_CELL, NOWHERE};
 use super::row_map::RowMap;
@@ -55,6 +56,8 @@ pub(crate) struct Store {
     last_change: PublishSeq,
     /// What `last_change` was at the last publish.
     published_change: PublishSeq,
+    /// While somebody asks for densities.
+    pub(crate) census: Option<Box<Census>>,
 }
 
 impl Row {
@@ -92,6 +95,7 @@ impl Store {
             changes: Changes::default(),
             last_change: PublishSeq(0),
             published_change: PublishSeq(0),
+            census: None,
         }
     }
 
@@ -311,6 +315,7 @@ impl Store {
             slots.insert(at, slot);
         }
         self.enter_table(id, wider, slots);
+        self.note_value(id, component);
     }
 
     /// Takes a component that the entity has.
@@ -327,6 +332,7 @@ impl Store {
         }
         let narrower = self.tables.without(set, component);
         self.enter_table(id, narrower, slots);
+        self.note_value(id, component);
     }
 
     /// The value of a component, if the entity has it.
@@ -351,6 +357,7 @@ impl Store {
         let column = self.tables.get(set).column(component)?;
         let revision = self.tick();
         self.touch(id);
+        self.note_value(id, component);
         let slot = self.tables.get_mut(set).slot_mut(column, index);
         slot.revision = revision;
         if slot.writer != writer {
@@ -384,13 +391,28 @@ impl Store {
         let within = CellRow { point, revision, entity: row.entity, id, set: row.set };
         (row.cell, row.cell_place) = self.grid.insert(key, within);
         row.cell_since = self.publish;
+        self.note_place(id);
     }
 
     fn leave_cell(&mut self, id: RowId) {
+        self.note_place(id);
         let row = &mut self.rows[id.0 as usize];
         let (cell, place) = (std::mem::replace(&mut row.cell, NO_CELL), row.cell_place);
         if let (_, Some(other)) = self.grid.remove(cell, place) {
             self.rows[other.0 as usize].cell_place = place;
+        }
+    }
+
+    /// For the census: it is, or will be, in another cell.
+    fn note_place(&mut self, id: RowId) {
+        if let Some(census) = &mut self.census {
+            census.note(id);
+        }
+    }
+
+    fn note_value(&mut self, id: RowId, component: ComponentId) {
+        if let Some(census) = &mut self.census {
+            census.note_value(id, component);
         }
     }
 

@@ -23,7 +23,8 @@ impl Load {
     /// The cost with one view more.
     pub(super) fn add(&mut self, view: &View) {
         self.views += 1;
-        self.parts += view.parts.len() as u64;
+        // One of densities has no parts, and counts as one.
+        self.parts += (view.parts.len() as u64).max(1);
         self.nodes += view.nodes();
     }
 

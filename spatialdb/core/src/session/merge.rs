@@ -3,11 +3,12 @@
 use std::sync::Arc;
 
 use rustc_hash::FxHashSet;
-use spatialdb_types::{ComponentId, EntityId, PartitionId, Revision};
+use spatialdb_types::{ComponentId, EntityId, PartitionId, Revision, ViewId};
 
-use super::{FrameBody, HeldEntity, Session, ToPartition, Tombstone, is_given};
-use crate::interest::Rows;
-use crate::message::{Delta, Filled, LeaveReason, Shape};
+use super::sums::Sums;
+use super::{FrameBody, HeldEntity, Session, ToPartition, Tombstone, ViewState, is_given};
+use crate::interest::{Rows, View};
+use crate::message::{Delta, DensityDelta, Filled, LeaveReason, Shape};
 
 impl Session {
     /// What a delta changes in what the session has been shown.
@@ -40,6 +41,10 @@ impl Session {
         if let Some(filled) = delta.filled {
             self.filled(from, &filled, &mut body);
         }
+        for density in delta.densities {
+            self.counted(from, density, &mut body);
+        }
+        self.bound_squares(&mut body);
         if let Some(token) = delta.flushed {
             self.flushed(from, token);
         }
@@ -177,6 +182,76 @@ impl Session {
             if state.awaited.is_empty() && !is_given(view) {
                 body.view_ready.push((view, state.count));
             }
+        }
+    }
+
+    /// A partition tells how many entities are in squares.
+    fn counted(&mut self, from: PartitionId, delta: DensityDelta, body: &mut FrameBody) {
+        let Some(state) = self.views.get_mut(&delta.view) else { return };
+        // Of a view that this one has replaced.
+        if state.view.version != delta.version {
+            return;
+        }
+        let Some(sums) = &mut state.sums else { return };
+        let (view, is_filled) = (delta.view, delta.is_filled);
+        sums.hear(from, delta, &mut body.densities);
+        let Some(at) = state.awaited.iter().position(|&p| is_filled && p == from) else { return };
+        state.awaited.swap_remove(at);
+        if state.awaited.is_empty() {
+            body.view_ready.push((view, sums.sum()));
+        }
+    }
+
+    /// Gives views of densities larger squares until they are no more than they may be.
+    fn bound_squares(&mut self, body: &mut FrameBody) {
+        let max = self.limits.session_density_squares_max as usize;
+        let mut has_changed = false;
+        loop {
+            let sums = || self.views.values().filter_map(|state| state.sums.as_ref());
+            let all: usize = sums().map(Sums::len).sum();
+            if all <= max {
+                break;
+            }
+            let can_grow = |state: &ViewState| state.asked.densities.as_ref()?.coarser(1);
+            let candidates = self.views.iter().filter(|(_, state)| can_grow(state).is_some());
+            let size = |state: &ViewState| state.sums.as_ref().map_or(0, Sums::len);
+            // Of the largest ones the last; one that was emptied here already is not told again.
+            let largest = candidates.filter(|(_, s)| size(s) > 0).max_by_key(|(_, s)| size(s));
+            let Some((&id, state)) = largest else { break };
+            let others = all - size(state);
+            let doublings = state.sums.as_ref().map_or(1, |s| s.doublings_to(max.saturating_sub(others)));
+            self.coarsen(id, doublings);
+            // It is ready when the larger ones are told.
+            if body.view_ready.extract_if(.., |(view, _)| *view == id).count() > 0 {
+                self.await_all(id);
+            }
+            has_changed = true;
+        }
+        if has_changed {
+            self.send_views();
+        }
+    }
+
+    fn coarsen(&mut self, id: ViewId, doublings: u8) {
+        let version = self.version + 1;
+        let Some(ViewState { asked, view, awaited, sums: Some(sums), .. }) = self.views.get_mut(&id) else {
+            return;
+        };
+        let Some(densities) = asked.densities.as_mut() else { return };
+        let coarser = (1..=doublings).rev().find_map(|doublings| densities.coarser(doublings));
+        *densities = coarser.unwrap_or_else(|| densities.clone());
+        sums.start_over(densities);
+        *view = Arc::new(View { version, ..asked.clone() });
+        // Its first fill is not over: then only that of the larger squares counts.
+        if !awaited.is_empty() {
+            self.await_all(id);
+        }
+    }
+
+    fn await_all(&mut self, view: ViewId) {
+        let all = self.all().collect();
+        if let Some(state) = self.views.get_mut(&view) {
+            state.awaited = all;
         }
     }
 
