@@ -33,6 +33,10 @@ pub struct Replica {
     pub value_count: u64,
     /// Of these, values that were in view already, at the same revision.
     pub repeated_count: u64,
+    /// How many entities are in squares: by view, side (its bits), type, x and y.
+    pub squares: BTreeMap<(u64, u64, String, i32, i32), u64>,
+    /// Squares told so far.
+    pub square_count: u64,
     /// Entities that were deleted while in view.
     pub deleted: BTreeSet<u64>,
     /// The last frame did not end its set of changes.
@@ -98,6 +102,25 @@ impl Replica {
         }
         frame.positions.iter().for_each(|column| self.positions(column));
         frame.columns.iter().for_each(|column| self.values(column));
+        frame.densities.iter().for_each(|column| self.densities(column));
+    }
+
+    fn densities(&mut self, column: &v1::DensityColumn) {
+        assert!(column.x.len() == column.counts.len() && column.y.len() == column.counts.len());
+        for ((&x, &y), &count) in column.x.iter().zip(&column.y).zip(&column.counts) {
+            self.square_count += 1;
+            let key = (column.view_id, column.square_m.to_bits(), column.r#type.clone(), x, y);
+            let before = match count {
+                0 => self.squares.remove(&key),
+                _ => self.squares.insert(key, count),
+            };
+            assert_ne!(
+                before.unwrap_or(0),
+                count,
+                "square ({x}, {y}) of view {} is told twice",
+                column.view_id
+            );
+        }
     }
 
     fn leave(&mut self, left: &v1::Left) {

@@ -8,6 +8,7 @@ mod cli;
 mod conformance;
 mod crossing;
 mod damage;
+mod densities;
 mod doors;
 mod earth;
 mod fields;

@@ -42,10 +42,6 @@ impl Interest {
 /// # Errors
 /// `QUERY_INVALID` naming the part, or the limit that they pass.
 pub fn check_interest(views: &[View], limits: &Limits) -> Result<(), Error> {
-    if views.iter().any(|view| view.densities.is_some()) {
-        let detail = "an entity gives views of entities only: who is to know which view densities are of?";
-        return Err(Error::new(Reason::QueryInvalid, detail));
-    }
     let checked = views.iter().try_for_each(|view| view.check(limits));
     let fits = checked.and_then(|()| Load::of(views).check(limits));
     fits.map_err(|error| Error::new(Reason::QueryInvalid, error.detail))

@@ -1,9 +1,10 @@
 //! `spatialdb watch`: shows what changes in a running world, as it changes.
 //!
-//! Responsible for: the session, and when it ends. Not responsible for: what changed (`changes`), lines (`lines`).
+//! Responsible for: the session, and when it ends. Not responsible for: what changed (`changes`, `squares`), lines (`lines`).
 
 mod changes;
 mod lines;
+mod squares;
 
 use std::future::pending;
 use std::time::Duration;
@@ -24,6 +25,7 @@ use super::client::{Client, ClientArgs};
 use super::signals::{Parent, Signals};
 use changes::Changes;
 use lines::Lines;
+use squares::{SquareArgs, squares_of};
 
 /// Tools may attach as this.
 const WORKER_TYPE: &str = "watch";
@@ -40,6 +42,8 @@ const EXAMPLES: &str = "\
 Each line is an entity: the time (UTC), + when it comes into view, ~ when it changes, - when it
 leaves, its id, type and name, and the values that are new. Ctrl-C ends it.
 docs/query-language.md tells what a query can say.
+With --densities each line is a square of the map: the time, how many entities are in it now, from
+which corner to which it goes, and of which type they are if types are counted apart.
 
 Examples:
   What flies around Paris, twice a second:
@@ -47,7 +51,9 @@ Examples:
   Where one entity is, ten times:
     spatialdb watch 'id = 10000000' --components Position --count 10
   Everything for a minute, for a script:
-    spatialdb watch --for 1m --json";
+    spatialdb watch --for 1m --json
+  How many aircraft, airports and cities there are around Paris, in squares of 50 km or more:
+    spatialdb watch --densities 50000 --area 0,5200000,500000,5700000 --per-type";
 
 /// Show entities that meet a condition, as they come, change and leave
 #[derive(Debug, Args)]
@@ -72,6 +78,9 @@ pub(super) struct WatchArgs {
     /// End after this time: 90, 90s, 5m
     #[arg(long = "for", value_name = "TIME", value_parser = parse_time)]
     time: Option<Duration>,
+
+    #[command(flatten)]
+    squares: SquareArgs,
 
     #[command(flatten)]
     client: ClientArgs,
@@ -105,6 +114,18 @@ pub(super) async fn run(args: WatchArgs) -> Result<(), CliError> {
     ended
 }
 
+fn what_to_watch(args: &WatchArgs, lines: &Lines) -> v1::View {
+    if let Some(densities) = args.squares.wanted() {
+        return v1::View { densities: Some(densities), ..v1::View::default() };
+    }
+    let kind = args.query.clone().map_or(Kind::All(v1::All {}), Kind::Text);
+    v1::View {
+        constraint: Some(v1::Constraint { kind: Some(kind) }),
+        components: lines.needed().into_iter().map(|component| component.0).collect(),
+        ..v1::View::default()
+    }
+}
+
 /// A session with one view.
 struct Watch {
     args: WatchArgs,
@@ -130,14 +151,7 @@ impl Watch {
             instance: format!("spatialdb watch, process {}", std::process::id()),
             ..v1::Hello::default()
         });
-        let kind = args.query.clone().map_or(Kind::All(v1::All {}), Kind::Text);
-        let view = v1::View {
-            view_id: VIEW_ID,
-            constraint: Some(v1::Constraint { kind: Some(kind) }),
-            components: lines.needed().into_iter().map(|component| component.0).collect(),
-            rate_hz: args.rate,
-            ..v1::View::default()
-        };
+        let view = v1::View { view_id: VIEW_ID, rate_hz: args.rate, ..what_to_watch(&args, &lines) };
         let subscribe = client_message::Body::Subscribe(v1::Subscribe { view: Some(view) });
         for (seq, body) in [(1, hello), (2, subscribe)] {
             // The queue holds both.
@@ -179,6 +193,7 @@ impl Watch {
         }
         let events = self.changes.take(frame);
         self.lines.print(frame.unix_time_us, &events, &self.schema)?;
+        self.lines.squares(frame.unix_time_us, &squares_of(frame))?;
         for ready in &frame.view_ready {
             self.lines.ready(frame.unix_time_us, ready.entity_count)?;
         }

@@ -75,7 +75,7 @@ pub(super) fn render(edge: &Edge) -> String {
 
 fn partitions(edge: &Edge, text: &mut String) {
     type Read = fn(&super::partition::Gauges) -> u64;
-    let gauges: [(&str, &str, &str, Read); 8] = [
+    let gauges: [(&str, &str, &str, Read); 9] = [
         ("spatialdb_partition_queue_rows", "gauge", "Rows that wait for a partition.", |g| {
             g.queue_rows.load(Ordering::Relaxed)
         }),
@@ -97,6 +97,12 @@ fn partitions(edge: &Edge, text: &mut String) {
         ("spatialdb_partition_cells", "gauge", "Cells of a partition that hold an entity.", |g| {
             g.cells.load(Ordering::Relaxed)
         }),
+        (
+            "spatialdb_partition_squares",
+            "gauge",
+            "Squares of all sizes that a partition counts entities in, while a view asks for densities.",
+            |g| g.squares.load(Ordering::Relaxed),
+        ),
         (
             "spatialdb_views_shadow_checks_total",
             "counter",

@@ -12,6 +12,7 @@ use spatialdb_schema::Schema;
 use spatialdb_types::ComponentId;
 
 use super::changes::{Event, Values, What};
+use super::squares::Square;
 use crate::cli::print;
 
 /// A value for people is cut to this many characters.
@@ -77,6 +78,26 @@ impl Lines {
         out.flush()
     }
 
+    /// Prints how many entities are in squares, as many lines as are left.
+    ///
+    /// # Errors
+    /// stdout is gone.
+    pub(super) fn squares(&mut self, unix_time_us: i64, squares: &[Square]) -> io::Result<()> {
+        let (mut out, time) = (print::stdout(), time(unix_time_us));
+        for square in squares {
+            if self.are_enough() {
+                break;
+            }
+            if self.is_json {
+                writeln!(out, "{}", square.json(&time))?;
+            } else {
+                writeln!(out, "{} {}", clock_of(&time), square.text())?;
+            }
+            self.left = self.left.map(|left| left - 1);
+        }
+        out.flush()
+    }
+
     /// Prints that the view is filled.
     ///
     /// # Errors
@@ -109,9 +130,7 @@ impl Lines {
             '-' => self.labels.remove(&entity),
             _ => self.labels.get(&entity).cloned(),
         };
-        // Of 2026-11-21T09:42:26.123456Z what a person reads.
-        let time = time(unix_time_us);
-        let mut parts = vec![format!("{} {sign} {entity}", time.get(11..23).unwrap_or(&time))];
+        let mut parts = vec![format!("{} {sign} {entity}", clock_of(&time(unix_time_us)))];
         parts.extend(label);
         parts.extend(told);
         Some(parts.join("  "))
@@ -211,6 +230,11 @@ fn leave_reason(reason: LeaveReason) -> &'static str {
         LeaveReason::Filtered => "filtered",
         LeaveReason::OutOfView | LeaveReason::Unspecified => "out_of_view",
     }
+}
+
+/// Of 2026-11-21T09:42:26.123456Z what a person reads.
+fn clock_of(time: &str) -> &str {
+    time.get(11..23).unwrap_or(time)
 }
 
 /// RFC 3339, in UTC.

@@ -270,6 +270,7 @@ impl Driver {
         let gauges = self.gauges(edge);
         gauges.entities.store(self.machine.entity_count() as u64, Ordering::Relaxed);
         gauges.cells.store(self.machine.cell_count() as u64, Ordering::Relaxed);
+        gauges.squares.store(self.machine.square_count() as u64, Ordering::Relaxed);
         gauges.moves_in_flight.store(self.machine.moves_in_flight() as u64, Ordering::Relaxed);
         gauges.updates_applied.store(self.machine.updates_applied(), Ordering::Relaxed);
         self.shadow_check(edge);

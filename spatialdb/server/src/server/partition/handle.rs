@@ -35,6 +35,7 @@ pub(in crate::server) struct Gauges {
     pub(in crate::server) queue_rows: AtomicU64,
     pub(in crate::server) entities: AtomicU64,
     pub(in crate::server) cells: AtomicU64,
+    pub(in crate::server) squares: AtomicU64,
     pub(in crate::server) updates_applied: AtomicU64,
     pub(in crate::server) shadow_checks: AtomicU64,
     pub(in crate::server) shadow_mismatches: AtomicU64,

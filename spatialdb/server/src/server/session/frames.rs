@@ -7,6 +7,8 @@ use prost::Message;
 use spatialdb_core::{FrameBody, LeaveReason, PositionRows, Rejection, Rows, SharedRows, ValueRows};
 use spatialdb_proto::{Encoded, Outgoing, v1, wire_code};
 
+use super::density;
+
 /// A frame of one message, but for what the session's task knows: its number and the time.
 #[derive(Debug, Default)]
 pub(super) struct Piece {
@@ -79,6 +81,7 @@ fn frame_of(body: FrameBody) -> (v1::Frame, Vec<Arc<SharedRows>>) {
             .collect(),
         positions: body.positions.into_iter().map(position_column).collect(),
         columns: body.columns.into_iter().map(value_column).collect(),
+        densities: body.densities.into_iter().map(density::column).collect(),
         view_ready: body
             .view_ready
             .into_iter()
@@ -160,6 +163,7 @@ fn split(mut frame: v1::Frame, shared: Vec<Arc<SharedRows>>, bytes_max: usize) -
     let last_more = frame.more;
     let columns = std::mem::take(&mut frame.columns);
     let positions = std::mem::take(&mut frame.positions);
+    let densities = std::mem::take(&mut frame.densities);
     // What ends the set goes with its last piece.
     let view_ready = std::mem::take(&mut frame.view_ready);
     let lists = id_lists(&mut frame, bytes_max / 16);
@@ -169,6 +173,11 @@ fn split(mut frame: v1::Frame, shared: Vec<Arc<SharedRows>>, bytes_max: usize) -
     for column in positions {
         for column in pieces_of_positions(&column, bytes_max / 64) {
             room(&mut pieces, bytes_max, column.encoded_len()).frame.positions.push(column);
+        }
+    }
+    for column in densities {
+        for column in density::pieces_of(&column, bytes_max / 64) {
+            room(&mut pieces, bytes_max, column.encoded_len()).frame.densities.push(column);
         }
     }
     for column in columns {
@@ -283,6 +292,23 @@ mod tests {
         assert_eq!(pieces[pieces.len() - 1].view_ready, frame.view_ready);
         let columns: Vec<_> = pieces.into_iter().flat_map(|p| p.columns).collect();
         assert_eq!(columns, frame.columns);
+    }
+
+    #[test]
+    fn a_mass_of_squares_takes_several_frames() {
+        let squares: Vec<i32> = (0..100_000).map(|n| i32::MIN + n).collect();
+        let counts: Vec<u64> = (0..100_000).map(|n| (1 << 40) + n).collect();
+        let (x, y) = (squares.clone(), squares);
+        let column =
+            v1::DensityColumn { view_id: 3, square_m: 16.0, r#type: "post".to_owned(), x, y, counts };
+        let frame = v1::Frame { densities: vec![column.clone()], ..v1::Frame::default() };
+        let pieces = frames(split(frame, Vec::new(), 1 << 20));
+        assert!(pieces.len() > 1 && pieces.iter().all(|p| p.encoded_len() <= 1 << 20));
+        let columns: Vec<_> = pieces.into_iter().flat_map(|p| p.densities).collect();
+        assert!(columns.iter().all(|c| (c.view_id, c.square_m, &*c.r#type) == (3, 16.0, "post")));
+        assert_eq!(columns.iter().flat_map(|c| c.x.clone()).collect::<Vec<_>>(), column.x);
+        assert_eq!(columns.iter().flat_map(|c| c.y.clone()).collect::<Vec<_>>(), column.y);
+        assert_eq!(columns.iter().flat_map(|c| c.counts.clone()).collect::<Vec<_>>(), column.counts);
     }
 
     #[test]

@@ -41,6 +41,9 @@ fn given(known: &Known<'_>, wire: v1::View) -> Result<View, Error> {
     if wire.own_updates {
         return Err(invalid("own_updates must not be set"));
     }
+    if wire.densities.is_some() {
+        return Err(invalid("densities must not be set: they are told by view_id"));
+    }
     Ok(View { id: ViewId(0), ..view::shown(known, wire)? })
 }
 
@@ -94,6 +97,7 @@ mod tests {
         for (bad, part) in [
             (v1::View { view_id: 1, ..view() }, "views[1]: view_id"),
             (v1::View { own_updates: true, ..view() }, "own_updates"),
+            (v1::View { densities: Some(v1::Densities::default()), ..view() }, "densities"),
             (v1::View { constraint: None, ..view() }, "empty"),
             (v1::View { constraint: near(0, f64::NAN), ..view() }, "radius_m"),
             (v1::View { constraint: near(1 << 60, 1.0), ..view() }, "2^53"),

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use spatialdb_core::{Constraint, Part, View};
+use spatialdb_core::{Constraint, Densities, Part, View};
 use spatialdb_proto::v1::{self, bands::From};
 use spatialdb_types::{ComponentId, Error, Reason, ViewId};
 
@@ -19,17 +19,17 @@ pub(in crate::server) fn view_of(edge: &Edge, wire: Option<v1::View>) -> Result<
     if wire.view_id == 0 {
         return Err(invalid("view_id is 0; ids of views are chosen from 1 up"));
     }
+    if wire.densities.is_some() {
+        return Ok(View::of_densities(ViewId(wire.view_id), densities_of(&known, edge.map.cell_m(), wire)?));
+    }
     shown(&known, wire)
 }
 
-/// What a view shows, with its id as it is.
+/// What a view of entities shows, with its id as it is.
 ///
 /// # Errors
 /// As [`view_of`].
 pub(super) fn shown(known: &Known<'_>, wire: v1::View) -> Result<View, Error> {
-    if wire.densities.is_some() {
-        return Err(invalid("this server does not know views of densities"));
-    }
     let part = Part {
         constraint: known.constraint(wire.constraint)?,
         components: components(known, wire.components)?,
@@ -40,6 +40,26 @@ pub(super) fn shown(known: &Known<'_>, wire: v1::View) -> Result<View, Error> {
         add_bands(known, bands, &mut view)?;
     }
     Ok(view)
+}
+
+/// # Errors
+/// `QUERY_INVALID` or `SPACE_UNKNOWN`.
+fn densities_of(known: &Known<'_>, cell_m: f64, wire: v1::View) -> Result<Densities, Error> {
+    let others = [
+        (wire.constraint.is_some(), "constraint"),
+        (!wire.components.is_empty(), "components"),
+        (wire.bands.is_some(), "bands"),
+    ];
+    if let Some((_, name)) = others.iter().find(|(is_set, _)| *is_set) {
+        return Err(invalid(&format!("a view of densities counts all entities: it takes no {name}")));
+    }
+    let asked = wire.densities.unwrap_or_default();
+    let corner = |point: Option<v1::Point>, open: f64| point.map_or((open, open), |p| (p.x, p.y));
+    let (min, max) = (corner(asked.min, f64::NEG_INFINITY), corner(asked.max, f64::INFINITY));
+    let mut densities = Densities::new(known.space(asked.space)?, min, max, asked.square_m, cell_m)?;
+    densities.per_type = asked.per_type;
+    densities.interval_us = View::interval_of(wire.rate_hz, known.limits)?;
+    Ok(densities)
 }
 
 fn components(known: &Known<'_>, ids: Vec<u32>) -> Result<Arc<[ComponentId]>, Error> {
