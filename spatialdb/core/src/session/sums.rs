@@ -208,22 +208,38 @@ impl DensityColumn {
     }
 }
 
-/// Adds squares that are told later.
+/// Adds squares that are told later: to the columns that are there, unless the view has had other squares since.
 pub(super) fn append(columns: &mut Vec<DensityColumn>, later: Vec<DensityColumn>) {
-    let name = |c: &DensityColumn| (c.view, c.square_m.to_bits(), c.kind.clone());
-    let mut places: BTreeMap<_, usize> = columns.iter().enumerate().map(|(i, c)| (name(c), i)).collect();
-    for column in later {
-        match places.get(&name(&column)) {
-            Some(&at) => {
-                columns[at].x.extend(column.x);
-                columns[at].y.extend(column.y);
-                columns[at].counts.extend(column.counts);
+    let mut open = OpenColumns::default();
+    columns.iter().enumerate().for_each(|(at, column)| _ = open.place(column, at));
+    for mut column in later {
+        let at = open.place(&column, columns.len());
+        match columns.get_mut(at) {
+            Some(into) => {
+                into.x.append(&mut column.x);
+                into.y.append(&mut column.y);
+                into.counts.append(&mut column.counts);
             }
-            None => {
-                places.insert(name(&column), columns.len());
-                columns.push(column);
-            }
+            None => columns.push(column),
         }
+    }
+}
+
+/// The columns that may grow: of each view those of the size that was told last.
+#[derive(Default)]
+struct OpenColumns {
+    sides: BTreeMap<ViewId, f64>,
+    places: BTreeMap<(ViewId, Arc<str>), usize>,
+}
+
+impl OpenColumns {
+    /// Where the squares of a column go: `new`, or where others like them are.
+    fn place(&mut self, column: &DensityColumn, new: usize) -> usize {
+        let (view, side) = (column.view, column.square_m);
+        if self.sides.insert(view, side).is_some_and(|before| before != side) {
+            self.places.retain(|(other, _), _| *other != view);
+        }
+        *self.places.entry((view, column.kind.clone())).or_insert(new)
     }
 }
 
@@ -263,5 +279,105 @@ impl Kinds {
             self.ids.remove(name);
             self.free.push(kind);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use spatialdb_types::SpaceId;
+
+    use super::*;
+    use crate::message::DensityRows;
+
+    const EAST: PartitionId = PartitionId(0);
+    const WEST: PartitionId = PartitionId(1);
+
+    fn densities(square_m: f64) -> Densities {
+        let (min, max) = ((f64::NEG_INFINITY, f64::NEG_INFINITY), (f64::INFINITY, f64::INFINITY));
+        Densities::new(SpaceId(0), min, max, square_m, 1.0).expect("valid")
+    }
+
+    fn sums() -> Sums {
+        Sums::new(ViewId(7), &densities(1.0), 2)
+    }
+
+    fn delta(begins_anew: bool, rows: &[(&str, i32, u32)], is_filled: bool) -> DensityDelta {
+        let row = |&(kind, x, count): &(&str, i32, u32)| DensityRows {
+            kind: kind.into(),
+            x: vec![x],
+            y: vec![0],
+            counts: vec![count],
+        };
+        let rows = rows.iter().map(row).collect();
+        DensityDelta { view: ViewId(7), version: 1, begins_anew, rows, is_filled }
+    }
+
+    /// What the client is told: side, type, x and count.
+    fn told(sums: &mut Sums, from: PartitionId, delta: DensityDelta) -> Vec<(f64, String, i32, u64)> {
+        let mut columns = Vec::new();
+        sums.hear(from, delta, &mut columns);
+        let row = |c: &DensityColumn, i: usize| (c.square_m, c.kind.to_string(), c.x[i], c.counts[i]);
+        columns.iter().flat_map(|c| (0..c.x.len()).map(move |i| row(c, i))).collect()
+    }
+
+    fn row(side: f64, kind: &str, x: i32, count: u64) -> (f64, String, i32, u64) {
+        (side, kind.to_owned(), x, count)
+    }
+
+    #[test]
+    fn what_partitions_tell_is_added_up_and_only_what_changes_is_told() {
+        let mut sums = sums();
+        assert_eq!(told(&mut sums, EAST, delta(true, &[("", 3, 5)], true)), [row(1.0, "", 3, 5)]);
+        let west = delta(true, &[("", 3, 2), ("a", 3, 1)], true);
+        assert_eq!(told(&mut sums, WEST, west), [row(1.0, "", 3, 7), row(1.0, "a", 3, 1)]);
+        assert_eq!((sums.sum(), sums.len()), (8, 2));
+        // It begins anew, and has one square less.
+        assert_eq!(told(&mut sums, WEST, delta(true, &[("", 3, 2)], false)), []);
+        assert_eq!(told(&mut sums, WEST, delta(false, &[], true)), [row(1.0, "a", 3, 0)]);
+        assert_eq!(told(&mut sums, EAST, delta(false, &[("", 3, 0)], false)), [row(1.0, "", 3, 2)]);
+        assert_eq!((sums.sum(), sums.len(), sums.kinds.ids.len()), (2, 1, 1));
+    }
+
+    #[test]
+    fn squares_of_another_size_take_the_place_of_those_before() {
+        let mut sums = sums();
+        told(&mut sums, EAST, delta(true, &[("", 3, 5), ("", 4, 1)], true));
+        sums.start_over(&densities(2.0));
+        assert_eq!(sums.len(), 0);
+        let all = [row(1.0, "", 3, 0), row(1.0, "", 4, 0), row(2.0, "", 1, 5)];
+        assert_eq!(told(&mut sums, WEST, delta(true, &[("", 1, 5)], true)), all);
+        // Of the same size, what the client knows is not told again.
+        sums.start_over(&densities(2.0));
+        assert_eq!(
+            told(&mut sums, EAST, delta(true, &[("", 1, 5), ("b", 1, 5)], true)),
+            [row(2.0, "b", 1, 5)]
+        );
+    }
+
+    #[test]
+    fn squares_are_doubled_as_often_as_it_takes() {
+        let mut sums = sums();
+        let rows: Vec<_> = (-8..8).map(|x| ("", x, 1)).collect();
+        told(&mut sums, EAST, delta(true, &rows, true));
+        assert_eq!([15, 8, 4, 2, 1].map(|max| sums.doublings_to(max)), [1, 1, 2, 3, 31]);
+    }
+
+    #[test]
+    fn columns_grow_until_the_view_has_other_squares() {
+        let column = |square_m, kind: &str, x| DensityColumn {
+            view: ViewId(1),
+            square_m,
+            kind: kind.into(),
+            x: vec![x],
+            y: vec![0],
+            counts: vec![1],
+        };
+        let mut columns = vec![column(1.0, "", 1), column(1.0, "a", 1)];
+        append(
+            &mut columns,
+            vec![column(1.0, "", 2), column(2.0, "", 3), column(1.0, "", 4), column(1.0, "", 5)],
+        );
+        let all: Vec<_> = columns.iter().map(|c| (c.square_m, &*c.kind, &c.x[..])).collect();
+        assert_eq!(all, [(1.0, "", &[1, 2][..]), (1.0, "a", &[1]), (2.0, "", &[3]), (1.0, "", &[4, 5])]);
     }
 }
