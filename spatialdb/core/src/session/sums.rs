@@ -178,14 +178,17 @@ impl Sums {
     fn take_back(&mut self, columns: &mut [DensityColumn], told: &mut Vec<DensityColumn>) {
         for mut stale in std::mem::take(&mut self.stale) {
             let same = |new: &&mut DensityColumn| (new.square_m, &new.kind) == (stale.square_m, &stale.kind);
-            if let Some(new) = columns.iter_mut().find(same) {
-                let known: FxHashMap<_, u64> = stale.rows().collect();
-                let counted: FxHashSet<_> = new.rows().map(|(square, _)| square).collect();
-                stale.retain(|square, _| !counted.contains(&square));
-                new.retain(|square, count| known.get(&square) != Some(&count));
-            }
+            let Some(new) = columns.iter_mut().find(same) else {
+                stale.counts.fill(0);
+                told.push(stale);
+                continue;
+            };
+            let known: FxHashMap<_, u64> = stale.rows().collect();
+            let counted: FxHashSet<_> = new.rows().map(|(square, _)| square).collect();
+            stale.retain(|square, _| !counted.contains(&square));
+            new.retain(|square, count| known.get(&square) != Some(&count));
             stale.counts.fill(0);
-            told.extend((!stale.x.is_empty()).then_some(stale));
+            new.append(stale);
         }
     }
 }
@@ -201,6 +204,12 @@ impl DensityColumn {
         self.x.iter().zip(&self.y).zip(&self.counts).map(|((&x, &y), &count)| ((x, y), count))
     }
 
+    fn append(&mut self, later: Self) {
+        self.x.extend(later.x);
+        self.y.extend(later.y);
+        self.counts.extend(later.counts);
+    }
+
     fn retain(&mut self, keep: impl Fn((i32, i32), u64) -> bool) {
         let kept: Vec<_> = self.rows().filter(|&(square, count)| keep(square, count)).collect();
         (self.x, self.y) = kept.iter().map(|(square, _)| *square).unzip();
@@ -212,14 +221,10 @@ impl DensityColumn {
 pub(super) fn append(columns: &mut Vec<DensityColumn>, later: Vec<DensityColumn>) {
     let mut open = OpenColumns::default();
     columns.iter().enumerate().for_each(|(at, column)| _ = open.place(column, at));
-    for mut column in later {
+    for column in later {
         let at = open.place(&column, columns.len());
         match columns.get_mut(at) {
-            Some(into) => {
-                into.x.append(&mut column.x);
-                into.y.append(&mut column.y);
-                into.counts.append(&mut column.counts);
-            }
+            Some(into) => into.append(column),
             None => columns.push(column),
         }
     }
@@ -352,6 +357,19 @@ mod tests {
             told(&mut sums, EAST, delta(true, &[("", 1, 5), ("b", 1, 5)], true)),
             [row(2.0, "b", 1, 5)]
         );
+    }
+
+    #[test]
+    fn there_is_one_column_of_each_type_and_size() {
+        let mut sums = sums();
+        told(&mut sums, EAST, delta(true, &[("", 3, 5), ("", 4, 1)], true));
+        sums.start_over(&densities(1.0));
+        assert_eq!(told(&mut sums, WEST, delta(true, &[("", 9, 1), ("", 4, 2)], true)).len(), 3);
+        sums.start_over(&densities(1.0));
+        let mut columns = Vec::new();
+        sums.hear(EAST, delta(true, &[("", 9, 3)], true), &mut columns);
+        let columns: Vec<_> = columns.iter().map(|c| (&c.x[..], &c.counts[..])).collect();
+        assert_eq!(columns, [(&[9, 4][..], &[3, 0][..])]);
     }
 
     #[test]
