@@ -20,7 +20,7 @@ pub(in crate::server) fn view_of(edge: &Edge, wire: Option<v1::View>) -> Result<
         return Err(invalid("view_id is 0; ids of views are chosen from 1 up"));
     }
     if wire.densities.is_some() {
-        return Ok(View::of_densities(ViewId(wire.view_id), densities_of(&known, edge.map.cell_m(), wire)?));
+        return Ok(View::of_densities(ViewId(wire.view_id), densities_of(&known, edge.map.cell_m(), &wire)?));
     }
     shown(&known, wire)
 }
@@ -44,7 +44,7 @@ pub(super) fn shown(known: &Known<'_>, wire: v1::View) -> Result<View, Error> {
 
 /// # Errors
 /// `QUERY_INVALID` or `SPACE_UNKNOWN`.
-fn densities_of(known: &Known<'_>, cell_m: f64, wire: v1::View) -> Result<Densities, Error> {
+fn densities_of(known: &Known<'_>, cell_m: f64, wire: &v1::View) -> Result<Densities, Error> {
     let others = [
         (wire.constraint.is_some(), "constraint"),
         (!wire.components.is_empty(), "components"),
