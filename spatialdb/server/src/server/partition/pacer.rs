@@ -73,9 +73,9 @@ impl Pacer {
         self.cost = end.saturating_sub(start);
         // Partitions that send to many do so at the same time: what they say goes together into one frame.
         let step = (self.interval_max / 2).max(1);
-        let period = self.interval_max.max(deltas * SEND_PER_DELTA).next_multiple_of(step);
-        let earliest = (end + self.cost.min(self.interval_max)).next_multiple_of(step);
-        self.round = ((start + step / 2) / step * step + period).max(earliest);
+        let period = self.interval_max.max(deltas * SEND_PER_DELTA).next_multiple_of(step).max(1);
+        let earliest = end + self.cost.min(self.interval_max);
+        self.round = ((start + period / 2) / period * period + period).max(earliest.next_multiple_of(period));
         let pause = self.cost + deltas.saturating_sub(DELTAS_FREE) * PAUSE_PER_DELTA;
         self.next = if pause < self.interval_max { end + pause } else { self.round };
     }
@@ -95,7 +95,7 @@ mod tests {
         assert!(!pacer.may_publish(700, false));
         assert!(pacer.may_publish(20_000, false));
         pacer.published(0, 90_000, 1);
-        assert_eq!(pacer.next(90_000), 110_000);
+        assert_eq!(pacer.next(90_000), 120_000);
         assert_eq!(pacer.next(200_000), 200_000);
     }
 
@@ -108,7 +108,10 @@ mod tests {
         pacer.published(20_000, 22_000, 600);
         other.published(20_500, 20_700, 500);
         assert_eq!((pacer.next(0), other.next(0)), (40_000, 40_000));
-        pacer.published(40_100, 42_000, 1_000);
-        assert_eq!(pacer.next(0), 70_000);
+        // Whatever the phase they began in.
+        pacer.published(31_000, 31_500, 500);
+        assert_eq!(pacer.next(0), 60_000);
+        pacer.published(60_100, 62_000, 1_000);
+        assert_eq!(pacer.next(0), 90_000);
     }
 }
