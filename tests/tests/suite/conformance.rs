@@ -55,6 +55,7 @@ macro_rules! drivers {
                 rates_go_by_distance,
                 questions_are_answered,
                 an_interest_is_a_component_like_others,
+                an_interest_shows_its_owner_what_it_sees,
                 many_entities_arrive_whole,
                 numbers_of_64_bits_are_exact,
                 heartbeats_show,
@@ -64,7 +65,6 @@ macro_rules! drivers {
                 it_comes_in_encrypted,
                 it_comes_back_after_the_server_was_killed;
                 later:
-                an_interest_shows_its_owner_what_it_sees,
                 events_are_told_once_to_who_has_them_in_view,
                 densities_count_by_square_and_type,
             }
