@@ -7,6 +7,7 @@ mod anchors;
 mod constraint;
 mod coverage;
 mod delta;
+mod events;
 mod field;
 mod fill;
 mod increment;

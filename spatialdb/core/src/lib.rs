@@ -8,6 +8,7 @@
 //! randomness, I/O, protobuf or hash-map iteration order in this crate; time comes in as an argument.
 
 mod columns;
+mod events;
 pub mod interest;
 mod message;
 pub mod partition;
@@ -19,10 +20,11 @@ pub use columns::{
     Batch, CreateColumn, CreateRows, Op, PlacedRows, PositionRows, PositionWrites, Removes, ValueRows,
     ValueWrites, WriteMode,
 };
+pub use events::{Event, EventKind, EventWrites, Missed};
 pub use interest::{Constraint, Part, Rows, ShadowMismatch, SharedRows, View, ViewSet};
 pub use message::{
-    Delta, Filled, LeaveReason, MovedEntity, MovedValue, Outbox, Outcome, PeerBody, PeerMessage, Rejection,
-    RouteChange, Shape, ToSession,
+    Delta, Filled, Holder, LeaveReason, MovedEntity, MovedValue, Outbox, Outcome, PeerBody, PeerMessage,
+    Rejection, RouteChange, Shape, ToSession,
 };
 pub use partition::{EntityState, HitRef, Partition, Query, QueryAnswer, Tuning};
 pub use session::{FrameBody, Session, ToPartition};

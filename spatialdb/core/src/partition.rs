@@ -7,6 +7,7 @@ mod answer;
 mod apply;
 mod changes;
 mod cut;
+mod events;
 mod grid;
 mod moves;
 mod publish;
@@ -23,6 +24,7 @@ use spatialdb_types::{EntityId, Incarnation, Limits, PartitionId, SessionId};
 
 pub use self::answer::{HitRef, QueryAnswer};
 pub(crate) use self::changes::EVERYWHERE;
+pub(crate) use self::events::RowEvent;
 pub(crate) use self::grid::{CellRange, Grid, NOWHERE};
 pub use self::query::{EntityState, Query};
 pub(crate) use self::store::{PublishSeq, Row, RowId, Store};
@@ -60,6 +62,7 @@ pub struct Partition {
     store: Store,
     moves: moves::Moves,
     cuts: cut::Cuts,
+    events: events::Pending,
     subscribers: IndexMap<SessionId, Subscriber, FxBuildHasher>,
     outcomes: IndexMap<SessionId, Outcome, FxBuildHasher>,
     /// After a restart, until the session is greeted: leaves that it was not told of.
@@ -85,6 +88,7 @@ impl Partition {
             store,
             moves: moves::Moves::default(),
             cuts: cut::Cuts::default(),
+            events: events::Pending::default(),
             subscribers: IndexMap::default(),
             outcomes: IndexMap::default(),
             owed: IndexMap::default(),
@@ -189,12 +193,13 @@ impl Partition {
     }
 
     /// Comes up again after a crash of its process, with what was stored: the entities, moves and decisions, but
-    /// not who was looking. Every session must be told by [`Partition::greet`].
+    /// not who was looking, nor events. Every session must be told by [`Partition::greet`].
     pub fn restart(&mut self) {
         for (session, subscriber) in self.subscribers.drain(..) {
             self.owed.entry(session).or_default().extend(subscriber.into_owed(&mut self.store));
         }
         self.cuts.forget_answer();
+        self.events.clear();
         self.incarnation.0 += 1;
     }
 
@@ -218,6 +223,7 @@ impl Partition {
     /// Whether the last changes have not been published to anybody yet.
     pub fn has_unpublished(&self) -> bool {
         !self.store.dirty().is_empty()
+            || !self.events.all().is_empty()
             || self.outcomes.keys().any(|session| self.may_tell(*session))
             || self.subscribers.values().any(Subscriber::is_owed)
     }

@@ -10,6 +10,7 @@
 //! A leave is remembered (a tombstone) until every partition has answered a flush: then nothing older can be on its way.
 
 mod anchors;
+mod events;
 mod merge;
 mod progress;
 
@@ -23,8 +24,10 @@ use spatialdb_types::{
 };
 
 use self::anchors::Anchors;
+use self::events::Overlaps;
 use self::progress::Progress;
 use crate::columns::{PositionRows, ValueRows};
+use crate::events::{Event, Missed};
 use crate::interest::{SharedRows, View, ViewSet};
 use crate::message::{LeaveReason, Outcome, ToSession};
 
@@ -60,6 +63,10 @@ pub struct FrameBody {
     pub columns: Vec<ValueRows>,
     /// More of both that other sessions are told too.
     pub shared: Vec<Arc<SharedRows>>,
+    /// What happened to entities in view, those in `left` included: that was before they left. In order.
+    pub events: Vec<Event>,
+    /// How many more events there were.
+    pub missed: Missed,
     /// Views that are filled now, and how many entities they match.
     pub view_ready: Vec<(ViewId, u64)>,
     /// Refused rows.
@@ -80,6 +87,7 @@ pub struct Session {
     partitions: Vec<PartitionState>,
     held: IndexMap<EntityId, HeldEntity, FxBuildHasher>,
     tombstones: IndexMap<EntityId, Tombstone, FxBuildHasher>,
+    overlaps: Overlaps,
     flush: Flush,
     anchors: Anchors,
     progress: Progress,
@@ -142,6 +150,7 @@ impl Session {
             partitions: (0..partitions).map(|_| PartitionState::default()).collect(),
             held: IndexMap::default(),
             tombstones: IndexMap::default(),
+            overlaps: Overlaps::default(),
             flush: Flush::default(),
             anchors: Anchors::default(),
             progress: Progress::default(),
@@ -371,7 +380,7 @@ impl Session {
 }
 
 impl FrameBody {
-    /// Whether a later one may go with it: values only, of another partition, so that no entity is in both.
+    /// Whether a later one may go with it: values and events only, of another partition, so that no entity is in both.
     const fn takes(&self, next: &Self) -> bool {
         !self.more
             && !next.more
@@ -386,6 +395,8 @@ impl FrameBody {
         self.positions.extend(next.positions);
         self.columns.extend(next.columns);
         self.shared.extend(next.shared);
+        self.events.extend(next.events);
+        self.missed.merge(next.missed);
         self.deltas += next.deltas;
     }
 
@@ -397,6 +408,8 @@ impl FrameBody {
             && self.positions.is_empty()
             && self.columns.is_empty()
             && self.shared.is_empty()
+            && self.events.is_empty()
+            && self.missed.is_empty()
             && self.view_ready.is_empty()
     }
 }

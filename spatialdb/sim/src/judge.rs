@@ -77,7 +77,8 @@ impl Sim {
                 .judge_outcome(actor)
                 .and_then(|()| judge_views(actor))
                 .and_then(|()| judge_replica(actor, &truth));
-            verdict.map_err(|failure| failure.of_session(actor.id))?;
+            let id = actor.id;
+            verdict.and_then(|()| self.judge_events(a)).map_err(|failure| failure.of_session(id))?;
         }
         Ok(())
     }

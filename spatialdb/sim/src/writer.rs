@@ -5,8 +5,8 @@
 
 use std::sync::Arc;
 
-use spatialdb_core::WriteMode;
-use spatialdb_types::{ComponentId, EntityId, Point3, Position, Seq, SessionId};
+use spatialdb_core::{EventKind, WriteMode};
+use spatialdb_types::{ComponentId, EntityId, EventId, Point3, Position, Seq, SessionId};
 
 use crate::edge::{Column, Message, NewEntity};
 use crate::model::{Model, TWIN, Writers};
@@ -86,13 +86,14 @@ impl Writer<'_> {
         }
         let twins: Vec<EntityId> = entities.iter().copied().filter(|&e| self.is_twin(e)).collect();
         let others: Vec<EntityId> = entities.iter().copied().filter(|&e| !self.is_twin(e)).collect();
-        match self.rng.below(20) {
+        match self.rng.below(24) {
             0..=8 => vec![self.positions(&entities)],
             9..=11 => self.with_twins(&twins, |w| w.values(&others, false)),
             12..=15 => self.with_twins(&twins, |w| w.values(&others, true)),
             16 => vec![Column::Remove(Some(ComponentId::POSITION), entities)],
             17 => vec![Column::Remove(Some(self.plan.component(self.rng)), others)],
             18 => vec![Column::Remove(None, entities.into_iter().take(1).collect())],
+            19..=22 => vec![self.events(&entities)],
             _ => self.with_twins(&twins, |w| w.values(&others, false)),
         }
     }
@@ -116,7 +117,28 @@ impl Writer<'_> {
             let positions = self.positions(twins);
             columns.insert(2, positions);
         }
+        if self.rng.percent(50) {
+            let kind = EventKind { component: *self.rng.pick(&TWIN), event: EventId(1) };
+            let rows = self.event_rows(twins);
+            columns.push(Column::Events(kind, Some(stamp), rows));
+        }
         columns
+    }
+
+    fn events(&mut self, entities: &[EntityId]) -> Column {
+        let any = self.plan.component(self.rng);
+        let component = if self.rng.one_in(4) { ComponentId::POSITION } else { any };
+        let kind = EventKind { component, event: EventId(self.rng.between(1, 2) as u32) };
+        Column::Events(kind, None, self.event_rows(entities))
+    }
+
+    /// Each has a stamp of its own, by which it is known.
+    fn event_rows(&mut self, entities: &[EntityId]) -> Vec<(EntityId, Vec<u8>)> {
+        let row = |w: &mut Self, e| {
+            let stamp = w.stamp();
+            (e, w.whole(stamp))
+        };
+        entities.iter().map(|&e| row(self, e)).collect()
     }
 
     fn positions(&mut self, entities: &[EntityId]) -> Column {

@@ -60,6 +60,10 @@ limits! {
     session_views_max = 64;
     /// Views and distance bands of one session; at most 64.
     session_view_parts_max = 64;
+    /// Events that wait for one session in one partition; what comes beyond is counted as missed.
+    session_events_max = 16_384;
+    /// Payloads of the events that wait for one session in one partition, 64 bytes added for each event.
+    session_event_bytes_max = 4 << 20;
     /// Messages of one session that are received and not yet decided.
     session_messages_in_flight_max = 4096;
     /// Nesting of one constraint.
