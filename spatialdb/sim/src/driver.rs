@@ -47,7 +47,7 @@ pub(crate) struct Sim {
     /// The last stamp given.
     pub(crate) stamps: u32,
     /// A partition that hardly anything comes from, for now.
-    pub(crate) slow: Option<usize>,
+    pub(crate) slow: Option<Slow>,
     /// Events.
     pub(crate) sent: Sent,
     /// Queries over all partitions.
@@ -69,6 +69,15 @@ enum EdgeItem {
     Fence(u64),
 }
 
+/// What hardly comes.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Slow {
+    /// Anything from that partition.
+    All(usize),
+    /// What that partition tells sessions.
+    Deltas(usize),
+}
+
 /// An ordered pair of machines.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Link {
@@ -83,11 +92,12 @@ pub(crate) enum Link {
 }
 
 impl Link {
-    /// The partition that it comes from.
-    pub(crate) const fn source(self) -> Option<usize> {
-        match self {
-            Self::Edge(_) | Self::Up(..) => None,
-            Self::Peer(from, _) | Self::Down(_, from) => Some(from),
+    /// Whether that concerns it.
+    pub(crate) fn is_slow(self, slow: Slow) -> bool {
+        match (self, slow) {
+            (Self::Edge(_) | Self::Up(..), _) | (Self::Peer(..), Slow::Deltas(_)) => false,
+            (Self::Peer(from, _), Slow::All(at))
+            | (Self::Down(_, from), Slow::All(at) | Slow::Deltas(at)) => from == at,
         }
     }
 

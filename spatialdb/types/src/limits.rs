@@ -60,10 +60,11 @@ limits! {
     session_views_max = 64;
     /// Views and distance bands of one session; at most 64.
     session_view_parts_max = 64;
-    /// Events that wait for one session in one partition; what comes beyond is counted as missed.
+    /// Events that wait for one session in one partition; what comes beyond is counted as missed. Half as many since its last
+    /// publish make a partition publish at once.
     session_events_max = 16_384;
-    /// Payloads of the events that wait for one session in one partition, 64 bytes added for each event.
-    session_event_bytes_max = 4 << 20;
+    /// The same in bytes: payloads, and 64 for each event.
+    session_event_bytes_max = 8 << 20;
     /// Messages of one session that are received and not yet decided.
     session_messages_in_flight_max = 4096;
     /// Nesting of one constraint.
@@ -108,6 +109,8 @@ limits! {
     worker_flag_bytes_max = 4096;
     /// Component types of a schema.
     schema_components_max = 4096;
+    /// Events of a schema.
+    schema_events_max = 4096;
     /// Distance of a position from the origin of its space, on each axis.
     position_abs_m_max = 1 << 40;
 }

@@ -10,6 +10,7 @@ mod crossing;
 mod damage;
 mod doors;
 mod earth;
+mod events;
 mod fields;
 mod flight;
 mod import;

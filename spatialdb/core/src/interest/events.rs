@@ -185,13 +185,15 @@ impl Subscriber {
         // later happened later. And a component may leave view with its shape.
         let delta = &builder.delta;
         let shapes = delta.entered.iter().chain(&delta.arrived).chain(&delta.reshaped);
-        let shaped: FxHashSet<EntityId> = shapes.map(|shape| shape.entity).collect();
+        let mut shaped: FxHashSet<EntityId> = shapes.map(|shape| shape.entity).collect();
         for waiting in std::mem::take(&mut self.events.list) {
             let event = &waiting.event;
             let has_room = builder.delta.events.is_empty() || builder.has_room(event.bytes());
             let mut is_told = shaped.contains(&event.entity) || (has_room && !self.events.is_cut);
             if let (true, Some(aim), Some(row)) = (is_told, aim, waiting.row) {
+                let reshaped = builder.delta.reshaped.len();
                 self.tell_before(row, aim, store, builder);
+                shaped.extend(builder.delta.reshaped[reshaped..].iter().map(|shape| shape.entity));
             }
             match waiting.row.and_then(|row| self.held.get(&row)) {
                 // Not before the answer.

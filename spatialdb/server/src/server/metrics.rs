@@ -49,6 +49,12 @@ pub(super) fn install() {
             Unit::Count,
             "Rows and messages of sessions that were refused."
         );
+        describe_counter!("spatialdb_session_events_total", Unit::Count, "Events that sessions were told.");
+        describe_counter!(
+            "spatialdb_session_events_missed_total",
+            Unit::Count,
+            "Events that sessions were told to have missed."
+        );
         Some(handle)
     });
 }
