@@ -194,7 +194,7 @@ impl SnapshotError {
             field if field.starts_with("field ") => format!("{field}: {}", error.detail),
             field => format!("field {field}: {}", error.detail),
         };
-        Self::Payload { part, entity, component: error.component, reason }
+        Self::Payload { part, entity, component: error.message, reason }
     }
 
     pub(crate) fn unwritable(subject: impl Into<String>, reason: impl Into<String>) -> Self {

@@ -24,17 +24,17 @@ pub use client::{Client, Ending, Outcome};
 pub use launch::Launch;
 pub use log::Log;
 pub use message::{
-    all, all_made, all_of, any_of, box_xy, column, entity_ids, field, has, near, new_rows, not, partial,
-    position_rows, positions, sphere, text, update, view,
+    all, all_made, all_of, any_of, box_xy, column, entity_ids, events, field, happen, has, near, new_rows,
+    not, partial, position_rows, positions, sphere, text, update, view,
 };
 pub use probe::{
-    BLOB_FIRST, INTEREST, METADATA, PLAYER_OWNER, POSITION, State, TAG, VITALS, Vitals, WORKER_SESSION,
+    BLOB_FIRST, Hit, INTEREST, METADATA, PLAYER_OWNER, POSITION, State, TAG, VITALS, Vitals, WORKER_SESSION,
     metadata, probe_snapshot,
 };
 pub use process::{Finished, Process, binary, repository, run, run_in, search_path, spatialdb};
 pub use python::{generate_python, python};
 pub use raw::attach_raw;
-pub use replica::{Replica, Value};
+pub use replica::{Event, Replica, Value};
 pub use tools::http_get;
 pub use world::World;
 

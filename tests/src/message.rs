@@ -43,6 +43,17 @@ pub fn update(positions: Vec<v1::PositionColumn>, columns: Vec<v1::Column>) -> B
     Body::Update(v1::Update { positions, columns, ..v1::Update::default() })
 }
 
+/// A column of events.
+pub fn events(component: u32, event: u32, rows: impl IntoIterator<Item = (u64, Bytes)>) -> v1::EventColumn {
+    let (entities, payloads) = rows.into_iter().unzip();
+    v1::EventColumn { component, event, entities, payloads }
+}
+
+/// An update of events only.
+pub fn happen(events: Vec<v1::EventColumn>) -> Body {
+    Body::Update(v1::Update { events, ..v1::Update::default() })
+}
+
 /// A view of all components at every publish.
 pub fn view(view_id: u64, constraint: v1::Constraint) -> v1::View {
     v1::View { view_id, constraint: Some(constraint), ..v1::View::default() }

@@ -54,6 +54,24 @@ pub struct Vitals {
     pub stock: BTreeMap<String, i64>,
 }
 
+/// `probe.Hit`, event 1 of Vitals.
+#[derive(Clone, PartialEq, Eq, Message)]
+pub struct Hit {
+    /// A number.
+    #[prost(int32, tag = "1")]
+    pub power: i32,
+    /// A text.
+    #[prost(string, tag = "2")]
+    pub by: String,
+}
+
+impl Hit {
+    /// With that number and nothing else, as it travels.
+    pub fn bytes(power: i32) -> Bytes {
+        Self { power, by: String::new() }.encode_to_vec().into()
+    }
+}
+
 /// The arms of `Vitals.state`.
 #[derive(Clone, PartialEq, Eq, prost::Oneof)]
 pub enum State {

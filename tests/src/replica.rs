@@ -20,6 +20,21 @@ pub struct Value {
     pub bytes: Bytes,
 }
 
+/// Something that happened to an entity.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Event {
+    /// Of which component.
+    pub component: u32,
+    /// Which event of it.
+    pub event: u32,
+    /// To which entity.
+    pub entity: u64,
+    /// The message.
+    pub payload: Bytes,
+    /// The component's value when it came; `None` if the entity left with the same frame.
+    pub value: Option<Bytes>,
+}
+
 /// The entities in view and their components.
 #[derive(Debug, Default)]
 pub struct Replica {
@@ -39,6 +54,10 @@ pub struct Replica {
     pub square_count: u64,
     /// Entities that were deleted while in view.
     pub deleted: BTreeSet<u64>,
+    /// Every event so far, in order.
+    pub events: Vec<Event>,
+    /// How many more there were, by component and event.
+    pub missed: BTreeMap<(u32, u32), u64>,
     /// The last frame did not end its set of changes.
     pub more: bool,
     frame: u64,
@@ -85,6 +104,8 @@ impl Replica {
         (self.frame, self.applied_seq, self.world_time_us) =
             (frame.frame, frame.applied_seq, frame.world_time_us);
         self.more = frame.more;
+        let left: BTreeSet<u64> = frame.left.iter().flat_map(|left| left.entities.iter().copied()).collect();
+        let leaves_with = |entity: &u64| left.contains(entity);
         for &entity in &frame.entered {
             self.entered_count += 1;
             let old = self.entities.insert(entity, BTreeMap::new());
@@ -103,6 +124,10 @@ impl Replica {
         frame.positions.iter().for_each(|column| self.positions(column));
         frame.columns.iter().for_each(|column| self.values(column));
         frame.densities.iter().for_each(|column| self.densities(column));
+        frame.events.iter().for_each(|column| self.events(column, leaves_with));
+        for missed in &frame.events_missed {
+            *self.missed.entry((missed.component, missed.event)).or_default() += missed.count;
+        }
     }
 
     fn densities(&mut self, column: &v1::DensityColumn) {
@@ -120,6 +145,20 @@ impl Replica {
                 "square ({x}, {y}) of view {} is told twice",
                 column.view_id
             );
+        }
+    }
+
+    fn events(&mut self, column: &v1::EventColumn, leaves_with: impl Fn(&u64) -> bool) {
+        assert_eq!(column.payloads.len(), column.entities.len());
+        for (&entity, payload) in column.entities.iter().zip(&column.payloads) {
+            let (component, event, payload) = (column.component, column.event, payload.clone());
+            let value = self.entities.get(&entity).and_then(|held| held.get(&component));
+            let value = value.map(|value| value.bytes.clone());
+            assert!(
+                value.is_some() || leaves_with(&entity),
+                "event {event} of {entity} came without component {component} in view"
+            );
+            self.events.push(Event { component, event, entity, payload, value });
         }
     }
 

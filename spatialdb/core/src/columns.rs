@@ -7,6 +7,8 @@ use std::sync::Arc;
 
 use spatialdb_types::{ComponentId, EntityId, Point3, Position, Revision, Seq, SessionId, SpaceId};
 
+use crate::events::EventWrites;
+
 /// Whether a write may give an entity a component that it lacks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum WriteMode {
@@ -124,6 +126,8 @@ pub enum Op {
     Values(ValueWrites),
     /// Delete entities or take components from them.
     Remove(Removes),
+    /// Tell of events.
+    Events(EventWrites),
 }
 
 /// What one client message asks of one partition: applied as a whole, in order.
@@ -250,6 +254,7 @@ impl Op {
             Self::Positions(column) => column.entities.len(),
             Self::Values(column) => column.entities.len(),
             Self::Remove(column) => column.entities.len(),
+            Self::Events(column) => column.entities.len(),
         }
     }
 }
@@ -313,12 +318,12 @@ impl ValueRows {
     }
 }
 
-fn push_value(ends: &mut Vec<u32>, bytes: &mut Vec<u8>, value: &[u8]) {
+pub(crate) fn push_value(ends: &mut Vec<u32>, bytes: &mut Vec<u8>, value: &[u8]) {
     bytes.extend_from_slice(value);
     ends.push(u32::try_from(bytes.len()).expect("a column of values is far below 4 GiB"));
 }
 
-fn value_at<'a>(ends: &[u32], bytes: &'a [u8], i: usize) -> &'a [u8] {
+pub(crate) fn value_at<'a>(ends: &[u32], bytes: &'a [u8], i: usize) -> &'a [u8] {
     let start = if i == 0 { 0 } else { ends[i - 1] as usize };
     &bytes[start..ends[i] as usize]
 }

@@ -9,6 +9,7 @@ mod counting;
 mod coverage;
 mod delta;
 mod densities;
+mod events;
 mod field;
 mod fill;
 mod increment;

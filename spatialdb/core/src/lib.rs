@@ -8,6 +8,7 @@
 //! randomness, I/O, protobuf or hash-map iteration order in this crate; time comes in as an argument.
 
 mod columns;
+mod events;
 pub mod interest;
 mod interest_book;
 mod message;
@@ -20,10 +21,11 @@ pub use columns::{
     Batch, CreateColumn, CreateRows, Op, PlacedRows, PositionRows, PositionWrites, Removes, ValueRows,
     ValueWrites, WriteMode,
 };
+pub use events::{Event, EventKind, EventWrites, Missed};
 pub use interest::{Constraint, Densities, Part, Rows, ShadowMismatch, SharedRows, View, ViewSet};
 pub use interest_book::{Gift, InterestBook, InterestChange, InterestPage};
 pub use message::{
-    Delta, DensityDelta, DensityRows, Filled, LeaveReason, MovedEntity, MovedValue, Outbox, Outcome,
+    Delta, DensityDelta, DensityRows, Filled, Holder, LeaveReason, MovedEntity, MovedValue, Outbox, Outcome,
     PeerBody, PeerMessage, Rejection, RouteChange, Shape, ToSession,
 };
 pub use partition::{EntityState, HitRef, Partition, Query, QueryAnswer, Tuning};

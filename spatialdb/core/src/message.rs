@@ -10,6 +10,7 @@ use spatialdb_types::{
 };
 
 use crate::columns::{Batch, PositionRows, ValueRows};
+use crate::events::{Event, Missed};
 use crate::interest::{SharedRows, Values};
 use crate::interest_book::InterestChange;
 use crate::partition::{Query, QueryAnswer};
@@ -48,7 +49,18 @@ pub struct MovedEntity {
     /// Its other components, by rising id.
     pub values: Vec<MovedValue>,
     /// The sessions that hold it in view: the receiver owes each exactly one answer.
-    pub holders: Vec<SessionId>,
+    pub holders: Vec<Holder>,
+}
+
+/// A session that holds a moving entity in view.
+#[derive(Clone, Debug)]
+pub struct Holder {
+    /// Which session.
+    pub session: SessionId,
+    /// Events of the entity that it has not been told.
+    pub events: Vec<Event>,
+    /// It may not have received yet what it was told of earlier events.
+    pub overlaps: bool,
 }
 
 impl MovedEntity {
@@ -154,6 +166,8 @@ pub struct Delta {
     pub entered: Vec<Shape>,
     /// Entities that moved here and stay in view, whole: the answer that is owed to each holder.
     pub arrived: Vec<Shape>,
+    /// Those of them of which another partition may have told events that are still on their way.
+    pub overlapping: Vec<EntityId>,
     /// Entities in view that have other components than before.
     pub reshaped: Vec<Shape>,
     /// Entities that left view.
@@ -166,6 +180,10 @@ pub struct Delta {
     pub shared: Vec<Arc<SharedRows>>,
     /// How many entities are in squares.
     pub densities: Vec<DensityDelta>,
+    /// What happened to entities in view, those that leave it with this delta included; in order.
+    pub events: Vec<Event>,
+    /// How many more events there were.
+    pub missed: Missed,
     /// Where the entities are that views follow; `None`: nowhere.
     pub anchors: Vec<(EntityId, Option<Position>)>,
     /// The session's views are filled up to this.
@@ -250,6 +268,8 @@ impl Delta {
             && self.columns.is_empty()
             && self.shared.is_empty()
             && self.densities.is_empty()
+            && self.events.is_empty()
+            && self.missed.is_empty()
             && self.anchors.is_empty()
             && self.filled.is_none()
             && self.flushed.is_none()

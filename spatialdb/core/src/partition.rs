@@ -8,6 +8,7 @@ mod apply;
 mod census;
 mod changes;
 mod cut;
+mod events;
 mod grid;
 mod interests;
 mod moves;
@@ -26,6 +27,7 @@ use spatialdb_types::{EntityId, Incarnation, Limits, PartitionId, SessionId};
 pub use self::answer::{HitRef, QueryAnswer};
 pub(crate) use self::census::{Area, Census, KindId, Square, TOP_LEVEL, UNTYPED};
 pub(crate) use self::changes::EVERYWHERE;
+pub(crate) use self::events::RowEvent;
 pub(crate) use self::grid::{CellKey, CellRange, CellRow, Grid, NOWHERE};
 pub use self::query::{EntityState, Query};
 pub(crate) use self::store::{PublishSeq, Row, RowId, Store};
@@ -77,6 +79,7 @@ pub struct Partition {
     moves: moves::Moves,
     cuts: cut::Cuts,
     interests: interests::Interests,
+    events: events::Pending,
     subscribers: IndexMap<SessionId, Subscriber, FxBuildHasher>,
     outcomes: IndexMap<SessionId, Outcome, FxBuildHasher>,
     /// After a restart, until the session is greeted: leaves that it was not told of.
@@ -103,6 +106,7 @@ impl Partition {
             moves: moves::Moves::default(),
             cuts: cut::Cuts::default(),
             interests: interests::Interests::default(),
+            events: events::Pending::default(),
             subscribers: IndexMap::default(),
             outcomes: IndexMap::default(),
             owed: IndexMap::default(),
@@ -213,13 +217,14 @@ impl Partition {
     }
 
     /// Comes up again after a crash of its process, with what was stored: the entities, moves and decisions, but
-    /// not who was looking. Every session must be told by [`Partition::greet`].
+    /// not who was looking, nor events. Every session must be told by [`Partition::greet`].
     pub fn restart(&mut self) {
         for (session, subscriber) in self.subscribers.drain(..) {
             self.owed.entry(session).or_default().extend(subscriber.into_owed(&mut self.store));
         }
         self.cuts.forget_answer();
         self.interests.restart();
+        self.events.clear();
         self.incarnation.0 += 1;
     }
 
@@ -244,6 +249,7 @@ impl Partition {
     pub fn has_unpublished(&self) -> bool {
         !self.store.dirty().is_empty()
             || self.interests.has_news()
+            || !self.events.all().is_empty()
             || self.outcomes.keys().any(|session| self.may_tell(*session))
             || self.store.census.as_ref().is_some_and(|census| census.is_pending())
             || self.subscribers.values().any(Subscriber::is_owed)

@@ -10,6 +10,7 @@
 //! A leave is remembered (a tombstone) until every partition has answered a flush: then nothing older can be on its way.
 
 mod anchors;
+mod events;
 mod interests;
 mod load;
 mod merge;
@@ -26,6 +27,7 @@ use spatialdb_types::{
 };
 
 use self::anchors::Anchors;
+use self::events::Overlaps;
 pub use self::interests::check_interest;
 use self::interests::{Interests, is_given};
 use self::load::Load;
@@ -33,6 +35,7 @@ use self::progress::Progress;
 pub use self::sums::DensityColumn;
 use self::sums::Sums;
 use crate::columns::{PositionRows, ValueRows};
+use crate::events::{Event, Missed};
 use crate::interest::{SharedRows, View, ViewSet};
 use crate::message::{LeaveReason, Outcome, ToSession};
 
@@ -70,6 +73,10 @@ pub struct FrameBody {
     pub shared: Vec<Arc<SharedRows>>,
     /// Squares that have other numbers of entities than was told; a later row holds against an earlier one.
     pub densities: Vec<DensityColumn>,
+    /// What happened to entities in view, those in `left` included: that was before they left. In order.
+    pub events: Vec<Event>,
+    /// How many more events there were.
+    pub missed: Missed,
     /// Views that are filled now, and how many entities they match.
     pub view_ready: Vec<(ViewId, u64)>,
     /// Refused rows.
@@ -92,6 +99,7 @@ pub struct Session {
     partitions: Vec<PartitionState>,
     held: IndexMap<EntityId, HeldEntity, FxBuildHasher>,
     tombstones: IndexMap<EntityId, Tombstone, FxBuildHasher>,
+    overlaps: Overlaps,
     flush: Flush,
     anchors: Anchors,
     progress: Progress,
@@ -164,6 +172,7 @@ impl Session {
             partitions: (0..partitions).map(|_| PartitionState::default()).collect(),
             held: IndexMap::default(),
             tombstones: IndexMap::default(),
+            overlaps: Overlaps::default(),
             flush: Flush::default(),
             anchors: Anchors::default(),
             progress: Progress::default(),
@@ -427,6 +436,8 @@ impl FrameBody {
         self.columns.extend(next.columns);
         self.shared.extend(next.shared);
         sums::append(&mut self.densities, next.densities);
+        self.events.extend(next.events);
+        self.missed.merge(next.missed);
         self.deltas += next.deltas;
     }
 
@@ -439,6 +450,8 @@ impl FrameBody {
             && self.columns.is_empty()
             && self.shared.is_empty()
             && self.densities.is_empty()
+            && self.events.is_empty()
+            && self.missed.is_empty()
             && self.view_ready.is_empty()
     }
 }

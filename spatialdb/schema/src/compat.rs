@@ -1,6 +1,6 @@
 //! Whether values of one schema can be read with another.
 //!
-//! Responsible for: comparing components field by field, by protobuf's rules for changing messages.
+//! Responsible for: comparing components and events field by field, by protobuf's rules for changing messages.
 //! Not responsible for: durability and names, which may change; or what to do about a difference.
 
 use std::collections::{HashMap, HashSet};
@@ -11,7 +11,7 @@ use spatialdb_types::ComponentId;
 use crate::{error::SchemaError, schema::Schema};
 
 /// What a world that runs would lose by going from `old` to `new`, as [`incompatibilities`] says it: also fields that are
-/// gone, whose numbers could later come back with another meaning, and components under another name.
+/// gone, whose numbers could later come back with another meaning, components under another name, and the same of events.
 pub fn losses(old: &Schema, new: &Schema) -> Vec<String> {
     let Comparison { mut found, removed, .. } = compared(old, new);
     found.extend(removed);
@@ -20,7 +20,24 @@ pub fn losses(old: &Schema, new: &Schema) -> Vec<String> {
             found.push(format!("component {}: {} is now {}", component.id(), component.name(), other.name()));
         }
     }
+    found.extend(lost_events(old, new));
     found
+}
+
+fn lost_events(old: &Schema, new: &Schema) -> Vec<String> {
+    let mut comparison = Comparison::default();
+    let mut lost = Vec::new();
+    for event in old.events() {
+        let (component, id, name) = (event.component(), event.id(), event.name());
+        match new.event(component, id) {
+            None => lost.push(format!("component {component}, event {id} {name}: removed")),
+            Some(other) if other.name() != name => {
+                lost.push(format!("component {component}, event {id}: {name} is now {}", other.name()));
+            }
+            Some(other) => comparison.component(component, &event.descriptor, &other.descriptor),
+        }
+    }
+    lost.into_iter().chain(comparison.found).chain(comparison.removed).collect()
 }
 
 /// What is neither lost nor added, but other than before: names of fields, kinds that read each other.
@@ -51,17 +68,25 @@ fn compared(old: &Schema, new: &Schema) -> Comparison {
     comparison
 }
 
-/// What `new` has beyond `old`: full names of components, and of their fields as `component.field`.
+/// What `new` has beyond `old`: full names of components and events, and of their fields as `component.field`.
 pub fn additions(old: &Schema, new: &Schema) -> Vec<String> {
     let mut added = Vec::new();
+    let fresh_fields = |name: &str, before: &MessageDescriptor, after: &MessageDescriptor| {
+        let fresh = after.fields().filter(|field| before.get_field(field.number()).is_none());
+        fresh.map(|field| format!("{name}.{}", field.name())).collect::<Vec<_>>()
+    };
     for component in new.components() {
         match old.component(component.id()) {
             None => added.push(component.name().to_owned()),
             Some(before) => {
-                let fields = component.descriptor.fields();
-                let fresh = fields.filter(|field| before.descriptor.get_field(field.number()).is_none());
-                added.extend(fresh.map(|field| format!("{}.{}", component.name(), field.name())));
+                added.extend(fresh_fields(component.name(), &before.descriptor, &component.descriptor));
             }
+        }
+    }
+    for event in new.events() {
+        match old.event(event.component(), event.id()) {
+            None => added.push(event.name().to_owned()),
+            Some(before) => added.extend(fresh_fields(event.name(), &before.descriptor, &event.descriptor)),
         }
     }
     added

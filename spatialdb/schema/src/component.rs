@@ -63,12 +63,7 @@ impl Component {
 
     #[cold]
     pub(crate) fn payload_error(&self, fault: &Fault) -> PayloadError {
-        PayloadError {
-            reason: fault.reason,
-            component: self.name().to_owned(),
-            field: fault.field(),
-            detail: fault.detail.clone(),
-        }
+        PayloadError::new("component", self.name(), fault)
     }
 }
 

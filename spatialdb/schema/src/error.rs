@@ -5,8 +5,10 @@
 
 use std::{fmt, io, path::PathBuf};
 
-use spatialdb_types::{ComponentId, Error, Reason};
+use spatialdb_types::{ComponentId, Error, EventId, Reason};
 use thiserror::Error as ThisError;
+
+use crate::check::Fault;
 
 /// Where in a schema something stands.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -157,24 +159,56 @@ pub enum SchemaError {
         /// The id.
         id: ComponentId,
     },
-    /// The component option does not parse, or holds a durability that this version does not know.
-    #[error("{place}: option (spatialdb.v1.component) of {message}: {detail}")]
+    /// Two messages have the same event id of one component.
+    #[error(
+        "event id {id} of component {component} is used twice: {first} ({first_place}) and {second} ({second_place}); give one another id"
+    )]
+    EventIdDuplicate {
+        /// The component.
+        component: ComponentId,
+        /// The id.
+        id: EventId,
+        /// Full name of one message.
+        first: Box<str>,
+        /// Where it is.
+        first_place: Place,
+        /// Full name of the other message.
+        second: Box<str>,
+        /// Where it is.
+        second_place: Place,
+    },
+    /// An event has an id that is out of range or a component that is not there, or is a component itself.
+    #[error("{place}: event {message} {detail}")]
+    EventInvalid {
+        /// Where.
+        place: Place,
+        /// Full name of the message.
+        message: String,
+        /// What is wrong, and what to do.
+        detail: String,
+    },
+    /// An option of ours does not parse, or holds a durability that this version does not know.
+    #[error("{place}: option ({option}) of {message}: {detail}")]
     OptionInvalid {
         /// Where.
         place: Place,
+        /// Full name of the option.
+        option: &'static str,
         /// Full name of the message.
         message: String,
         /// What is wrong.
         detail: String,
     },
-    /// A message has something that components may not have.
-    #[error("{place}: {thing}, used by component {component}, {advice}")]
+    /// A message has something that components and events may not have.
+    #[error("{place}: {thing}, used by {root} {component}, {advice}")]
     Unsupported {
         /// Where.
         place: Place,
         /// The message or field, and what it has.
         thing: String,
-        /// Full name of the component.
+        /// "component" or "event".
+        root: &'static str,
+        /// Full name of the component or event.
         component: String,
         /// What to write instead.
         advice: &'static str,
@@ -183,6 +217,14 @@ pub enum SchemaError {
     #[error("the schema has {count} components, and schema_components_max is {limit}; remove some")]
     TooManyComponents {
         /// How many there are, built-ins included.
+        count: usize,
+        /// The limit.
+        limit: u64,
+    },
+    /// The schema has too many events.
+    #[error("the schema has {count} events, and schema_events_max is {limit}; remove some")]
+    TooManyEvents {
+        /// How many there are.
         count: usize,
         /// The limit.
         limit: u64,
@@ -207,22 +249,32 @@ impl From<SchemaError> for Error {
     }
 }
 
-/// A payload that is no value of its component.
+/// A payload that is no value of its component, or no event.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PayloadError {
     /// `PayloadInvalid`, or for partial updates `FieldNotListed` or `FieldUnknown`.
     pub reason: Reason,
-    /// Full name of the component.
-    pub component: String,
+    /// "component" or "event".
+    pub what: &'static str,
+    /// Full name of the component or event.
+    pub message: String,
     /// Path like `route.legs[3].name` or `field 7`; empty when the error is about the whole payload.
     pub field: String,
     /// What is wrong.
     pub detail: String,
 }
 
+impl PayloadError {
+    #[cold]
+    pub(crate) fn new(what: &'static str, message: &str, fault: &Fault) -> Self {
+        let (field, detail) = (fault.field(), fault.detail.clone());
+        Self { reason: fault.reason, what, message: message.to_owned(), field, detail }
+    }
+}
+
 impl fmt::Display for PayloadError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "component {}", self.component)?;
+        write!(f, "{} {}", self.what, self.message)?;
         match self.field.as_str() {
             "" => {}
             // An unknown field at the top has no name but its number.

@@ -43,6 +43,12 @@ impl Component {
     fn json_error(&self, path: String, detail: String) -> PayloadError {
         // The path of the whole value is ".", which says nothing.
         let field = if path == "." { String::new() } else { path };
-        PayloadError { reason: Reason::PayloadInvalid, component: self.name().to_owned(), field, detail }
+        PayloadError {
+            reason: Reason::PayloadInvalid,
+            what: "component",
+            message: self.name().to_owned(),
+            field,
+            detail,
+        }
     }
 }

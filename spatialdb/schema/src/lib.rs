@@ -1,4 +1,4 @@
-//! The schema of a world: its components, and what their bytes may be.
+//! The schema of a world: its components and events, and what their bytes may be.
 //!
 //! Responsible for: compiling `.proto` directories without `protoc`, reading a schema from a descriptor set,
 //! checking payloads on the hot path, partial updates' field lists, JSON, and telling two schemas apart.
@@ -10,6 +10,7 @@ mod compat;
 mod compile;
 mod component;
 mod error;
+mod event;
 mod fields;
 mod json;
 mod named;
@@ -25,6 +26,7 @@ mod wire;
 pub use compat::{additions, changes, incompatibilities, losses};
 pub use component::{Component, Durability};
 pub use error::{PayloadError, Place, SchemaError};
+pub use event::EventType;
 pub use fields::FieldPlan;
 pub use scalar::{PathError, PathFault, Scalar};
 pub use scalar_value::{Constant, ScalarField, ScalarKind, ScalarValue};

@@ -1,6 +1,6 @@
-//! Which messages are components.
+//! Which messages are components, and which are events of them.
 //!
-//! Responsible for: reading the component option, and the rules for ids.
+//! Responsible for: reading the two options, and the rules for ids.
 //! Not responsible for: what the messages hold.
 
 use std::collections::BTreeMap;
@@ -8,13 +8,17 @@ use std::collections::BTreeMap;
 use prost::Message;
 use prost_reflect::{DescriptorPool, MessageDescriptor};
 use spatialdb_proto::v1;
-use spatialdb_types::{ComponentId, Limits};
+use spatialdb_types::{ComponentId, EventId, Limits};
 
 use crate::{component::Durability, error::SchemaError, places::Places};
 
 /// The full name of the option that makes a message a component, and its number.
 const OPTION_NAME: &str = "spatialdb.v1.component";
 const OPTION_NUMBER: u32 = 50400;
+
+/// The same for events.
+const EVENT_OPTION_NAME: &str = "spatialdb.v1.event";
+const EVENT_OPTION_NUMBER: u32 = 50401;
 
 /// Import paths below this are spatialdb's own.
 pub(crate) const BUILT_IN_PREFIX: &str = "spatialdb/v1/";
@@ -33,15 +37,23 @@ struct ComponentOption {
     component: Option<v1::ComponentOptions>,
 }
 
+/// The same, of the other option.
+#[derive(Clone, PartialEq, Message)]
+struct EventOption {
+    #[prost(message, optional, tag = "50401")]
+    event: Option<v1::EventOptions>,
+}
+
 /// Every component by id.
 pub(crate) fn components(
     pool: &DescriptorPool,
     places: &Places,
 ) -> Result<BTreeMap<ComponentId, Declared>, SchemaError> {
-    refuse_other_meaning(pool, places)?;
+    refuse_other_meaning(pool, places, OPTION_NAME, OPTION_NUMBER)?;
     let mut found: BTreeMap<ComponentId, Declared> = BTreeMap::new();
     for message in pool.all_messages() {
-        let Some(options) = options_of(&message, places)? else { continue };
+        let option = read::<ComponentOption>(&message, OPTION_NAME, places)?;
+        let Some(options) = option.component else { continue };
         let id = checked_id(&message, options.id, places)?;
         let durability = durability_of(&message, options.durability, places)?;
         if let Some(first) = found.get(&id) {
@@ -57,35 +69,100 @@ pub(crate) fn components(
 }
 
 // Two extensions may share a number where neither imports the other; then the option could mean anything.
-fn refuse_other_meaning(pool: &DescriptorPool, places: &Places) -> Result<(), SchemaError> {
+fn refuse_other_meaning(
+    pool: &DescriptorPool,
+    places: &Places,
+    option: &'static str,
+    number: u32,
+) -> Result<(), SchemaError> {
     let clash = pool.all_extensions().find(|extension| {
-        extension.number() == OPTION_NUMBER
-            && extension.full_name() != OPTION_NAME
+        extension.number() == number
+            && extension.full_name() != option
             && extension.containing_message().full_name() == "google.protobuf.MessageOptions"
     });
     let Some(extension) = clash else { return Ok(()) };
-    let detail = format!("has number {OPTION_NUMBER}, which is {OPTION_NAME}; give it another number");
+    let detail = format!("has number {number}, which is {option}; give it another number");
     Err(SchemaError::OptionInvalid {
+        option,
         place: places.line(extension.parent_file().name(), None),
         message: extension.full_name().to_owned(),
         detail,
     })
 }
 
-fn options_of(
+fn read<O: Message + Default>(
     message: &MessageDescriptor,
+    option: &'static str,
     places: &Places,
-) -> Result<Option<v1::ComponentOptions>, SchemaError> {
+) -> Result<O, SchemaError> {
     let bytes = message.options().encode_to_vec();
-    match ComponentOption::decode(bytes.as_slice()) {
-        Ok(options) => Ok(options.component),
-        Err(error) => Err(invalid(message, places, error.to_string())),
-    }
+    O::decode(bytes.as_slice()).map_err(|error| invalid(message, option, places, error.to_string()))
 }
 
-fn invalid(message: &MessageDescriptor, places: &Places, detail: String) -> SchemaError {
+fn invalid(
+    message: &MessageDescriptor,
+    option: &'static str,
+    places: &Places,
+    detail: String,
+) -> SchemaError {
     let place = places.message(message);
-    SchemaError::OptionInvalid { place, message: message.full_name().to_owned(), detail }
+    SchemaError::OptionInvalid { place, option, message: message.full_name().to_owned(), detail }
+}
+
+/// Every event by component and id.
+pub(crate) fn events(
+    pool: &DescriptorPool,
+    components: &BTreeMap<ComponentId, Declared>,
+    places: &Places,
+) -> Result<BTreeMap<(ComponentId, EventId), MessageDescriptor>, SchemaError> {
+    refuse_other_meaning(pool, places, EVENT_OPTION_NAME, EVENT_OPTION_NUMBER)?;
+    let mut found: BTreeMap<(ComponentId, EventId), MessageDescriptor> = BTreeMap::new();
+    for message in pool.all_messages() {
+        let option = read::<EventOption>(&message, EVENT_OPTION_NAME, places)?;
+        let Some(options) = option.event else { continue };
+        let (component, id) = (ComponentId(options.component), EventId(options.id));
+        if let Some(detail) = event_fault(&message, component, id, components) {
+            let (place, message) = (places.message(&message), message.full_name().to_owned());
+            return Err(SchemaError::EventInvalid { place, message, detail });
+        }
+        if let Some(first) = found.get(&(component, id)) {
+            return Err(SchemaError::EventIdDuplicate {
+                component,
+                id,
+                first: first.full_name().into(),
+                first_place: places.message(first),
+                second: message.full_name().into(),
+                second_place: places.message(&message),
+            });
+        }
+        found.insert((component, id), message);
+    }
+    let limit = Limits::default().schema_events_max;
+    if found.len() as u64 > limit {
+        return Err(SchemaError::TooManyEvents { count: found.len(), limit });
+    }
+    Ok(found)
+}
+
+fn event_fault(
+    message: &MessageDescriptor,
+    component: ComponentId,
+    id: EventId,
+    components: &BTreeMap<ComponentId, Declared>,
+) -> Option<String> {
+    if id.0 == 0 {
+        return Some("has id 0; give it an id from 1".to_owned());
+    }
+    if id > EventId::LAST {
+        return Some(format!("has id {id}, and the last id is {}", EventId::LAST));
+    }
+    if !components.contains_key(&component) {
+        return Some(format!(
+            "is of component {component}, which the schema does not have; give it the id of one that it has"
+        ));
+    }
+    let is_component = components.values().any(|declared| declared.message == *message);
+    is_component.then(|| "is a component too; give the event a message of its own".to_owned())
 }
 
 fn checked_id(message: &MessageDescriptor, id: u32, places: &Places) -> Result<ComponentId, SchemaError> {
@@ -113,7 +190,7 @@ fn durability_of(
         Ok(v1::Durability::Unspecified | v1::Durability::Checkpointed) => Ok(Durability::Checkpointed),
         Ok(v1::Durability::Volatile) => Ok(Durability::Volatile),
         Ok(v1::Durability::Durable) => Ok(Durability::Durable),
-        Err(_) => Err(invalid(message, places, format!("durability {durability} is not known"))),
+        Err(_) => Err(invalid(message, OPTION_NAME, places, format!("durability {durability} is not known"))),
     }
 }
 

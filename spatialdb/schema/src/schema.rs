@@ -12,13 +12,14 @@ use std::{
 use prost_reflect::DescriptorPool;
 use rustc_hash::FxHashMap;
 use sha2::{Digest, Sha256};
-use spatialdb_types::{ComponentId, Error};
+use spatialdb_types::{ComponentId, Error, EventId};
 
 use crate::{
     canonical::{self, Files},
     compat, compile,
     component::Component,
     error::SchemaError,
+    event::EventType,
     named, options,
     places::Places,
     shape::Builder,
@@ -32,6 +33,7 @@ pub struct Schema(Arc<Inner>);
 struct Inner {
     components: Vec<Component>,
     by_id: FxHashMap<ComponentId, u32>,
+    events: Vec<EventType>,
     descriptor_set: Vec<u8>,
     digest: String,
 }
@@ -53,7 +55,7 @@ impl Schema {
     pub fn compile(directories: &[PathBuf]) -> Result<Self, SchemaError> {
         let (pool, places) = compile::compile(sources::find(directories)?)?;
         // Once with lines, for errors, and once in the form that others will see.
-        read_components(&pool, &places)?;
+        read(&pool, &places)?;
         Self::from_files(&canonical::files_of_pool(&pool)?)
     }
 
@@ -98,6 +100,19 @@ impl Schema {
         self.0.by_id.get(&id).map(|index| &self.0.components[*index as usize])
     }
 
+    /// Every event, by component and id.
+    pub fn events(&self) -> &[EventType] {
+        &self.0.events
+    }
+
+    /// The event of that id of the component.
+    pub fn event(&self, component: ComponentId, id: EventId) -> Option<&EventType> {
+        let events = &self.0.events;
+        let at =
+            events.binary_search_by_key(&(component, id), |event| (event.component(), event.id())).ok()?;
+        Some(&events[at])
+    }
+
     /// The component of that full name, short name if only one has it, or decimal id.
     ///
     /// # Errors
@@ -108,10 +123,10 @@ impl Schema {
 
     fn from_files(files: &Files) -> Result<Self, SchemaError> {
         let (pool, descriptor_set) = canonical::build(files)?;
-        let components = read_components(&pool, &Places::default())?;
+        let (components, events) = read(&pool, &Places::default())?;
         let by_id = components.iter().zip(0..).map(|(component, index)| (component.id(), index)).collect();
         let digest = hex(&Sha256::digest(&descriptor_set));
-        Ok(Self(Arc::new(Inner { components, by_id, descriptor_set, digest })))
+        Ok(Self(Arc::new(Inner { components, by_id, events, descriptor_set, digest })))
     }
 }
 
@@ -120,16 +135,20 @@ impl fmt::Debug for Schema {
         f.debug_struct("Schema")
             .field("digest", &self.0.digest)
             .field("components", &self.0.components)
+            .field("events", &self.0.events)
             .finish_non_exhaustive()
     }
 }
 
-fn read_components(pool: &DescriptorPool, places: &Places) -> Result<Vec<Component>, SchemaError> {
+fn read(pool: &DescriptorPool, places: &Places) -> Result<(Vec<Component>, Vec<EventType>), SchemaError> {
     canonical::refuse_bad_map_entries(pool)?;
     let declared = options::components(pool, places)?;
+    let declared_events = options::events(pool, &declared, places)?;
     let mut builder = Builder::new(places);
-    let roots =
-        declared.values().map(|declared| builder.add(&declared.message)).collect::<Result<Vec<_>, _>>()?;
+    let roots = declared.values().map(|declared| builder.add("component", &declared.message));
+    let roots = roots.collect::<Result<Vec<_>, _>>()?;
+    let event_roots = declared_events.values().map(|message| builder.add("event", message));
+    let event_roots = event_roots.collect::<Result<Vec<_>, _>>()?;
     let shapes = Arc::new(builder.finish());
     let component = |((id, declared), root): ((ComponentId, options::Declared), u32)| Component {
         id,
@@ -138,7 +157,15 @@ fn read_components(pool: &DescriptorPool, places: &Places) -> Result<Vec<Compone
         shapes: Arc::clone(&shapes),
         descriptor: declared.message,
     };
-    Ok(declared.into_iter().zip(roots).map(component).collect())
+    let event = |(((component, id), descriptor), root)| EventType {
+        component,
+        id,
+        root,
+        shapes: Arc::clone(&shapes),
+        descriptor,
+    };
+    let events = declared_events.into_iter().zip(event_roots).map(event).collect();
+    Ok((declared.into_iter().zip(roots).map(component).collect(), events))
 }
 
 fn hex(bytes: &[u8]) -> String {

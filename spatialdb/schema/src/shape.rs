@@ -79,7 +79,7 @@ impl Shape {
     }
 }
 
-/// Every message that a component reaches.
+/// Every message that a component or event reaches.
 #[derive(Debug, Default)]
 pub(crate) struct Shapes(Vec<Shape>);
 
@@ -106,15 +106,19 @@ impl<'a> Builder<'a> {
         Self { places, indexes: HashMap::new(), waiting: Vec::new(), shapes: Shapes::default() }
     }
 
-    /// Adds a component and all it reaches, and gives its index.
-    pub(crate) fn add(&mut self, component: &MessageDescriptor) -> Result<u32, SchemaError> {
-        let root = self.index(component);
+    /// Adds a component or event, as `root` says, and all it reaches, and gives its index.
+    pub(crate) fn add(
+        &mut self,
+        root: &'static str,
+        component: &MessageDescriptor,
+    ) -> Result<u32, SchemaError> {
+        let first = self.index(component);
         while let Some(message) = self.waiting.pop() {
-            self.refuse_unsupported(component, &message)?;
+            self.refuse_unsupported(root, component, &message)?;
             let index = self.index(&message);
             self.shapes.0[index as usize] = self.compile(&message);
         }
-        Ok(root)
+        Ok(first)
     }
 
     /// The finished table.
@@ -166,6 +170,7 @@ impl<'a> Builder<'a> {
 
     fn refuse_unsupported(
         &self,
+        root: &'static str,
         component: &MessageDescriptor,
         message: &MessageDescriptor,
     ) -> Result<(), SchemaError> {
@@ -173,19 +178,21 @@ impl<'a> Builder<'a> {
             Err(SchemaError::Unsupported {
                 place,
                 thing,
+                root,
                 component: component.full_name().to_owned(),
                 advice,
             })
         };
         if message.extension_ranges().len() > 0 {
             let thing = format!("{} has extension ranges", message.full_name());
-            let advice = "which components may not have; use ordinary fields or a google.protobuf.Any";
+            let advice =
+                "which components and events may not have; use ordinary fields or a google.protobuf.Any";
             return unsupported(self.places.message(message), thing, advice);
         }
         for field in message.fields() {
             if field.is_group() {
                 let thing = format!("{} is a group", field.full_name());
-                let advice = "which components may not have; use a nested message";
+                let advice = "which components and events may not have; use a nested message";
                 return unsupported(self.places.field(&field), thing, advice);
             }
             if field.is_required() {

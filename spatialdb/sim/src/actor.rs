@@ -64,7 +64,7 @@ impl Sim {
             owner: attached.owner,
             live: true,
             session: Session::new(id, partitions, self.plan.limits.clone()),
-            replica: Replica::new((partitions == 1 && !restarts).then_some(id)),
+            replica: Replica::new(id, (partitions == 1 && !restarts).then_some(id)),
             views: BTreeMap::new(),
             seq: Seq(0),
             slowness,
@@ -119,6 +119,7 @@ impl Sim {
                 actor.views.remove(&id);
                 actor.replica.views.entry(id).or_default().ended = true;
                 actor.replica.squares.end(id);
+                actor.replica.heard.note_views();
                 self.collect_session(a);
             }
             _ => {}
@@ -166,6 +167,7 @@ impl Sim {
 
     fn note_view(&mut self, a: usize, view: View) {
         self.actors[a].replica.note_asked(&view);
+        self.actors[a].replica.heard.note_views();
         if view.own_updates {
             self.actors[a].replica.no_echo_of = None;
         }
@@ -198,6 +200,7 @@ impl Sim {
             rows.iter().zip(writers).for_each(|(new, writers)| self.learn(new, writers));
         }
         self.model.send(&message);
+        self.expect_events(&message);
         let rows: usize = message.columns.iter().map(Column::row_count).sum();
         self.actors[a].seq = message.seq;
         self.actors[a].session.received(message.seq, rows as u32);
@@ -208,8 +211,8 @@ impl Sim {
     }
 
     fn writer(&mut self, session: SessionId) -> Writer<'_> {
-        let Self { plan, model, rng, stamps, .. } = self;
-        Writer { plan, model, rng, stamps, session }
+        let Self { plan, model, rng, stamps, eventful, .. } = self;
+        Writer { plan, model, rng, stamps, eventful, session }
     }
 
     fn new_message(&mut self, a: usize, seq: Seq) -> Option<(Message, Vec<Writers>)> {
@@ -252,7 +255,8 @@ impl Sim {
         for mut frame in frames {
             self.corrupt_frame(&mut frame);
             self.say(|| format!("session {} takes {frame:?}", self.actors[a].id));
-            self.actors[a].replica.apply(&frame, &twins).map_err(|f| f.of_session(self.actors[a].id))?;
+            let applied = self.actors[a].replica.apply(&frame, &twins, &self.sent);
+            applied.map_err(|f| f.of_session(self.actors[a].id))?;
         }
         self.collect_session(a);
         Ok(true)

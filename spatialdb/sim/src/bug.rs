@@ -50,6 +50,18 @@ bugs! {
     SwapDeltas = "swap-deltas", one_in 8;
     /// A session is not told of a restart.
     LoseRestarted = "lose-restarted", one_in 2;
+    /// A move does not bring the events that holders were not told.
+    LoseEvents = "lose-events", one_in 1;
+    /// A move does not say that events may still be on their way.
+    LoseOverlaps = "lose-overlaps", one_in 1;
+    /// An event is lost.
+    DropEvent = "drop-event", one_in 4;
+    /// An event comes twice.
+    DuplicateEvent = "duplicate-event", one_in 4;
+    /// Events come before what was written with them.
+    EventsAhead = "events-ahead", one_in 2;
+    /// It is not told how many events were missed.
+    LoseMissed = "lose-missed", one_in 2;
     /// A leave is lost.
     DropLeave = "drop-leave", one_in 8;
     /// An enter comes twice.

@@ -2,9 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use spatialdb_core::{FrameBody, LeaveReason, Rejection, Rows, View};
+use spatialdb_core::{Event, FrameBody, LeaveReason, Rejection, Rows, View};
 use spatialdb_types::{ComponentId, EntityId, Position, Reason, Revision, Seq, SessionId, ViewId};
 
+use crate::events::{Heard, Sent};
 use crate::judge::Failure;
 use crate::model::TWIN;
 use crate::squares::Squares;
@@ -67,14 +68,16 @@ pub(crate) struct Replica {
     pub(crate) may_tear: bool,
     /// What views of densities show.
     pub(crate) squares: Squares,
+    /// Events.
+    pub(crate) heard: Heard,
     /// How many more were refused.
     pub(crate) collapsed: BTreeMap<Reason, u64>,
 }
 
 impl Replica {
     /// A replica that was shown nothing; `no_echo_of` is where own updates must not come back.
-    pub(crate) fn new(no_echo_of: Option<SessionId>) -> Self {
-        Self { no_echo_of, ..Self::default() }
+    pub(crate) fn new(own: SessionId, no_echo_of: Option<SessionId>) -> Self {
+        Self { no_echo_of, heard: Heard::new(own), ..Self::default() }
     }
 
     /// A view is asked for.
@@ -89,13 +92,19 @@ impl Replica {
     pub(crate) fn note_halves(&mut self, view: &View) {
         let halves = |part: &spatialdb_core::Part| part.wants(TWIN[0]) != part.wants(TWIN[1]);
         self.may_tear |= view.parts.iter().any(halves);
+        self.heard.has_rates |= view.parts.iter().any(|part| part.interval_us > 0);
     }
 
     /// Applies a frame.
     ///
     /// # Errors
     /// Which rule the frame breaks. The replica is of no use then.
-    pub(crate) fn apply(&mut self, frame: &FrameBody, twins: &BTreeSet<EntityId>) -> Result<(), Failure> {
+    pub(crate) fn apply(
+        &mut self,
+        frame: &FrameBody,
+        twins: &BTreeSet<EntityId>,
+        sent: &Sent,
+    ) -> Result<(), Failure> {
         if frame.applied < self.applied {
             return broken(
                 "applied",
@@ -103,6 +112,11 @@ impl Replica {
             );
         }
         self.applied = frame.applied;
+        let has = |replica: &Self, event: &Event| {
+            let held = replica.held.get(&event.entity);
+            held.is_some_and(|held| held.contains_key(&event.kind.component))
+        };
+        let before: Vec<bool> = frame.events.iter().map(|event| has(self, event)).collect();
         self.apply_membership(frame)?;
         let shared = frame.shared.iter().map(|shared| shared.rows());
         let positions = shared.clone().filter_map(|rows| match rows {
@@ -130,8 +144,21 @@ impl Replica {
         for column in frame.densities.iter().filter(|column| !ended(&column.view)) {
             self.squares.apply(column)?;
         }
+        self.apply_events(frame, &before, sent)?;
         self.apply_answers(frame)?;
         self.check_twins(frame, twins)
+    }
+
+    /// `before` tells of which events the component was in view before the frame.
+    fn apply_events(&mut self, frame: &FrameBody, before: &[bool], sent: &Sent) -> Result<(), Failure> {
+        let value = |event: &Event| self.held.get(&event.entity)?.get(&event.kind.component);
+        let shown = |event: &Event| match value(event)? {
+            (_, Value::Bytes(bytes)) => values::stamp_of(bytes),
+            (_, Value::At(_)) => None,
+        };
+        let events = frame.events.iter().zip(before);
+        let seen: Vec<bool> = events.map(|(event, &before)| before || value(event).is_some()).collect();
+        self.heard.take(frame, self.no_echo_of, sent, &seen, shown)
     }
 
     fn apply_membership(&mut self, frame: &FrameBody) -> Result<(), Failure> {
@@ -147,13 +174,15 @@ impl Replica {
             if self.held.remove(&entity).is_none() {
                 return broken("leave", format!("entity {entity} left and was not in view"));
             }
+            self.heard.note_left(entity, reason);
             if reason == LeaveReason::Deleted {
                 self.deleted.insert(entity);
             }
         }
         for (component, entities) in &frame.gone {
-            for entity in entities {
-                if self.held.get_mut(entity).and_then(|held| held.remove(component)).is_none() {
+            for &entity in entities {
+                self.heard.note_gone(entity, *component);
+                if self.held.get_mut(&entity).and_then(|held| held.remove(component)).is_none() {
                     return broken(
                         "gone",
                         format!("component {component} of {entity} is gone and was not in view"),

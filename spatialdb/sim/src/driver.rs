@@ -6,8 +6,8 @@
 use std::collections::{BTreeSet, VecDeque};
 
 use spatialdb_core::{
-    Batch, Delta, Micros, Outbox, Partition, PeerBody, PeerMessage, RouteChange, ShadowMismatch, ToPartition,
-    ToSession, World,
+    Batch, Delta, Micros, Missed, Outbox, Partition, PeerBody, PeerMessage, RouteChange, ShadowMismatch,
+    ToPartition, ToSession, World,
 };
 use spatialdb_types::{EntityId, PartitionId, Revision, SessionId};
 
@@ -15,6 +15,7 @@ use crate::actor::Actor;
 use crate::bug::{Bug, Bugs};
 use crate::cut::Cuts;
 use crate::edge::Edge;
+use crate::events::{self, Sent};
 use crate::interests::Interests;
 use crate::judge::Failure;
 use crate::model::Model;
@@ -44,10 +45,14 @@ pub(crate) struct Sim {
     pub(crate) model: Model,
     /// Entities whose first two components always change together.
     pub(crate) twins: BTreeSet<EntityId>,
+    /// What events were sent of last.
+    pub(crate) eventful: Vec<EntityId>,
     /// The last stamp given.
     pub(crate) stamps: u32,
     /// A partition that hardly anything comes from, for now.
-    pub(crate) slow: Option<usize>,
+    pub(crate) slow: Option<Slow>,
+    /// Events.
+    pub(crate) sent: Sent,
     /// Queries over all partitions.
     pub(crate) cuts: Cuts,
     /// Which entities give which sessions views.
@@ -69,6 +74,15 @@ enum EdgeItem {
     Fence(u64),
 }
 
+/// What hardly comes.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Slow {
+    /// Anything from that partition.
+    All(usize),
+    /// What that partition tells sessions.
+    Deltas(usize),
+}
+
 /// An ordered pair of machines.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Link {
@@ -87,11 +101,13 @@ pub(crate) enum Link {
 }
 
 impl Link {
-    /// The partition that it comes from.
-    pub(crate) const fn source(self) -> Option<usize> {
-        match self {
-            Self::Edge(_) | Self::Up(..) | Self::Page(_) => None,
-            Self::Peer(from, _) | Self::Down(_, from) | Self::Told(from) => Some(from),
+    /// Whether that concerns it.
+    pub(crate) fn is_slow(self, slow: Slow) -> bool {
+        match (self, slow) {
+            (Self::Edge(_) | Self::Up(..) | Self::Page(_), _) => false,
+            (Self::Peer(..) | Self::Told(_), Slow::Deltas(_)) => false,
+            (Self::Peer(from, _) | Self::Told(from), Slow::All(at))
+            | (Self::Down(_, from), Slow::All(at) | Slow::Deltas(at)) => from == at,
         }
     }
 
@@ -129,8 +145,10 @@ impl Sim {
             actors: Vec::new(),
             model: Model::default(),
             twins: BTreeSet::new(),
+            eventful: Vec::new(),
             stamps: 0,
             slow: None,
+            sent: Sent::default(),
             cuts: Cuts::default(),
             interests: Interests::new(count),
             trace,
@@ -172,12 +190,14 @@ impl Sim {
                     EdgeItem::Fence(token) => self.partitions[p].fence(token, &mut outbox),
                 }
                 self.collect(p, outbox);
+                self.publish_if_full(p);
             }
             Link::Peer(from, to) => {
                 let message = self.take(link, |sim| &mut sim.peer_queues[from][to]);
                 self.say(|| format!("partition {from} -> partition {to}: {message:?}"));
                 self.partitions[to].peer(PartitionId(from as u16), message, &mut outbox);
                 self.collect(to, outbox);
+                self.publish_if_full(to);
             }
             Link::Down(a, p) => {
                 let message = self.take(link, |sim| &mut sim.actors[a].down[p]);
@@ -244,12 +264,20 @@ impl Sim {
         any
     }
 
+    /// As a real driver does when more events wait than a session may be told at once.
+    fn publish_if_full(&mut self, p: usize) {
+        if self.partitions[p].must_publish() {
+            self.publish(p);
+        }
+    }
+
     /// A partition is restarted, and every session is told.
     pub(crate) fn restart(&mut self, p: usize) {
         self.say(|| format!("partition {p} restarts"));
         let mut outbox = Outbox::default();
         self.partitions[p].restart();
         self.cuts.give_up();
+        self.lose_events();
         for actor in self.actors.iter().filter(|actor| actor.live) {
             self.partitions[p].greet(actor.id, &mut outbox);
         }
@@ -332,6 +360,12 @@ impl Sim {
             PeerBody::Move(moved) if bugs.hits(Bug::LoseHolders) => {
                 moved.iter_mut().for_each(|m| m.holders.clear());
             }
+            PeerBody::Move(moved) if bugs.hits(Bug::LoseEvents) => {
+                moved.iter_mut().flat_map(|m| &mut m.holders).for_each(|holder| holder.events.clear());
+            }
+            PeerBody::Move(moved) if bugs.hits(Bug::LoseOverlaps) => {
+                moved.iter_mut().flat_map(|m| &mut m.holders).for_each(|holder| holder.overlaps = false);
+            }
             PeerBody::Moved(_) if bugs.hits(Bug::DropMoved) => return,
             PeerBody::Forward(_) if bugs.hits(Bug::DropForward) => return,
             PeerBody::Forward(_) if bugs.hits(Bug::DuplicateForward) => queue.push_back(message.clone()),
@@ -369,12 +403,17 @@ impl Sim {
         }
         if let Some(delta) = &mut message.delta {
             corrupt(delta, bugs, &mut self.stale);
+            self.actors[a].replica.heard.note_delta(delta);
         }
         let queue = &mut self.actors[a].down[p];
         let before = queue.len();
+        if bugs.hits(Bug::EventsAhead) {
+            events::ahead(&mut message, queue);
+        }
         queue.push_back(message);
-        if queue.len() > 1 && bugs.hits(Bug::SwapDeltas) {
-            queue.swap(before - 1, before);
+        let last = queue.len() - 1;
+        if last > 0 && bugs.hits(Bug::SwapDeltas) {
+            queue.swap(last - 1, last);
         }
         self.mark_busy(Link::Down(a, p), before);
     }
@@ -405,6 +444,15 @@ fn corrupt(delta: &mut Delta, bugs: &mut Bugs, stale: &mut Option<Delta>) {
     }
     if bugs.hits(Bug::DropValues) {
         delta.columns.pop();
+    }
+    if bugs.hits(Bug::DropEvent) {
+        delta.events.pop();
+    }
+    if bugs.hits(Bug::DuplicateEvent) {
+        delta.events.extend(delta.events.last().cloned());
+    }
+    if bugs.hits(Bug::LoseMissed) {
+        delta.missed = Missed::default();
     }
     if bugs.hits(Bug::LoseFilled) {
         delta.filled = None;

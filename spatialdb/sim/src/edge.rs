@@ -7,11 +7,13 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use spatialdb_core::{
-    Batch, CreateColumn, CreateRows, Op, PartitionMap, PositionWrites, Removes, ValueWrites, WriteMode,
+    Batch, CreateColumn, CreateRows, EventKind, EventWrites, Op, PartitionMap, PositionWrites, Removes,
+    ValueWrites, WriteMode,
 };
 use spatialdb_types::{ComponentId, EntityId, PartitionId, Point3, Position, Seq, SessionId, SpaceId};
 
 use crate::bug::{Bug, Bugs};
+use crate::values::Stamp;
 
 /// A message of a client, as rows.
 #[derive(Clone, Debug)]
@@ -35,6 +37,8 @@ pub(crate) enum Column {
     Values(WriteMode, ComponentId, Option<Arc<[u32]>>, Vec<(EntityId, Vec<u8>)>),
     /// Takes a component, or everything.
     Remove(Option<ComponentId>, Vec<EntityId>),
+    /// Events of one kind; with the stamp of the values that the component is given by the same message, if it is.
+    Events(EventKind, Option<Stamp>, Vec<(EntityId, Vec<u8>)>),
 }
 
 /// An entity to be made.
@@ -63,6 +67,7 @@ impl Column {
             Self::Positions(.., rows) => rows.len(),
             Self::Values(.., rows) => rows.len(),
             Self::Remove(_, rows) => rows.len(),
+            Self::Events(.., rows) => rows.len(),
         }
     }
 }
@@ -146,6 +151,13 @@ impl Edge {
                     let fresh = || Op::Remove(Removes::new(i, *component));
                     if let Op::Remove(op) = made.entry(self.target(rows[row], bugs)).or_insert_with(fresh) {
                         op.push(number, rows[row]);
+                    }
+                }
+                Column::Events(kind, _, rows) => {
+                    let (entity, payload) = &rows[row];
+                    let fresh = || Op::Events(EventWrites::new(i, *kind));
+                    if let Op::Events(op) = made.entry(self.target(*entity, bugs)).or_insert_with(fresh) {
+                        op.push(number, *entity, payload);
                     }
                 }
             }

@@ -110,6 +110,7 @@ impl Sim {
         self.say(|| format!("session {} is given {list:?}", self.actors[a].id));
         let actor = &mut self.actors[a];
         list.values().flat_map(|views| views.iter()).for_each(|view| actor.replica.note_halves(view));
+        actor.replica.heard.note_views();
         actor.session.set_interests(&list);
         actor.session.take_left_out();
         self.collect_session(a);

@@ -79,7 +79,8 @@ impl Sim {
                 .and_then(|()| judge_views(actor))
                 .and_then(|()| self.judge_replica(actor, &truth))
                 .and_then(|()| self.judge_densities(actor, &truth));
-            verdict.map_err(|failure| failure.of_session(actor.id))?;
+            let id = actor.id;
+            verdict.and_then(|()| self.judge_events(a)).map_err(|failure| failure.of_session(id))?;
         }
         Ok(())
     }

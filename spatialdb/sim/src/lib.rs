@@ -21,6 +21,8 @@
 //! A replica equals the query of its views (`oracle`), and its squares a count of all entities (`squares`); frames keep their rules (`enter`, `leave`, `gone`, `value`,
 //! `revision`, `applied`, `torn`, `echo`); no entity is lost, doubled, stale, or away from home; entities with one writer have
 //! exactly what was written last (`state`) and exactly the right rows are refused; every row is decided (`outcome`);
+//! events are told once, in order, not before the values that came with them, and to everybody who has the entity in view
+//! (`event`, `event twice`, `event order`, `event early`, `event lost`, `event missed`);
 //! a query over all partitions misses and doubles nothing while the world goes on (`cut`); a session has the views that entities give it (`interests`); moves end and hints are right; views are filled once and count right; the world comes to rest, and nobody who has
 //! something to say is asleep.
 
@@ -30,6 +32,7 @@ mod client;
 mod cut;
 mod driver;
 mod edge;
+mod events;
 mod interests;
 mod judge;
 mod model;

@@ -111,6 +111,14 @@ impl Model {
         self.entities.get(&entity).is_some_and(|known| known.writers != Writers::Shared)
     }
 
+    /// Whether it is known that a row of a message that was sent is accepted.
+    pub(crate) fn is_accepted(&self, message: &Message, column: u32, row: u32, entity: EntityId) -> bool {
+        let is_known = self.entities.get(&entity).is_some_and(|known| known.is_only_of(message.session));
+        let refused = self.refusals.get(&message.session);
+        let is_this = |r: &Refusal| (r.seq, r.column, r.row) == (message.seq, column, row);
+        is_known && !refused.is_some_and(|refused| refused.iter().any(is_this))
+    }
+
     fn send_row(
         &mut self,
         by: SessionId,
@@ -126,6 +134,7 @@ impl Model {
             Column::Positions(.., rows) => (rows[row].0, ComponentId::POSITION),
             Column::Values(_, component, _, rows) => (rows[row].0, *component),
             Column::Remove(component, rows) => (rows[row], component.unwrap_or_default()),
+            Column::Events(kind, _, rows) => (rows[row].0, kind.component),
         };
         let known = self.entities.get_mut(&entity)?;
         let refused = if known.exists { apply(known, column, row) } else { Some(Reason::EntityNotFound) };
@@ -158,6 +167,13 @@ fn apply(known: &mut Known, column: &Column, row: usize) -> Option<Reason> {
                     value.extend(payload);
                 }
             }
+        }
+        Column::Events(kind, ..) => {
+            let has = match kind.component {
+                ComponentId::POSITION => state.position.is_some(),
+                component => state.values.contains_key(&component),
+            };
+            return if has { None } else { missing };
         }
         Column::Remove(None, _) => known.exists = false,
         Column::Remove(Some(ComponentId::POSITION), _) => {

@@ -8,7 +8,7 @@ use spatialdb_core::CreateRows;
 use spatialdb_types::SessionId;
 
 use crate::bug::Bug;
-use crate::driver::Sim;
+use crate::driver::{Sim, Slow};
 use crate::edge;
 use crate::judge::Failure;
 use crate::model::Writers;
@@ -97,8 +97,9 @@ impl Sim {
                 4..=7 => Writers::One(session),
                 _ => Writers::Twin(session),
             };
-            let Self { plan, model, rng, stamps, .. } = self;
-            let new = Writer { plan, model, rng, stamps, session: SessionId(0) }.new_entity(id, writers);
+            let Self { plan, model, rng, stamps, eventful, .. } = self;
+            let new =
+                Writer { plan, model, rng, stamps, eventful, session: SessionId(0) }.new_entity(id, writers);
             let home = self.plan.map.home(id, new.position);
             edge::push_new(&mut loads[usize::from(home.0)], i as u32, &new);
             self.edge.set(id, home);
@@ -134,7 +135,11 @@ impl Sim {
         let partition = self.rng.index(self.partitions.len());
         let actor = if live.is_empty() { None } else { Some(*self.rng.pick(&live)) };
         if self.rng.one_in(80) {
-            self.slow = self.rng.percent(50).then_some(partition);
+            self.slow = match self.rng.below(4) {
+                0..=1 => None,
+                2 => Some(Slow::All(partition)),
+                _ => Some(Slow::Deltas(partition)),
+            };
         }
         let Some(step) = self.rng.weighted(&weights) else { return Ok(()) };
         match (step, actor) {
@@ -142,7 +147,7 @@ impl Sim {
                 let step = if step > 3 { step - 8 } else { step };
                 let at = self.rng.index(self.busy()[step].len());
                 let link = self.busy()[step][at];
-                let is_slow = self.slow.is_some() && link.source() == self.slow;
+                let is_slow = self.slow.is_some_and(|slow| link.is_slow(slow));
                 if !is_slow || self.rng.one_in(20) {
                     self.deliver(link);
                 }

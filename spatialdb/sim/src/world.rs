@@ -21,6 +21,8 @@ pub(crate) struct Plan {
     pub(crate) map: Arc<PartitionMap>,
     /// Bounds; some seeds have tight ones.
     pub(crate) limits: Limits,
+    /// So few events may wait that some are missed.
+    pub(crate) has_tight_events: bool,
     /// Which ways of doing things are taken.
     pub(crate) tuning: Tuning,
     /// How many spaces.
@@ -77,10 +79,12 @@ impl Plan {
         let cell_m = side_m / rng.float(1.5, 30.0);
         let partitions = rng.between(1, 6) as u16;
         let place = |rng: &mut Rng| random_position(rng, spaces, side_m, cell_m);
+        let limits = limits(rng);
         let sample: Vec<Position> = (0..rng.between(0, 200)).map(|_| place(rng)).collect();
         Self {
             map: Arc::new(PartitionMap::new(partitions, cell_m, &sample)),
-            limits: limits(rng),
+            has_tight_events: limits.session_events_max < Limits::default().session_events_max,
+            limits,
             tuning: tuning(rng),
             spaces,
             side_m,
@@ -343,6 +347,10 @@ fn limits(rng: &mut Rng) -> Limits {
     }
     if rng.percent(10) {
         limits.rejections_per_frame_max = 2;
+    }
+    if rng.percent(20) {
+        limits.session_events_max = rng.between(1, 8);
+        limits.session_event_bytes_max = rng.between(100, 800);
     }
     if rng.percent(20) {
         limits.partition_moves_in_flight_max = rng.between(1, 4);

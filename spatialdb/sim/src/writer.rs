@@ -5,8 +5,8 @@
 
 use std::sync::Arc;
 
-use spatialdb_core::WriteMode;
-use spatialdb_types::{ComponentId, EntityId, Point3, Position, Seq, SessionId};
+use spatialdb_core::{EventKind, WriteMode};
+use spatialdb_types::{ComponentId, EntityId, EventId, Point3, Position, Seq, SessionId};
 
 use crate::edge::{Column, Message, NewEntity};
 use crate::interests::NAMES;
@@ -28,6 +28,8 @@ pub(crate) struct Writer<'a> {
     pub(crate) rng: &'a mut Rng,
     /// The number of the last stamp; rises.
     pub(crate) stamps: &'a mut u32,
+    /// What events were sent of last.
+    pub(crate) eventful: &'a mut Vec<EntityId>,
     /// Who writes.
     pub(crate) session: SessionId,
 }
@@ -71,6 +73,15 @@ impl Writer<'_> {
         if open.is_empty() {
             return None;
         }
+        let movers: Vec<EntityId> = self.eventful.iter().copied().filter(|e| open.contains(e)).collect();
+        if !movers.is_empty() && self.rng.percent(40) {
+            // Events on both sides of a border.
+            let stamp = self.stamp();
+            let space = self.position(stamp).space;
+            let rows = movers.iter().map(|&e| (e, self.point(e, stamp, space, true))).collect();
+            let moves = Column::Positions(WriteMode::Add, space, rows);
+            return Some(Message { session: self.session, seq, columns: vec![moves, self.events(&movers)] });
+        }
         let focus = self.rng.percent(40).then(|| *self.rng.pick(&open));
         let columns = (0..self.rng.between(1, 3)).flat_map(|_| self.columns(&open, focus)).collect();
         Some(Message { session: self.session, seq, columns })
@@ -95,16 +106,17 @@ impl Writer<'_> {
         }
         let twins: Vec<EntityId> = entities.iter().copied().filter(|&e| self.is_twin(e)).collect();
         let others: Vec<EntityId> = entities.iter().copied().filter(|&e| !self.is_twin(e)).collect();
-        let giving = if self.plan.interests > 0 { 24 } else { 20 };
+        let giving = if self.plan.interests > 0 { 28 } else { 24 };
         match self.rng.below(giving) {
             0..=8 => vec![self.positions(&entities)],
             9..=11 => self.with_twins(&twins, |w| w.values(&others, false)),
             12..=15 => self.with_twins(&twins, |w| w.values(&others, true)),
             16 => vec![Column::Remove(Some(ComponentId::POSITION), entities)],
             17 => vec![Column::Remove(Some(self.plan.component(self.rng)), others)],
-            20..=22 => vec![self.interests(&entities)],
-            23 => vec![Column::Remove(Some(*self.rng.pick(&GIVING)), entities)],
+            24..=26 => vec![self.interests(&entities)],
+            27 => vec![Column::Remove(Some(*self.rng.pick(&GIVING)), entities)],
             18 => vec![Column::Remove(None, entities.into_iter().take(1).collect())],
+            19..=22 => vec![self.events(&entities)],
             _ => self.with_twins(&twins, |w| w.values(&others, false)),
         }
     }
@@ -128,7 +140,29 @@ impl Writer<'_> {
             let positions = self.positions(twins);
             columns.insert(2, positions);
         }
+        if self.rng.percent(50) {
+            let kind = EventKind { component: *self.rng.pick(&TWIN), event: EventId(1) };
+            let rows = self.event_rows(twins);
+            columns.push(Column::Events(kind, Some(stamp), rows));
+        }
         columns
+    }
+
+    fn events(&mut self, entities: &[EntityId]) -> Column {
+        let any = self.plan.component(self.rng);
+        let component = if self.rng.one_in(4) { ComponentId::POSITION } else { any };
+        let kind = EventKind { component, event: EventId(self.rng.between(1, 2) as u32) };
+        *self.eventful = entities.to_vec();
+        Column::Events(kind, None, self.event_rows(entities))
+    }
+
+    /// Each has a stamp of its own, by which it is known.
+    fn event_rows(&mut self, entities: &[EntityId]) -> Vec<(EntityId, Vec<u8>)> {
+        let row = |w: &mut Self, e| {
+            let stamp = w.stamp();
+            (e, w.whole(ComponentId(crate::world::FIRST_COMPONENT), stamp))
+        };
+        entities.iter().map(|&e| row(self, e)).collect()
     }
 
     fn positions(&mut self, entities: &[EntityId]) -> Column {

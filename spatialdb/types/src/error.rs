@@ -74,6 +74,8 @@ reasons! {
     EntityIdInvalid = "ENTITY_ID_INVALID", Invalid;
     /// No component of the schema has that id or name.
     ComponentUnknown = "COMPONENT_UNKNOWN", Invalid;
+    /// The component has no event of that id.
+    EventUnknown = "EVENT_UNKNOWN", Invalid;
     /// A payload does not parse against its descriptor.
     PayloadInvalid = "PAYLOAD_INVALID", Invalid;
     /// A payload has a field that the list of fields does not name.

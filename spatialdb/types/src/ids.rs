@@ -29,6 +29,10 @@ id!(
     ComponentId(u32)
 );
 id!(
+    /// An event of a component: 1..2^29 - 1, unique in its component.
+    EventId(u32)
+);
+id!(
     /// Per (entity, component); rises with each write, gaps allowed, never restarts.
     Revision(u64)
 );
@@ -69,6 +73,11 @@ impl EntityId {
     pub const fn is_valid(self) -> bool {
         self.0 != 0 && self.0 < ID_END
     }
+}
+
+impl EventId {
+    /// The last id: the range of protobuf field numbers.
+    pub const LAST: Self = Self((1 << 29) - 1);
 }
 
 impl ComponentId {

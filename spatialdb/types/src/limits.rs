@@ -69,6 +69,11 @@ limits! {
     density_types_max = 256;
     /// Bytes of a type that is counted apart; longer ones are counted as "*".
     density_type_bytes_max = 256;
+    /// Events that wait for one session in one partition; what comes beyond is counted as missed. Half as many since its last
+    /// publish make a partition publish at once.
+    session_events_max = 16_384;
+    /// The same in bytes: payloads, and 64 for each event.
+    session_event_bytes_max = 8 << 20;
     /// Messages of one session that are received and not yet decided.
     session_messages_in_flight_max = 4096;
     /// Nesting of one constraint.
@@ -113,6 +118,8 @@ limits! {
     worker_flag_bytes_max = 4096;
     /// Component types of a schema.
     schema_components_max = 4096;
+    /// Events of a schema.
+    schema_events_max = 4096;
     /// Distance of a position from the origin of its space, on each axis.
     position_abs_m_max = 1 << 40;
 }

@@ -5,6 +5,8 @@
 mod attach;
 #[path = "../suite/crossing.rs"]
 mod crossing;
+#[path = "../suite/events.rs"]
+mod events;
 #[path = "../suite/fields.rs"]
 mod fields;
 #[path = "../suite/interest.rs"]

@@ -11,6 +11,7 @@ mod damage;
 mod densities;
 mod doors;
 mod earth;
+mod events;
 mod fields;
 mod flight;
 mod import;

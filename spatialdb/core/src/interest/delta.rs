@@ -6,6 +6,7 @@ use spatialdb_types::{ComponentId, EntityId, Position, Revision};
 
 use super::SharedRows;
 use crate::columns::{PositionRows, ValueRows};
+use crate::events::Event;
 use crate::message::Delta;
 
 /// About what one id, and one row without its value, take on the wire.
@@ -24,6 +25,8 @@ pub(crate) struct DeltaBuilder {
     pub(crate) delta: Delta,
     bytes: usize,
     bytes_max: usize,
+    /// Kept for events.
+    reserved: usize,
     work: u64,
 }
 
@@ -32,11 +35,21 @@ impl DeltaBuilder {
     /// is very large.
     pub(crate) fn new(clock: Revision, frame_bytes_max: usize) -> Self {
         let bytes_max = frame_bytes_max / 10 * 9;
-        Self { delta: Delta { clock, ..Delta::default() }, bytes: 0, bytes_max, work: 0 }
+        Self { delta: Delta { clock, ..Delta::default() }, bytes: 0, bytes_max, reserved: 0, work: 0 }
+    }
+
+    /// Keeps so much for events, up to half of it all.
+    pub(crate) fn reserve(&mut self, bytes: usize) {
+        self.reserved = bytes.min(self.bytes_max / 2);
+    }
+
+    /// All else has been told.
+    pub(crate) const fn open_reserve(&mut self) {
+        self.reserved = 0;
     }
 
     pub(crate) const fn is_full(&self) -> bool {
-        self.bytes >= self.bytes_max || self.work >= WORK_MAX
+        self.bytes + self.reserved >= self.bytes_max || self.work >= WORK_MAX
     }
 
     /// Whether as much is in it as squares may take: the rest is for entities.
@@ -46,7 +59,12 @@ impl DeltaBuilder {
 
     /// Whether that much more fits; of nothing at all anything does.
     pub(crate) fn has_room(&self, bytes: usize) -> bool {
-        self.bytes + bytes <= self.bytes_max || self.bytes == 0
+        self.bytes + bytes + self.reserved <= self.bytes_max || self.bytes == 0
+    }
+
+    pub(crate) fn event(&mut self, event: Event) {
+        self.bytes += event.bytes();
+        self.delta.events.push(event);
     }
 
     /// Tells rows that others are told too.

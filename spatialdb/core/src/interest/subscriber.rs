@@ -7,10 +7,11 @@ use std::sync::Arc;
 
 use indexmap::IndexMap;
 use rustc_hash::FxBuildHasher;
-use spatialdb_types::{ComponentId, EntityId, SessionId, SpaceId, ViewId};
+use spatialdb_types::{ComponentId, EntityId, Limits, SessionId, SpaceId, ViewId};
 
 use super::anchors::Anchors;
 use super::counting::Counting;
+use super::events::EventQueue;
 use super::fill::Fill;
 use super::increment::Increment;
 use super::lane::{Lane, Mask, NEVER, bits};
@@ -19,8 +20,8 @@ use super::touched::Touched;
 use super::view::Part;
 use super::{Candidates, DeltaBuilder, View, ViewSet};
 use crate::Micros;
-use crate::message::{Delta, Filled, LeaveReason, Shape};
-use crate::partition::{CellRow, PublishSeq, Row, RowId, Store};
+use crate::message::{Delta, Filled, Holder, LeaveReason, Shape};
+use crate::partition::{CellRow, PublishSeq, Row, RowEvent, RowId, Store};
 
 /// The views of one session over one partition, and what it holds in view.
 #[derive(Debug)]
@@ -44,6 +45,7 @@ pub(crate) struct Subscriber {
     /// Memory for rows that are to be looked at.
     pub(super) suspects: Vec<(RowId, Mask)>,
     left: Vec<(EntityId, LeaveReason)>,
+    pub(super) events: EventQueue,
     flush: Option<u64>,
     run: Option<Run>,
 }
@@ -67,6 +69,8 @@ pub(super) struct Held {
     told_at: PublishSeq,
     /// The session's own updates are newer than what it was told: a view that asks for them gets them.
     withheld: bool,
+    /// While an answer is owed: the session may not have received what another partition told of its events.
+    overlaps: bool,
 }
 
 /// Telling what some lanes lack, in pieces that fit a frame.
@@ -105,7 +109,7 @@ pub(super) enum Progress {
 }
 
 impl Held {
-    fn is_owed(&self) -> bool {
+    pub(super) fn is_owed(&self) -> bool {
         self.stance == StanceId::OWED
     }
 }
@@ -134,6 +138,7 @@ impl Subscriber {
             owed: Vec::new(),
             suspects: Vec::new(),
             left: Vec::new(),
+            events: EventQueue::default(),
             flush: None,
             run: None,
         }
@@ -143,8 +148,9 @@ impl Subscriber {
         self.session
     }
 
-    pub(crate) const fn ready(&mut self) {
+    pub(crate) fn ready(&mut self) {
         self.ready = true;
+        self.events.confirm();
     }
 
     pub(crate) const fn flush(&mut self, token: u64) {
@@ -193,16 +199,20 @@ impl Subscriber {
         self.counting.end(store);
     }
 
-    /// The row leaves this partition. Returns whether the session holds it in view.
-    pub(crate) fn hand_over(&mut self, row: RowId, entity: EntityId) -> bool {
+    /// The row leaves this partition. Returns what the next one must know if the session holds it in view.
+    pub(crate) fn hand_over(&mut self, row: RowId, entity: EntityId) -> Option<Holder> {
         self.anchors.hand_over(entity);
-        self.held.swap_remove(&row).is_some()
+        let held = self.held.swap_remove(&row)?;
+        let overlaps = held.overlaps || self.events.is_unconfirmed(entity);
+        Some(Holder { session: self.session, events: self.events.take(row), overlaps })
     }
 
     /// The row came from another partition, where the session held it: it is owed an answer.
-    pub(crate) fn take_over(&mut self, row: RowId) {
-        self.held.insert(row, Held { stance: StanceId::OWED, told_at: NEVER, withheld: false });
+    pub(crate) fn take_over(&mut self, row: RowId, holder: Holder, limits: &Limits) {
+        let Holder { events, overlaps, .. } = holder;
+        self.held.insert(row, Held { stance: StanceId::OWED, told_at: NEVER, withheld: false, overlaps });
         self.owed.push(row);
+        self.inherit_events(row, &events, limits);
     }
 
     /// The leaves to tell in place of what it has not been told of entities that moved here or are gone; and lets its
@@ -220,13 +230,15 @@ impl Subscriber {
         self.anchors.forget(entity);
         if self.held.swap_remove(&row).is_some() {
             self.left.push((entity, reason));
+            self.events.forget(row);
         }
     }
 
     /// Whether all that the session is to see as of now has been put in its last delta, so that it may be told what became
     /// of its writes.
     pub(crate) fn is_told(&self, was_ready: bool) -> bool {
-        was_ready && self.run.is_none() && self.left.is_empty() && !self.counting.is_running()
+        let is_cut = self.run.is_some() || self.counting.is_running() || self.events.is_cut();
+        was_ready && !is_cut && self.left.is_empty()
     }
 
     /// Whether the session takes another delta.
@@ -241,6 +253,7 @@ impl Subscriber {
                 || self.recheck
                 || self.flush.is_some()
                 || !self.left.is_empty()
+                || self.owes_events()
                 || (!self.owed.is_empty() && self.lanes.is_empty())
                 || self.filled < self.version
                 || self.counting.is_owed())
@@ -256,12 +269,21 @@ impl Subscriber {
     }
 
     /// What the session has not been told yet, as far as it fits one delta; `None` if that is nothing, or if it
-    /// has not taken its last delta.
-    pub(crate) fn pump(&mut self, store: &mut Store, now: Micros, frame_bytes_max: usize) -> Option<Delta> {
+    /// has not taken its last delta. `pending` is what happened since the last publish, and has been heard.
+    pub(crate) fn pump(
+        &mut self,
+        store: &mut Store,
+        now: Micros,
+        pending: &[RowEvent],
+        limits: &Limits,
+    ) -> Option<Delta> {
         if !self.ready {
             return None;
         }
+        let frame_bytes_max = limits.frame_bytes_max as usize;
         let mut builder = DeltaBuilder::new(store.clock(), frame_bytes_max);
+        builder.reserve(self.events.bytes());
+        self.events.begin(pending);
         self.drain_left(&mut builder);
         self.counting.tell(store, now, &mut builder);
         let run = self.run.take().or_else(|| {
@@ -272,10 +294,13 @@ impl Subscriber {
             }
             Some(run)
         });
+        let aim = run.as_ref().map(|run| run.aim);
         if let Some(run) = run {
             self.go_on(run, store, now, &mut builder);
         }
-        builder.delta.more = self.run.is_some() || !self.left.is_empty() || self.counting.is_running();
+        self.tell_events(pending, aim.as_ref(), store, &mut builder, limits);
+        let is_cut = self.run.is_some() || self.counting.is_running() || self.events.is_cut();
+        builder.delta.more = is_cut || !self.left.is_empty();
         if self.left.is_empty() {
             builder.delta.flushed = self.flush.take();
         }
@@ -338,6 +363,11 @@ impl Subscriber {
             let counts = fresh.into_iter().map(|view| (view, self.count(store, view))).collect();
             builder.delta.filled = Some(Filled { version: self.version, counts });
         }
+    }
+
+    /// Whether a run is under way.
+    pub(super) const fn is_running(&self) -> bool {
+        self.run.is_some()
     }
 
     /// Whether all has been told as of when its lanes were told.
@@ -455,6 +485,13 @@ impl Subscriber {
                 (Some(_), None) => delta.arrived.push(shape),
                 (Some(_), Some(_)) => delta.reshaped.push(shape),
             }
+            if held.is_some_and(|held| held.overlaps) {
+                delta.overlapping.push(row.entity);
+            }
+            // Who moved here has heard of all that happened here.
+            if !held.is_some_and(|held| held.is_owed()) {
+                self.events.note_gain(id, known.map(|known| &known.wanted));
+            }
             builder.count_id();
         }
         let was_withheld = held.is_some_and(|held| held.withheld);
@@ -470,7 +507,7 @@ impl Subscriber {
             let skips_own = known.is_some() && !pair.own;
             withheld |= tell.component(store, component, told, skips_own);
         }
-        self.held.insert(id, Held { stance, told_at: store.publish(), withheld });
+        self.held.insert(id, Held { stance, told_at: store.publish(), withheld, overlaps: false });
     }
 }
 

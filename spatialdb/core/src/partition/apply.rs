@@ -11,6 +11,7 @@ use spatialdb_types::{ComponentId, EntityId, PartitionId, Position, Reason, Seq,
 
 use super::{Partition, PublishSeq, RowId, Slot, Store};
 use crate::columns::{Batch, CreateRows, Op, PositionWrites, Removes, ValueWrites, WriteMode};
+use crate::events::{Event, EventWrites};
 use crate::message::{Outbox, Outcome, Rejection};
 use crate::wire;
 
@@ -65,6 +66,7 @@ impl Partition {
                 Op::Positions(column) => self.write_positions(column, &mut run),
                 Op::Values(column) => self.write_values(column, &mut run),
                 Op::Remove(column) => self.remove(column, &mut run),
+                Op::Events(column) => self.write_events(column, &mut run),
             }
             self.interests.note(op);
         }
@@ -241,6 +243,35 @@ impl Partition {
         Ok(())
     }
 
+    fn write_events(&mut self, column: &EventWrites, run: &mut Run) {
+        let component = column.kind.component;
+        let mut park = EventWrites::new(column.column, column.kind);
+        let places = self.locate_all(&column.entities, run.source);
+        for (i, (&entity, &place)) in column.entities.iter().zip(&places).enumerate() {
+            let row = column.rows[i];
+            match place {
+                Place::Here(id) => {
+                    run.decided += 1;
+                    let has = self.store.components(self.store.row(id)).binary_search(&component).is_ok();
+                    if !has {
+                        run.reject(column.column, row, entity, component, Reason::ComponentNotFound);
+                        continue;
+                    }
+                    let (revision, payload) = (self.store.tick(), column.payload(i).into());
+                    let (kind, writer) = (column.kind, run.session);
+                    self.note_event(id, Event { entity, kind, writer, revision, payload });
+                }
+                Place::Arriving => park.push(row, entity, column.payload(i)),
+                Place::Departed(to) => run.forward_event(to, column, i),
+                Place::Nowhere => run.not_found(column.column, row, entity, component),
+            }
+        }
+        self.places = places;
+        if !park.rows.is_empty() {
+            run.park.ops.push(Op::Events(park));
+        }
+    }
+
     fn remove(&mut self, column: &Removes, run: &mut Run) {
         let component = column.component.unwrap_or_default();
         let mut park = Removes::new(column.column, column.component);
@@ -265,6 +296,7 @@ impl Partition {
         let entity = column.entities[i];
         match column.component {
             None => {
+                self.queue_events();
                 self.forget_everywhere(id, entity);
                 self.store.remove(id);
                 run.deleted.push(entity);
@@ -344,6 +376,17 @@ impl Run {
         }
         if let Some(Op::Values(column)) = ops.last_mut() {
             column.push(from.rows[i], from.entities[i], from.value(i));
+        }
+    }
+
+    fn forward_event(&mut self, to: PartitionId, from: &EventWrites, i: usize) {
+        let ops = self.forward(to);
+        let same = |op: &Op| matches!(op, Op::Events(c) if c.column == from.column);
+        if !ops.last().is_some_and(same) {
+            ops.push(Op::Events(EventWrites::new(from.column, from.kind)));
+        }
+        if let Some(Op::Events(column)) = ops.last_mut() {
+            column.push(from.rows[i], from.entities[i], from.payload(i));
         }
     }
 

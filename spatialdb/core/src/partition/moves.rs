@@ -10,13 +10,14 @@
 
 use std::collections::VecDeque;
 
-use spatialdb_types::{ComponentId, EntityId, PartitionId, SessionId};
+use spatialdb_types::{ComponentId, EntityId, PartitionId};
 
 use super::apply::{Run, Source};
 use super::{Partition, PublishSeq, RowId, Slot};
 use crate::columns::Batch;
 use crate::message::{
-    Delta, LeaveReason, MovedEntity, MovedValue, Outbox, PeerBody, PeerMessage, RouteChange, ToSession,
+    Delta, Holder, LeaveReason, MovedEntity, MovedValue, Outbox, PeerBody, PeerMessage, RouteChange,
+    ToSession,
 };
 
 /// Moves under way.
@@ -115,9 +116,9 @@ impl Partition {
 
     fn take(&mut self, id: RowId) -> MovedEntity {
         let entity = self.store.row(id).entity;
+        self.queue_last_events(entity);
         let subscribers = self.subscribers.values_mut();
-        let holders: Vec<SessionId> =
-            subscribers.filter_map(|s| s.hand_over(id, entity).then_some(s.session())).collect();
+        let holders: Vec<Holder> = subscribers.filter_map(|s| s.hand_over(id, entity)).collect();
         let row = self.store.row(id);
         let components = self.store.components(row).to_vec();
         let revision = self.store.in_cell(row).revision;
@@ -163,13 +164,15 @@ impl Partition {
             self.store.set_position_revision(id, revision);
         }
         self.store.set_arriving(id, true);
-        for session in moved.holders {
+        for holder in moved.holders {
+            let session = holder.session;
             match self.subscribers.get_mut(&session) {
-                Some(subscriber) => subscriber.take_over(id),
+                Some(subscriber) => subscriber.take_over(id, holder, &self.limits),
                 // It has no views here, or is gone: the answer that is owed is a leave.
                 None => {
                     let left = vec![(moved.entity, LeaveReason::OutOfView)];
-                    let delta = Delta { clock: self.store.clock(), left, ..Delta::default() };
+                    let (clock, events) = (self.store.clock(), holder.events);
+                    let delta = Delta { clock, left, events, ..Delta::default() };
                     outbox
                         .sessions
                         .push((session, ToSession { delta: Some(Box::new(delta)), ..Default::default() }));

@@ -15,15 +15,15 @@ impl Partition {
     /// Gives every session that is due, and has taken its last delta, what it has not been told yet; and to every
     /// writer what became of its rows.
     pub fn publish(&mut self, now: Micros, outbox: &mut Outbox) {
-        let frame_bytes_max = self.limits.frame_bytes_max as usize;
         self.tell_interests(outbox);
+        self.queue_events();
         if !self.subscribers.is_empty() {
             self.store.collect_changes();
             self.store.update_census(&self.limits);
         }
         for (session, subscriber) in &mut self.subscribers {
             let was_ready = subscriber.is_ready();
-            let delta = subscriber.pump(&mut self.store, now, frame_bytes_max);
+            let delta = subscriber.pump(&mut self.store, now, self.events.all(), &self.limits);
             // What became of its writes is told with or after what they changed in its views, never before.
             let told = subscriber.is_told(was_ready);
             let outcome = if told { self.outcomes.swap_remove(session) } else { None }.unwrap_or_default();
@@ -41,6 +41,7 @@ impl Partition {
             outbox.sessions.push((session, ToSession { outcome, ..ToSession::default() }));
         }
         self.store.finish_publish();
+        self.events.clear();
     }
 
     /// Compares what one session holds in view of some rows with what its views match, by brute force. Each call goes on
@@ -93,6 +94,6 @@ impl Partition {
     ) {
         let row = self.store.find(entity).expect("it is here");
         let subscriber = self.subscribers.get_mut(&session).expect("it has views");
-        assert!(subscriber.hand_over(row, entity));
+        assert!(subscriber.hand_over(row, entity).is_some());
     }
 }

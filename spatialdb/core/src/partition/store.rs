@@ -368,7 +368,8 @@ impl Store {
         Some(slot)
     }
 
-    fn tick(&mut self) -> Revision {
+    /// The next revision.
+    pub(crate) const fn tick(&mut self) -> Revision {
         self.clock.0 += 1;
         self.clock
     }

@@ -15,6 +15,10 @@ impl Session {
     pub(super) fn merge(&mut self, from: PartitionId, delta: Delta) -> FrameBody {
         let mut body = FrameBody { more: delta.more, deltas: 1, ..FrameBody::default() };
         let mut is_overtaken = delta.clock < self.partitions[usize::from(from.0)].overtaken;
+        let were_seen: Vec<bool> = delta.events.iter().map(|event| self.sees(event)).collect();
+        for entity in delta.overlapping {
+            self.overlap(from, delta.clock, entity);
+        }
         for shape in delta.entered.into_iter().chain(delta.arrived) {
             is_overtaken |= !self.shown(from, delta.clock, shape, &mut body);
         }
@@ -45,8 +49,12 @@ impl Session {
             self.counted(from, density, &mut body);
         }
         self.bound_squares(&mut body);
+        body.missed.merge(delta.missed);
+        for (event, was_seen) in delta.events.into_iter().zip(were_seen) {
+            self.tell(from, event, was_seen, &mut body);
+        }
         if let Some(token) = delta.flushed {
-            self.flushed(from, token);
+            self.flushed(from, token, &mut body);
         }
         self.start_flush();
         body
@@ -97,6 +105,7 @@ impl Session {
         if let Some(held) = self.held.swap_remove(&entity) {
             body.left.push((entity, reason));
             body.has_moved |= held.partition != from;
+            self.end_overlap(entity, &held, body);
             self.overtake(held.partition, from, clock);
         }
         self.bury(from, clock, entity);
@@ -119,7 +128,7 @@ impl Session {
     }
 
     /// Whether another partition has said something later of the entity.
-    fn is_stale(&self, from: PartitionId, clock: Revision, entity: EntityId) -> bool {
+    pub(super) fn is_stale(&self, from: PartitionId, clock: Revision, entity: EntityId) -> bool {
         let later = |partition: PartitionId, known: Revision| partition != from && clock < known;
         match (self.held.get(&entity), self.tombstones.get(&entity)) {
             (Some(held), _) => later(held.partition, held.clock),
@@ -264,25 +273,29 @@ impl Session {
             .map(|(&entity, held)| (entity, held.clock))
             .collect();
         for (entity, clock) in gone {
-            self.held.swap_remove(&entity);
             body.left.push((entity, LeaveReason::OutOfView));
+            if let Some(held) = self.held.swap_remove(&entity) {
+                self.end_overlap(entity, &held, body);
+            }
             // Not the keyframe's counter: the entity may have moved on before, and its new partition's may be lower.
             self.bury(from, clock, entity);
         }
     }
 
-    fn flushed(&mut self, from: PartitionId, token: u64) {
+    fn flushed(&mut self, from: PartitionId, token: u64, body: &mut FrameBody) {
         if token != self.flush.token {
             return;
         }
         self.flush.awaited.retain(|&p| p != from);
         if self.flush.awaited.is_empty() {
             self.tombstones.retain(|_, tomb| tomb.flush >= token);
+            self.end_overlaps(token, body);
         }
     }
 
     fn start_flush(&mut self) {
-        if self.tombstones.is_empty() || !self.flush.awaited.is_empty() {
+        let is_needed = !self.tombstones.is_empty() || !self.overlaps.is_empty();
+        if !is_needed || !self.flush.awaited.is_empty() {
             return;
         }
         self.flush.token += 1;

@@ -58,7 +58,7 @@ fn bytes_that_json_cannot_say_are_refused() {
     assert_eq!(text, "component t.C, field text: not valid UTF-8");
     // An Any of a type that the schema does not have.
     let any = component.to_json(&[0x5a, 5, 0x0a, 3, b'a', b'/', b'b']).unwrap_err();
-    assert_eq!(any.component, "t.C");
+    assert_eq!(any.message, "t.C");
     // A time after the year 9999.
     let at = [0x52, 9, 8, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x01];
     assert!(component.to_json(&at).is_err());

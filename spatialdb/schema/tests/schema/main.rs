@@ -5,6 +5,7 @@
 
 mod accepted;
 mod compat;
+mod events;
 mod hostile;
 mod json;
 mod oracle;

@@ -81,12 +81,12 @@ fn what_components_may_not_have_is_refused_where_it_stands() {
         refused(&format!(
             "message C {{ {OPTION} optional Inner a = 1; }}\nmessage Inner {{ extensions 100 to 200; }}"
         )),
-        "t.proto:5: t.Inner has extension ranges, used by component t.C, which components may not have; use ordinary \
+        "t.proto:5: t.Inner has extension ranges, used by component t.C, which components and events may not have; use ordinary \
          fields or a google.protobuf.Any"
     );
     assert_eq!(
         refused(&format!("message C {{ {OPTION}\n\n  repeated group Old = 1 {{ }} }}")),
-        "t.proto:6: t.C.old is a group, used by component t.C, which components may not have; use a nested message"
+        "t.proto:6: t.C.old is a group, used by component t.C, which components and events may not have; use a nested message"
     );
 }
 

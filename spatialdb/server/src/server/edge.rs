@@ -152,6 +152,11 @@ impl Edge {
             let detail = format!("the schema has {count} components; schema_components_max = {max}");
             return Err(Error::new(Reason::LimitReached, detail));
         }
+        let (count, max) = (new.events().len() as u64, self.limits.schema_events_max);
+        if count > max {
+            let detail = format!("the schema has {count} events; schema_events_max = {max}");
+            return Err(Error::new(Reason::LimitReached, detail));
+        }
         let difference = SchemaDifference { added: additions(&old, &new), changed: changes(&old, &new) };
         if dry_run == DryRun::No && new.digest() != old.digest() {
             let new = Arc::new(new);

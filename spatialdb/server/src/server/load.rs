@@ -117,6 +117,11 @@ fn choose_schema(source: Option<&Source>, dirs: &[PathBuf], limits: &Limits) -> 
         let message = format!("the schema has {count} components; schema_components_max = {max}");
         return Err(LaunchError::Limit(message));
     }
+    let (count, max) = (schema.events().len() as u64, limits.schema_events_max);
+    if count > max {
+        let message = format!("the schema has {count} events; schema_events_max = {max}");
+        return Err(LaunchError::Limit(message));
+    }
     Ok(schema)
 }
 

@@ -54,6 +54,12 @@ pub(super) fn install() {
             Unit::Count,
             "How often the views that an entity gives its owner's session were left out."
         );
+        describe_counter!("spatialdb_session_events_total", Unit::Count, "Events that sessions were told.");
+        describe_counter!(
+            "spatialdb_session_events_missed_total",
+            Unit::Count,
+            "Events that sessions were told to have missed."
+        );
         Some(handle)
     });
 }

@@ -56,7 +56,10 @@ impl Ids {
             return;
         }
         match &mut message.body {
-            Some(Said::Update(update)) => self.columns(&mut update.positions, &mut update.columns),
+            Some(Said::Update(update)) => {
+                self.columns(&mut update.positions, &mut update.columns);
+                update.events.iter_mut().for_each(|column| self.all(&mut column.entities));
+            }
             Some(Said::AddComponents(add)) => self.columns(&mut add.positions, &mut add.columns),
             Some(Said::RemoveComponents(remove)) => {
                 remove.columns.iter_mut().for_each(|column| self.all(&mut column.entities));
@@ -101,7 +104,7 @@ impl Ids {
 
 #[cfg(test)]
 mod tests {
-    use spatialdb_proto::v1::{Delete, EntityIds, Subscribe};
+    use spatialdb_proto::v1::{Delete, EntityIds, EventColumn, Subscribe, Update};
 
     use super::*;
 
@@ -124,6 +127,12 @@ mod tests {
         let view = View { constraint: Some(not), ..View::default() };
         let mut message =
             ClientMessage { seq: 5, body: Some(Said::Subscribe(Subscribe { view: Some(view) })) };
+        ids.translate(&mut message);
+        assert!(format!("{message:?}").contains("[70, 5]"), "{message:?}");
+
+        let events = vec![EventColumn { entities: vec![10, 5], ..EventColumn::default() }];
+        let body = Some(Said::Update(Update { events, ..Update::default() }));
+        let mut message = ClientMessage { seq: 6, body };
         ids.translate(&mut message);
         assert!(format!("{message:?}").contains("[70, 5]"), "{message:?}");
     }

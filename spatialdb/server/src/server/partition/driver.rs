@@ -144,6 +144,9 @@ impl Driver {
             }
             self.apply(&batch);
             self.fences.batch_applied();
+            if self.machine.must_publish() {
+                return;
+            }
         }
     }
 
@@ -250,7 +253,8 @@ impl Driver {
 
     fn maybe_publish(&mut self, edge: &Edge) {
         let now = edge.clock.now();
-        if !self.pacer.may_publish(now, self.has_drained()) || !self.wants_publish(now) {
+        let is_time = self.pacer.may_publish(now, self.has_drained()) && self.wants_publish(now);
+        if !is_time && !self.machine.must_publish() {
             return;
         }
         self.machine.publish(now, &mut self.outbox);

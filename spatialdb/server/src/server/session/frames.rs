@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use prost::Message;
-use spatialdb_core::{FrameBody, LeaveReason, PositionRows, Rejection, Rows, SharedRows, ValueRows};
+use spatialdb_core::{Event, FrameBody, LeaveReason, PositionRows, Rejection, Rows, SharedRows, ValueRows};
 use spatialdb_proto::{Encoded, Outgoing, v1, wire_code};
 
 use super::density;
@@ -87,6 +87,12 @@ fn frame_of(body: FrameBody) -> (v1::Frame, Vec<Arc<SharedRows>>) {
             .into_iter()
             .map(|(view, entity_count)| v1::ViewReady { view_id: view.0, entity_count })
             .collect(),
+        events: event_columns(body.events),
+        events_missed: body
+            .missed
+            .counts()
+            .map(|(kind, count)| v1::EventsMissed { component: kind.component.0, event: kind.event.0, count })
+            .collect(),
         rejections: body.outcome.rejections.into_iter().map(rejection_of).collect(),
         rejections_collapsed: body
             .outcome
@@ -143,6 +149,26 @@ fn value_column(rows: ValueRows) -> v1::Column {
     }
 }
 
+/// Events in order: those of one kind that follow each other are one column.
+fn event_columns(events: Vec<Event>) -> Vec<v1::EventColumn> {
+    let mut columns = Vec::new();
+    for Event { entity, kind, payload, .. } in events {
+        push_event(&mut columns, kind.component.0, kind.event.0, entity.0, Bytes::from_owner(payload));
+    }
+    columns
+}
+
+fn push_event(columns: &mut Vec<v1::EventColumn>, component: u32, event: u32, entity: u64, payload: Bytes) {
+    let same = columns.last().is_some_and(|last| (last.component, last.event) == (component, event));
+    if !same {
+        columns.push(v1::EventColumn { component, event, ..v1::EventColumn::default() });
+    }
+    if let Some(column) = columns.last_mut() {
+        column.entities.push(entity);
+        column.payloads.push(payload);
+    }
+}
+
 fn rejection_of(rejection: Rejection) -> v1::Rejection {
     v1::Rejection {
         seq: rejection.seq.0,
@@ -164,8 +190,10 @@ fn split(mut frame: v1::Frame, shared: Vec<Arc<SharedRows>>, bytes_max: usize) -
     let columns = std::mem::take(&mut frame.columns);
     let positions = std::mem::take(&mut frame.positions);
     let densities = std::mem::take(&mut frame.densities);
-    // What ends the set goes with its last piece.
+    let events = std::mem::take(&mut frame.events);
+    // What ends the set goes with its last pieces: what happened to an entity that leaves comes before it has left.
     let view_ready = std::mem::take(&mut frame.view_ready);
+    let left = std::mem::take(&mut frame.left);
     let lists = id_lists(&mut frame, bytes_max / 16);
     let of_ids = |frame: v1::Frame| Piece { bytes: frame.encoded_len(), frame, shared: Vec::new() };
     let mut pieces = vec![of_ids(frame)];
@@ -195,6 +223,19 @@ fn split(mut frame: v1::Frame, shared: Vec<Arc<SharedRows>>, bytes_max: usize) -
     for rows in shared {
         room(&mut pieces, bytes_max, (*rows).as_ref().len()).shared.push(rows);
     }
+    for column in events {
+        for (entity, payload) in column.entities.into_iter().zip(column.payloads) {
+            let (component, event) = (column.component, column.event);
+            let piece = room(&mut pieces, bytes_max, EVENT_HEAD_BYTES + payload.len());
+            push_event(&mut piece.frame.events, component, event, entity, payload);
+        }
+    }
+    for v1::Left { reason, entities } in left {
+        for ids in entities.chunks(bytes_max / 64) {
+            let left = v1::Left { reason, entities: ids.to_vec() };
+            room(&mut pieces, bytes_max, left.encoded_len()).frame.left.push(left);
+        }
+    }
     let last = pieces.len() - 1;
     pieces[last].frame.view_ready = view_ready;
     for (i, piece) in pieces.iter_mut().enumerate() {
@@ -206,19 +247,13 @@ fn split(mut frame: v1::Frame, shared: Vec<Arc<SharedRows>>, bytes_max: usize) -
 
 /// Takes the lists of ids out of a frame that has more than `ids_max` of them, as frames of that many at most.
 fn id_lists(frame: &mut v1::Frame, ids_max: usize) -> Vec<v1::Frame> {
-    let left = frame.left.iter().map(|left| left.entities.len());
     let gone = frame.gone.iter().map(|gone| gone.entities.len());
-    if frame.entered.len() + left.sum::<usize>() + gone.sum::<usize>() <= ids_max {
+    if frame.entered.len() + gone.sum::<usize>() <= ids_max {
         return Vec::new();
     }
     let mut pieces = Vec::new();
     for ids in std::mem::take(&mut frame.entered).chunks(ids_max) {
         pieces.push(v1::Frame { entered: ids.to_vec(), ..v1::Frame::default() });
-    }
-    for v1::Left { reason, entities } in std::mem::take(&mut frame.left) {
-        let of = |ids: &[u64]| vec![v1::Left { reason, entities: ids.to_vec() }];
-        pieces
-            .extend(entities.chunks(ids_max).map(|ids| v1::Frame { left: of(ids), ..v1::Frame::default() }));
     }
     for v1::ComponentEntities { component, entities } in std::mem::take(&mut frame.gone) {
         let of = |ids: &[u64]| vec![v1::ComponentEntities { component, entities: ids.to_vec() }];
@@ -231,6 +266,9 @@ fn id_lists(frame: &mut v1::Frame, ids_max: usize) -> Vec<v1::Frame> {
 /// Room left in a frame for the fields that every frame has, and for the tags and the length of each column.
 const HEADROOM_BYTES: usize = 256;
 const COLUMN_HEAD_BYTES: usize = 16;
+
+/// What an event takes beside its payload, if it is a column of its own.
+const EVENT_HEAD_BYTES: usize = 32;
 
 /// The piece that has room for so many bytes more, which it counts.
 fn room(pieces: &mut Vec<Piece>, bytes_max: usize, bytes: usize) -> &mut Piece {
@@ -309,6 +347,30 @@ mod tests {
         assert_eq!(columns.iter().flat_map(|c| c.x.clone()).collect::<Vec<_>>(), column.x);
         assert_eq!(columns.iter().flat_map(|c| c.y.clone()).collect::<Vec<_>>(), column.y);
         assert_eq!(columns.iter().flat_map(|c| c.counts.clone()).collect::<Vec<_>>(), column.counts);
+    }
+
+    #[test]
+    fn a_mass_of_events_takes_several_frames_in_order_and_before_what_leaves() {
+        let column = |event: u32, n: u64| v1::EventColumn {
+            component: 1000,
+            event,
+            entities: (0..n).collect(),
+            payloads: (0..n).map(|i| Bytes::from(vec![i as u8; 1000])).collect(),
+        };
+        let events = vec![column(1, 2000), column(2, 10), column(1, 1500)];
+        let left = vec![v1::Left { reason: 1, entities: vec![5] }];
+        let frame = v1::Frame { left: left.clone(), events: events.clone(), ..v1::Frame::default() };
+        let pieces = frames(split(frame, Vec::new(), 1 << 20));
+        assert!(pieces.len() > 1 && pieces.iter().all(|p| p.encoded_len() <= 1 << 20));
+        assert_eq!(pieces[pieces.len() - 1].left, left);
+        assert!(pieces[..pieces.len() - 1].iter().all(|p| p.left.is_empty() && p.more));
+        let mut told = Vec::new();
+        for column in pieces.into_iter().flat_map(|p| p.events) {
+            for (entity, payload) in column.entities.into_iter().zip(column.payloads) {
+                push_event(&mut told, column.component, column.event, entity, payload);
+            }
+        }
+        assert_eq!(told, events);
     }
 
     #[test]

@@ -5,6 +5,7 @@
 
 mod columns;
 mod create;
+mod events;
 
 pub(super) use self::create::row_count;
 
@@ -47,22 +48,30 @@ impl Intake {
     }
 
     pub(super) fn update(&self, seq: Seq, update: &v1::Update) {
-        self.write(seq, WriteMode::Update, &update.positions, &update.columns);
+        self.write(seq, WriteMode::Update, &update.positions, &update.columns, &update.events);
     }
 
     pub(super) fn add_components(&self, seq: Seq, add: &v1::AddComponents) {
-        self.write(seq, WriteMode::Add, &add.positions, &add.columns);
+        self.write(seq, WriteMode::Add, &add.positions, &add.columns, &[]);
     }
 
-    fn write(&self, seq: Seq, mode: WriteMode, positions: &[v1::PositionColumn], columns: &[v1::Column]) {
+    fn write(
+        &self,
+        seq: Seq,
+        mode: WriteMode,
+        positions: &[v1::PositionColumn],
+        columns: &[v1::Column],
+        events: &[v1::EventColumn],
+    ) {
         let mut parts = self.parts(seq);
         let rows = positions.iter().map(|c| c.entities.len()).chain(columns.iter().map(|c| c.entities.len()));
-        let columns_ok = self.check_columns(positions.len() + columns.len());
-        if let Err(error) = columns_ok.and_then(|()| self.check_rows(rows.sum())) {
+        let rows = rows.chain(events.iter().map(|c| c.entities.len()));
+        let column_count = positions.len() + columns.len() + events.len();
+        if let Err(error) = self.check_columns(column_count).and_then(|()| self.check_rows(rows.sum())) {
             parts.reject_all(&error);
             return self.send(seq, parts);
         }
-        parts.expect_columns(positions.len() + columns.len());
+        parts.expect_columns(column_count);
         // Until all is queued no partition may think that its old routes are out of use.
         let gate = self.edge.routes.enter();
         for (i, column) in positions.iter().enumerate() {
@@ -70,6 +79,9 @@ impl Intake {
         }
         for (i, column) in columns.iter().enumerate() {
             self.values((positions.len() + i) as u32, mode, column, &mut parts);
+        }
+        for (i, column) in events.iter().enumerate() {
+            self.events((positions.len() + columns.len() + i) as u32, column, &mut parts);
         }
         self.send(seq, parts);
         drop(gate);

@@ -249,10 +249,6 @@ impl Reader {
         }
         match body {
             Body::Hello(_) => return Err(Error::new(Reason::MessageUnexpected, "a second Hello")),
-            Body::Update(update) if !update.events.is_empty() => {
-                let error = Error::new(Reason::MessageUnexpected, "this server does not know events");
-                self.intake.refuse(seq, &error);
-            }
             Body::Update(update) => {
                 self.edge.wait_for_room().await;
                 self.intake.update(seq, &update);

@@ -261,6 +261,13 @@ impl Task {
             if refused > 0 {
                 metrics::counter!("spatialdb_session_rejections_total").increment(refused);
             }
+            if !body.events.is_empty() {
+                metrics::counter!("spatialdb_session_events_total").increment(body.events.len() as u64);
+            }
+            if !body.missed.is_empty() {
+                let missed = body.missed.counts().map(|(_, count)| count).sum();
+                metrics::counter!("spatialdb_session_events_missed_total").increment(missed);
+            }
             let mut traffic = Traffic::default();
             self.pieces.extend(frames::pieces_of(body, max, &mut traffic));
             self.edge.traffic.note(traffic.encoded, traffic.sent);

@@ -300,7 +300,7 @@ export type Update = Message<"spatialdb.v1.Update"> & {
   columns: Column[];
 
   /**
-   * Behind the values: who sees the event sees them before or with it.
+   * Behind the values: who sees the event sees them before or with it, as far as the rate of the view has them shown.
    *
    * @generated from field: repeated spatialdb.v1.EventColumn events = 4;
    */
@@ -316,7 +316,9 @@ export const UpdateSchema: GenMessage<Update> = /*@__PURE__*/
 
 /**
  * Messages bound to a component by the schema. Each is told once, to whoever has that entity and component in view when
- * it is published; it is not stored. Per entity and sender they come in order; columns are in order too.
+ * it is published; it is not stored. Per entity and sender they come in order; columns are in order too. They do not wait
+ * for the rate of a view. A session's own come back as its own updates do: if a view with own_updates asks for the component.
+ * A partition that is restarted loses those that were not told.
  *
  * @generated from message spatialdb.v1.EventColumn
  */
@@ -1177,7 +1179,8 @@ export const CreatedSchema: GenMessage<Created> = /*@__PURE__*/
 
 /**
  * Changes to the set of (entity, component) pairs that this session sees. Apply a frame whole.
- * Order inside a frame: entered, left and gone first, then values. Frames carry whole values only.
+ * Order inside a frame: entered, left and gone first, then values, then events; but what happened to an entity in `left`
+ * happened before it left. Frames carry whole values only.
  *
  * @generated from message spatialdb.v1.Frame
  */
@@ -1276,7 +1279,8 @@ export type Frame = Message<"spatialdb.v1.Frame"> & {
   events: EventColumn[];
 
   /**
-   * Events that were published for this session but did not fit limits.session_events_max while it did not read.
+   * Events that were published for this session but did not fit limits.session_events_max (or session_event_bytes_max)
+   * while it did not read, or that came too late: behind the leave of their entity.
    *
    * @generated from field: repeated spatialdb.v1.EventsMissed events_missed = 16;
    */
@@ -1426,7 +1430,7 @@ export type Rejection = Message<"spatialdb.v1.Rejection"> & {
   seq: bigint;
 
   /**
-   * The index of the column in its message: positions first, then columns.
+   * The index of the column in its message: positions first, then columns, then events.
    *
    * @generated from field: uint32 column = 2;
    */
