@@ -10,23 +10,14 @@ use spatialdb_tests::{Launch, World};
 
 use self::driver::Kind;
 
-/// One test for each scenario, on one driver. Those behind `later` are ready and wait for the server to be: move them up.
+/// One test for each scenario, on one driver.
 macro_rules! scenarios {
-    ($kind:expr; $($name:ident),* $(,)?; later: $($later:ident),* $(,)?) => {
-        $(
-            #[test]
-            fn $name() {
-                super::scenarios::$name($kind);
-            }
-        )*
-        $(
-            #[test]
-            #[ignore = "the server does not do this yet"]
-            fn $later() {
-                super::scenarios::$later($kind);
-            }
-        )*
-    };
+    ($kind:expr; $($name:ident),* $(,)?) => {$(
+        #[test]
+        fn $name() {
+            super::scenarios::$name($kind);
+        }
+    )*};
 }
 
 macro_rules! drivers {
@@ -63,8 +54,7 @@ macro_rules! drivers {
                 a_component_that_is_added_is_usable,
                 a_locked_world_lets_in_who_has_a_token,
                 it_comes_in_encrypted,
-                it_comes_back_after_the_server_was_killed;
-                later:
+                it_comes_back_after_the_server_was_killed,
                 events_are_told_once_to_who_has_them_in_view,
                 densities_count_by_square_and_type,
             }
