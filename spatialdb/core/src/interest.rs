@@ -4,6 +4,7 @@
 //! Not responsible for: changing the store, or merging partitions (that is the session's).
 
 mod anchors;
+mod area;
 mod constraint;
 mod counting;
 mod coverage;

@@ -136,6 +136,7 @@ impl Sim {
         let actor = if live.is_empty() { None } else { Some(*self.rng.pick(&live)) };
         if self.rng.one_in(80) {
             self.slow = match self.rng.below(4) {
+                0..=2 if self.plan.is_eventful => Some(Slow::Deltas(partition)),
                 0..=1 => None,
                 2 => Some(Slow::All(partition)),
                 _ => Some(Slow::Deltas(partition)),

@@ -23,6 +23,8 @@ pub(crate) struct Plan {
     pub(crate) limits: Limits,
     /// So few events may wait that some are missed.
     pub(crate) has_tight_events: bool,
+    /// Entities go to and fro over borders while things happen to them and what a partition says is late.
+    pub(crate) is_eventful: bool,
     /// Which ways of doing things are taken.
     pub(crate) tuning: Tuning,
     /// How many spaces.
@@ -85,6 +87,7 @@ impl Plan {
             map: Arc::new(PartitionMap::new(partitions, cell_m, &sample)),
             has_tight_events: limits.session_events_max < Limits::default().session_events_max,
             limits,
+            is_eventful: rng.one_in(6),
             tuning: tuning(rng),
             spaces,
             side_m,

@@ -74,7 +74,7 @@ impl Writer<'_> {
             return None;
         }
         let movers: Vec<EntityId> = self.eventful.iter().copied().filter(|e| open.contains(e)).collect();
-        if !movers.is_empty() && self.rng.percent(40) {
+        if !movers.is_empty() && self.rng.percent(if self.plan.is_eventful { 90 } else { 40 }) {
             // Events on both sides of a border.
             let stamp = self.stamp();
             let space = self.position(stamp).space;

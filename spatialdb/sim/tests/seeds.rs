@@ -19,7 +19,7 @@ const CAUGHT_WITHIN: &[(Bug, u64)] = &[
     (Bug::ZeroClock, 60),
     (Bug::LoseHolders, 60),
     (Bug::LoseEvents, 100),
-    (Bug::LoseOverlaps, 4_000),
+    (Bug::LoseOverlaps, 12_000),
     (Bug::DropEvent, 80),
     (Bug::DuplicateEvent, 20),
     (Bug::EventsAhead, 40),

@@ -6,8 +6,8 @@ use bytes::Bytes;
 use prost::Message;
 use spatialdb_proto::v1::{self, client_message::Body};
 use spatialdb_tests::{
-    Client, Event, Hit, Launch, Outcome, POSITION, TAG, VITALS, Vitals, World, box_xy, column, entity_ids,
-    events, happen, has, http_get, new_rows, position_rows, positions, run, update, view,
+    BLOB_FIRST, Client, Event, Hit, Launch, Outcome, POSITION, VITALS, Vitals, World, box_xy, column,
+    entity_ids, events, happen, has, http_get, new_rows, position_rows, positions, run, update, view,
 };
 
 const HIT: u32 = 1;
@@ -18,7 +18,7 @@ const BEAMED: u32 = 1;
 async fn make(client: &mut Client, count: u32) -> Vec<u64> {
     let rows = || vec![Bytes::new(); count as usize];
     let place = position_rows(&vec![(300.0, 300.0); count as usize]);
-    let columns = vec![new_rows(VITALS, rows()), new_rows(TAG, rows())];
+    let columns = vec![new_rows(VITALS, rows()), new_rows(BLOB_FIRST, rows())];
     client.create(v1::Create { count, positions: vec![place], columns, ..Default::default() }).await
 }
 
@@ -42,11 +42,11 @@ fn powers(client: &Client) -> BTreeMap<u64, Vec<i32>> {
 
 /// Waits until the client has seen the last of what was written before.
 async fn catch_up(writer: &mut Client, viewer: &mut Client, entity: u64) {
-    let last = vec![column(TAG, [(entity, Bytes::from_static(b"\x50\x01"))])];
+    let last = vec![column(BLOB_FIRST, [(entity, Bytes::from_static(b"\x0a\x01x"))])];
     assert_eq!(writer.write(update(vec![], last)).await, Outcome::default());
     viewer
         .until("the last write", |viewer| {
-            viewer.replica.entities.get(&entity).is_some_and(|held| !held[&TAG].bytes.is_empty())
+            viewer.replica.entities.get(&entity).is_some_and(|held| !held[&BLOB_FIRST].bytes.is_empty())
         })
         .await;
 }
@@ -61,10 +61,10 @@ async fn events_are_told_once_in_order_behind_values_to_who_looks() {
     // A second view of the same does not make it twice.
     viewer.subscribe(view(2, entity_ids(&ids))).await;
     let mut blind = world.attach("blind").await;
-    blind.subscribe(v1::View { components: vec![TAG], ..view(1, has(VITALS)) }).await;
+    blind.subscribe(v1::View { components: vec![BLOB_FIRST], ..view(1, has(VITALS)) }).await;
     let mut far = world.attach("far").await;
     far.subscribe(view(1, box_xy(-2000.0, -2000.0, -1900.0, -1900.0))).await;
-    writer.subscribe(v1::View { components: vec![VITALS, TAG], ..view(1, has(VITALS)) }).await;
+    writer.subscribe(v1::View { components: vec![VITALS, BLOB_FIRST], ..view(1, has(VITALS)) }).await;
 
     for n in 1..=100 {
         let columns = vec![column(VITALS, ids.iter().map(|&id| (id, Vitals::hp(n).bytes())))];
@@ -118,7 +118,7 @@ async fn bad_events_are_refused_alone() {
         hits(2, &[0, 123_456, bare, ids[1]]),
         one(HEALED, b"\x08\x07"),
     ];
-    let columns = vec![column(TAG, [(ids[0], Bytes::new())])];
+    let columns = vec![column(BLOB_FIRST, [(ids[0], Bytes::new())])];
     let body = Body::Update(v1::Update { columns, events: sent, ..Default::default() });
     let outcome = writer.write(body).await;
     let mut refused: Vec<_> =

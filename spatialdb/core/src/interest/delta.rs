@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use spatialdb_types::{ComponentId, EntityId, Position, Revision};
+use spatialdb_types::{ComponentId, EntityId, Point3, Revision, SpaceId};
 
 use super::SharedRows;
 use crate::columns::{PositionRows, ValueRows};
@@ -88,17 +88,17 @@ impl DeltaBuilder {
         self.bytes += SQUARE_BYTES;
     }
 
-    pub(crate) fn position(&mut self, entity: EntityId, revision: Revision, at: Position) {
+    pub(crate) fn position(&mut self, entity: EntityId, revision: Revision, space: SpaceId, at: Point3) {
         self.bytes += ROW_BYTES + 24;
         let groups = &mut self.delta.positions;
-        let group = match groups.iter().position(|g| g.space == at.space) {
+        let group = match groups.iter().position(|g| g.space == space) {
             Some(i) => &mut groups[i],
             None => {
-                groups.push(PositionRows { space: at.space, ..PositionRows::default() });
+                groups.push(PositionRows { space, ..PositionRows::default() });
                 groups.last_mut().expect("just pushed")
             }
         };
-        group.push(entity, revision, at.point);
+        group.push(entity, revision, at);
     }
 
     pub(crate) fn value(

@@ -165,9 +165,13 @@ impl Subscriber {
             return Progress::Done;
         }
         builder.spend(1);
-        let Some(touch) = self.touched.touch(&store.grid, &self.parts, cell) else { return Progress::Done };
+        let touch = match increment.phase {
+            Phase::Noted(i) => self.touched.touch_noted(&store.grid, &self.parts, i),
+            _ => self.touched.touch(&store.grid, &self.parts, cell),
+        };
+        let Some(touch) = touch else { return Progress::Done };
         if !increment.by_held && store.grid.has_departures(cell, oldest) {
-            match store.grid.departures(cell, oldest).map(Vec::from_iter) {
+            match store.left_since(cell, oldest) {
                 Some(left) => self.examine_departed(&left, aim, store, builder),
                 None => increment.by_held = true,
             }
@@ -272,19 +276,21 @@ impl Subscriber {
         let mut suspects = std::mem::take(&mut self.suspects);
         self.find_suspects(cell, touch, oldest, store, builder, &mut suspects);
         let mut progress = Progress::Done;
-        for (id, mask) in suspects.drain(..) {
+        let space = store.grid.space(cell);
+        let rows = store.rows_since(cell, oldest);
+        for (place, mask) in suspects.drain(..) {
             if builder.is_full() {
                 progress = Progress::Full;
                 break;
             }
-            self.tell(store, id, mask, aim, builder);
+            self.tell(store, &rows[place as usize], space, mask, aim, builder);
         }
         self.suspects = suspects;
         progress
     }
 
-    /// The changed rows of a cell that are in view or are to be, with the parts that they match. Most are neither, and of
-    /// those nothing is looked at but what the cell knows.
+    /// The changed rows of a cell that are in view or are to be, by their places in [`Store::rows_since`], with the parts
+    /// that they match. Most are neither, and of those nothing is looked at but what the cell knows.
     fn find_suspects(
         &self,
         cell: u32,
@@ -292,20 +298,19 @@ impl Subscriber {
         oldest: PublishSeq,
         store: &Store,
         builder: &mut DeltaBuilder,
-        suspects: &mut Vec<(RowId, Mask)>,
+        suspects: &mut Vec<(u32, Mask)>,
     ) {
         let space = store.grid.space(cell);
-        let suspect = |row: &CellRow| {
+        let rows = store.rows_since(cell, oldest);
+        let all_changed = store.is_caught_up(oldest);
+        let suspect = |(place, row): (usize, &CellRow)| {
             let mask = self.mask(store, row, space, touch.parts);
-            (mask != 0 || self.held.contains_key(&row.id)).then_some((row.id, mask))
+            let is_suspect = (mask != 0 || self.held.contains_key(&row.id))
+                && (all_changed || row.moved_at > oldest || store.row(row.id).changed_at > oldest);
+            is_suspect.then_some((place as u32, mask))
         };
-        if store.is_caught_up(oldest) {
-            suspects.extend(store.changed_rows(cell).iter().filter_map(suspect));
-        } else {
-            let has_changed = |&(id, _): &(RowId, Mask)| store.row(id).changed_at > oldest;
-            suspects.extend(store.grid.rows(cell).iter().filter_map(suspect).filter(has_changed));
-        }
-        builder.spend(store.grid.rows(cell).len() as u64);
+        suspects.extend(rows.iter().enumerate().filter_map(suspect));
+        builder.spend(rows.len() as u64);
     }
 
     /// Looks at the changed rows among the first `count` in view that are not to be found in a cell. Backwards, since rows

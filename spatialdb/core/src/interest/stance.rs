@@ -57,6 +57,8 @@ pub(super) struct Stances {
     free: Vec<u32>,
     ids: FxHashMap<(SetId, Mask), StanceId>,
     plans: FxHashMap<Mask, Plan>,
+    /// For each part, the first one that wants the same.
+    alike: Vec<u8>,
     has_old: bool,
 }
 
@@ -71,8 +73,21 @@ impl Stances {
         self.list.get(id.0 as usize)?.as_ref()
     }
 
+    /// These are the parts from now on.
+    pub(super) fn set(&mut self, parts: &[ActivePart]) {
+        let first =
+            |part: &ActivePart| parts.iter().position(|other| other.wants_same(part)).unwrap_or(0) as u8;
+        self.alike = parts.iter().map(first).collect();
+    }
+
+    /// Fewer parts that want the same.
+    fn essence(&self, mask: Mask) -> Mask {
+        bits(mask).fold(0, |essence, bit| essence | 1 << self.alike[bit])
+    }
+
     /// The stance of entities with these components that match these parts.
     pub(super) fn intern(&mut self, store: &Store, parts: &[ActivePart], set: SetId, mask: Mask) -> StanceId {
+        let mask = self.essence(mask);
         if let Some(&id) = self.ids.get(&(set, mask)) {
             return id;
         }

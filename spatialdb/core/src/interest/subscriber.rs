@@ -10,6 +10,7 @@ use rustc_hash::FxBuildHasher;
 use spatialdb_types::{ComponentId, EntityId, Limits, SessionId, SpaceId, ViewId};
 
 use super::anchors::Anchors;
+use super::area::Area;
 use super::counting::Counting;
 use super::events::EventQueue;
 use super::fill::Fill;
@@ -21,13 +22,15 @@ use super::view::Part;
 use super::{Candidates, DeltaBuilder, View, ViewSet};
 use crate::Micros;
 use crate::message::{Delta, Filled, Holder, LeaveReason, Shape};
-use crate::partition::{CellRow, PublishSeq, Row, RowEvent, RowId, Store};
+use crate::partition::{CellRow, PublishSeq, RowEvent, RowId, Store};
 
 /// The views of one session over one partition, and what it holds in view.
 #[derive(Debug)]
 pub(crate) struct Subscriber {
     session: SessionId,
     pub(super) parts: Vec<ActivePart>,
+    /// Parallel to the parts.
+    areas: Vec<Area>,
     /// The rates of the parts, the highest first.
     pub(super) lanes: Vec<Lane>,
     pub(super) stances: Stances,
@@ -43,7 +46,7 @@ pub(crate) struct Subscriber {
     /// Rows that moved here whose holder is owed an answer.
     pub(super) owed: Vec<RowId>,
     /// Memory for rows that are to be looked at.
-    pub(super) suspects: Vec<(RowId, Mask)>,
+    pub(super) suspects: Vec<(u32, Mask)>,
     left: Vec<(EntityId, LeaveReason)>,
     pub(super) events: EventQueue,
     flush: Option<u64>,
@@ -118,6 +121,12 @@ impl ActivePart {
     pub(super) fn part(&self) -> &Part {
         &self.view.parts[self.index]
     }
+
+    /// Whether the other shows as much of what it matches, as often.
+    pub(super) fn wants_same(&self, other: &Self) -> bool {
+        let is_same_view = (self.lane, self.view.own_updates) == (other.lane, other.view.own_updates);
+        is_same_view && self.part().components == other.part().components
+    }
 }
 
 impl Subscriber {
@@ -125,6 +134,7 @@ impl Subscriber {
         Self {
             session,
             parts: Vec::new(),
+            areas: Vec::new(),
             lanes: Vec::new(),
             stances: Stances::default(),
             touched: Touched::default(),
@@ -186,6 +196,8 @@ impl Subscriber {
             "session_views_max bounds the parts of views: they are kept in a mask"
         );
         self.lanes = lanes;
+        self.areas = self.parts.iter().map(|part| Area::of(&part.part().constraint)).collect();
+        self.stances.set(&self.parts);
         self.touched.set(&mut store.grid, &self.parts);
         self.counting.set(views, store);
         self.version = version;
@@ -418,12 +430,22 @@ impl Subscriber {
         u64::MAX.checked_shr(64 - self.parts.len() as u32).unwrap_or(0)
     }
 
-    /// Which of the parts a row matches.
+    /// Which of the parts a row of a space matches.
     pub(super) fn mask(&self, store: &Store, row: &CellRow, space: Option<SpaceId>, of: Mask) -> Mask {
-        store.with_cell_row(row, space, |subject| {
-            let matches = |bit: &usize| self.parts[*bit].part().constraint.matches(subject);
-            bits(of).filter(matches).fold(0, |mask, bit| mask | 1 << bit)
-        })
+        let (mut mask, mut open) = (0, 0);
+        for bit in bits(of) {
+            match self.areas[bit].contains(space, row.point) {
+                Some(is_inside) => mask |= u64::from(is_inside) << bit,
+                None => open |= 1 << bit,
+            }
+        }
+        if open != 0 {
+            mask |= store.with_cell_row(row, space, |subject| {
+                let matches = |bit: &usize| self.parts[*bit].part().constraint.matches(subject);
+                bits(open).filter(matches).fold(0, |mask, bit| mask | 1 << bit)
+            });
+        }
+        mask
     }
 
     /// Looks at one row, and tells what the session does not know of it.
@@ -432,37 +454,36 @@ impl Subscriber {
         let of = self.touched.parts_in(&store.grid, row.cell());
         let nodes = |bit: usize| self.parts[bit].part().constraint.nodes();
         builder.spend(bits(of).map(nodes).sum());
-        let mask = self.mask(store, store.in_cell(row), store.grid.space(row.cell()), of);
-        self.tell(store, id, mask, aim, builder);
+        let (in_cell, space) = (store.in_cell(row), store.grid.space(row.cell()));
+        let mask = self.mask(store, in_cell, space, of);
+        self.tell(store, in_cell, space, mask, aim, builder);
     }
 
-    /// Tells what the session does not know of a row that matches these parts.
+    /// Tells what the session does not know of a row that lies in a space and matches these parts.
     pub(super) fn tell(
         &mut self,
         store: &Store,
-        id: RowId,
+        row: &CellRow,
+        space: Option<SpaceId>,
         mask: Mask,
         aim: &Aim,
         builder: &mut DeltaBuilder,
     ) {
-        let row = store.row(id);
-        let held = self.held.get(&id).copied();
-        let known = held.and_then(|held| self.stances.get(held.stance));
         let is_due = |lanes: Mask| aim.recheck || lanes & aim.due != 0;
         if mask == 0 {
-            if held.is_some() && known.is_none_or(|known| is_due(known.lanes)) {
-                self.held.swap_remove(&id);
+            let known = self.held.get(&row.id).map(|held| self.stances.get(held.stance));
+            if known.is_some_and(|known| known.is_none_or(|known| is_due(known.lanes))) {
+                self.held.swap_remove(&row.id);
                 builder.delta.left.push((row.entity, LeaveReason::OutOfView));
                 builder.count_id();
             }
             return;
         }
-        let stance = self.stances.intern(store, &self.parts, row.set(), mask);
-        let (Some(wanted), known) =
-            (self.stances.get(stance), held.map(|held| self.stances.get(held.stance)))
-        else {
-            return;
-        };
+        let stance = self.stances.intern(store, &self.parts, row.set, mask);
+        let Some(wanted) = self.stances.get(stance) else { return };
+        let mut entry = self.held.get_mut(&row.id);
+        let held = entry.as_deref().copied();
+        let known = held.map(|held| self.stances.get(held.stance));
         let is_same = held.is_some_and(|held| held.stance == stance);
         match known {
             // Not in view yet, or only in another partition.
@@ -474,7 +495,7 @@ impl Subscriber {
         let told_at = held.map_or(NEVER, |held| held.told_at);
         // In this very run.
         let told_now = if told_at >= aim.stamp { told_at } else { NEVER };
-        if is_same && told_now >= row.changed_at {
+        if is_same && told_now != NEVER && told_now >= store.row(row.id).changed_at {
             return;
         }
         if !is_same && known.is_none_or(|known| known.wanted != wanted.wanted) {
@@ -490,14 +511,14 @@ impl Subscriber {
             }
             // Who moved here has heard of all that happened here.
             if !held.is_some_and(|held| held.is_owed()) {
-                self.events.note_gain(id, known.map(|known| &known.wanted));
+                self.events.note_gain(row.id, known.map(|known| &known.wanted));
             }
             builder.count_id();
         }
         let was_withheld = held.is_some_and(|held| held.withheld);
         let catches_up = was_withheld && wanted.wants_own;
         let mut withheld = was_withheld && known.is_some() && !catches_up;
-        let mut tell = Telling { session: self.session, row, builder };
+        let mut tell = Telling { session: self.session, row, space, builder };
         for (&component, pair) in wanted.wanted.iter().zip(&wanted.pairs) {
             let told = |known: &Stance| known.told(component, &self.lanes, aim.due, told_now);
             let told = known.filter(|_| !catches_up).and_then(told);
@@ -507,7 +528,11 @@ impl Subscriber {
             let skips_own = known.is_some() && !pair.own;
             withheld |= tell.component(store, component, told, skips_own);
         }
-        self.held.insert(id, Held { stance, told_at: store.publish(), withheld, overlaps: false });
+        let now = Held { stance, told_at: store.publish(), withheld, overlaps: false };
+        match &mut entry {
+            Some(held) => **held = now,
+            None => drop(self.held.insert(row.id, now)),
+        }
     }
 }
 
@@ -524,7 +549,8 @@ fn lanes_of(views: &[Arc<View>], before: &[Lane]) -> Vec<Lane> {
 /// Telling what is new of one row.
 struct Telling<'a, 'b> {
     session: SessionId,
-    row: &'a Row,
+    row: &'a CellRow,
+    space: Option<SpaceId>,
     builder: &'b mut DeltaBuilder,
 }
 
@@ -544,17 +570,14 @@ impl Telling<'_, '_> {
             skips_own && told.is_some() && writer == self.session && foreign_at <= since
         };
         if component == ComponentId::POSITION {
-            if row.position_changed_at <= since {
-                return false;
-            }
-            let Some(at) = store.position(row) else { return false };
-            if is_own(row.position_writer, NEVER) {
+            let Some(space) = self.space.filter(|_| row.moved_at > since) else { return false };
+            if is_own(row.mover, NEVER) {
                 return true;
             }
-            self.builder.position(row.entity, store.in_cell(row).revision, at);
+            self.builder.position(row.entity, row.revision, space, row.point);
             return false;
         }
-        let Some(slot) = store.slot(row, component) else { return false };
+        let Some(slot) = store.slot(store.row(row.id), component) else { return false };
         if slot.changed_at <= since {
             return false;
         }

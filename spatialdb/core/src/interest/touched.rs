@@ -38,6 +38,17 @@ struct Noted {
     version: Option<u32>,
 }
 
+impl Noted {
+    fn up_to_date(&mut self, grid: &Grid, parts: &[ActivePart], cell: u32) -> Self {
+        let version = grid.extent_version(cell);
+        if self.version != Some(version) {
+            self.version = Some(version);
+            self.cover = cover_of(grid, parts, cell, self.touch);
+        }
+        *self
+    }
+}
+
 /// What a subscriber looks for in one cell.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Touch {
@@ -117,20 +128,22 @@ impl Touched {
         self.noted.len()
     }
 
+    /// What is looked for in a noted cell by number.
+    pub(super) fn touch_noted(&mut self, grid: &Grid, parts: &[ActivePart], i: usize) -> Option<Touch> {
+        let (&cell, noted) = self.noted.get_index_mut(i)?;
+        let noted = noted.up_to_date(grid, parts, cell);
+        self.touch_besides(grid, parts, cell, noted)
+    }
+
     /// What is looked for in a cell; `None`: nothing.
     pub(super) fn touch(&mut self, grid: &Grid, parts: &[ActivePart], cell: u32) -> Option<Touch> {
-        let mut touch = self.everywhere;
-        let mut cover = 0;
-        if let Some(noted) = self.noted.get_mut(&cell) {
-            let version = grid.extent_version(cell);
-            if noted.version != Some(version) {
-                noted.version = Some(version);
-                noted.cover = cover_of(grid, parts, cell, noted.touch);
-            }
-            touch |= noted.touch;
-            cover = noted.cover;
-        }
-        touch |= self.wide_in(grid, cell);
+        let noted = self.noted.get_mut(&cell).map(|noted| noted.up_to_date(grid, parts, cell));
+        self.touch_besides(grid, parts, cell, noted.unwrap_or_default())
+    }
+
+    fn touch_besides(&self, grid: &Grid, parts: &[ActivePart], cell: u32, noted: Noted) -> Option<Touch> {
+        let touch = self.everywhere | noted.touch | self.wide_in(grid, cell);
+        let mut cover = noted.cover;
         let asked = touch & (self.everywhere | self.wide_parts);
         if asked != 0 {
             cover |= cover_of(grid, parts, cell, asked);

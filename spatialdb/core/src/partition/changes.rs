@@ -1,5 +1,6 @@
 //! What changed since a publish, by place: grouped once, put in columns once, for all who look.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use rustc_hash::FxHashMap;
@@ -49,7 +50,7 @@ impl Store {
         places.extend(live.map(Row::place));
         places.iter().for_each(|&(cell, _)| self.grid.note_change(cell, publish));
         let mut rows = std::mem::take(&mut self.changes.rows);
-        rows.resize(self.grid.allot_changes(), CellRow::NOBODY);
+        rows.resize(self.grid.allot_changes(publish), CellRow::NOBODY);
         for (cell, place) in places.drain(..) {
             let row = *self.grid.row(cell, place);
             rows[self.grid.next_change(cell, row.point.z)] = row;
@@ -73,8 +74,21 @@ impl Store {
     }
 
     /// The rows of a cell that changed since the last publish.
-    pub(crate) fn changed_rows(&self, cell: u32) -> &[CellRow] {
+    fn changed_rows(&self, cell: u32) -> &[CellRow] {
         &self.changes.rows[self.grid.changed_range(cell, self.publish())]
+    }
+
+    /// The rows of a cell that may have changed after `since`.
+    pub(crate) fn rows_since(&self, cell: u32, since: PublishSeq) -> &[CellRow] {
+        if self.is_caught_up(since) { self.changed_rows(cell) } else { self.grid.rows(cell) }
+    }
+
+    /// Who left a cell after `since`; `None` if that is not known any longer.
+    pub(crate) fn left_since(&self, cell: u32, since: PublishSeq) -> Option<Cow<'_, [RowId]>> {
+        if self.is_caught_up(since) {
+            return Some(self.grid.just_departed(cell, self.publish()).into());
+        }
+        self.grid.departures(cell, since).map(|left| left.collect())
     }
 
     /// The rows of a cell that changed after `since`.
@@ -143,10 +157,10 @@ impl Sharing {
             sets.push(SharedSet { set: row.set(), columns: Vec::new() });
             sets.len() - 1
         });
-        if row.position_changed_at > self.since
+        if in_cell.moved_at > self.since
             && let Some(space) = store.grid.space(row.cell())
         {
-            self.place.writers.add(row.position_writer);
+            self.place.writers.add(in_cell.mover);
             let is_column = |rows: &Rows| matches!(rows, Rows::Positions(rows) if rows.space == space);
             let new = || Rows::Positions(PositionRows { space, ..PositionRows::default() });
             self.put(set, is_column, new, 24, |rows| {

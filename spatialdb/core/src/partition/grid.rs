@@ -34,6 +34,9 @@ pub(crate) struct Grid {
     occupied: usize,
     /// The cells with changes since the last publish.
     changed: Vec<u32>,
+    /// Which rows left which cells since the last publish; then those of a cell together.
+    left: Vec<(u32, RowId)>,
+    left_by_cell: Vec<RowId>,
     /// From when on changes and departures are noted; `None`: nobody looks.
     watched_from: Option<PublishSeq>,
     /// Departures from cells that are gone.
@@ -43,6 +46,7 @@ pub(crate) struct Grid {
 
 /// What is asked of every cell at every publish, kept dense.
 #[derive(Clone, Copy, Debug)]
+#[repr(align(64))]
 struct Stamp {
     /// The last publish that had something to show of it.
     changed_at: PublishSeq,
@@ -50,6 +54,8 @@ struct Stamp {
     departed_at: PublishSeq,
     /// Of `changed_at`: the range of its changed rows among all.
     changes: (u32, u32),
+    /// Of `departed_at`: the range of the rows that left it among all that left a cell.
+    departures: (u32, u32),
     /// Rises when `z` does not hold what it held.
     z_version: u32,
     /// Where it is, unless it holds the rows without a position.
@@ -62,6 +68,7 @@ const NO_STAMP: Stamp = Stamp {
     changed_at: PublishSeq(0),
     departed_at: PublishSeq(0),
     changes: (0, 0),
+    departures: (0, 0),
     z_version: 0,
     space: SpaceId(0),
     z: NO_Z,
@@ -80,6 +87,8 @@ impl Grid {
             free: Vec::new(),
             occupied: 0,
             changed: Vec::new(),
+            left: Vec::new(),
+            left_by_cell: Vec::new(),
             watched_from: None,
             orphans: Departures::default(),
             tuning: Tuning::default(),
@@ -173,7 +182,12 @@ impl Grid {
             let Cell { departures, rows, .. } = &mut self.cells[cell as usize];
             departures.push(publish, row, rows.len() + self.tuning.departures_kept);
             self.mark(cell, publish);
-            self.stamps[cell as usize].departed_at = publish;
+            self.left.push((cell, row));
+            let stamp = &mut self.stamps[cell as usize];
+            if stamp.departed_at != publish {
+                (stamp.departed_at, stamp.departures) = (publish, (0, 0));
+            }
+            stamp.departures.1 += 1;
         }
     }
 
@@ -193,16 +207,24 @@ impl Grid {
         self.stamps[cell as usize].changes.1 += 1;
     }
 
-    /// Gives each changed cell a range of its own for its changed rows. Returns how many there are.
-    pub(crate) fn allot_changes(&mut self) -> usize {
-        let mut next = 0;
+    /// Gives each changed cell a range of its own for its changed rows, and brings together who left it. Returns how many
+    /// changed rows there are.
+    pub(crate) fn allot_changes(&mut self, publish: PublishSeq) -> usize {
+        let (mut changes, mut departures) = (0, 0);
         for &cell in &self.changed {
-            let changes = &mut self.stamps[cell as usize].changes;
-            let count = changes.1;
-            *changes = (next, next);
-            next += count;
+            let stamp = &mut self.stamps[cell as usize];
+            stamp.changes = allot(&mut changes, stamp.changes);
+            if stamp.departed_at == publish {
+                stamp.departures = allot(&mut departures, stamp.departures);
+            }
         }
-        next as usize
+        self.left_by_cell.resize(departures as usize, RowId(0));
+        for (cell, row) in self.left.drain(..) {
+            let next = &mut self.stamps[cell as usize].departures.1;
+            self.left_by_cell[*next as usize] = row;
+            *next += 1;
+        }
+        changes as usize
     }
 
     /// The next place in the range of a cell, for a row so high up.
@@ -232,6 +254,7 @@ impl Grid {
     /// Changes from now on belong to the next publish.
     pub(crate) fn finish_publish(&mut self) {
         self.changed.clear();
+        self.left.clear();
     }
 
     /// The cells with changes since the last publish.
@@ -242,6 +265,13 @@ impl Grid {
     /// The last publish that has something to show of the cell.
     pub(crate) fn changed_at(&self, cell: u32) -> PublishSeq {
         self.stamps[cell as usize].changed_at
+    }
+
+    /// Who left the cell since the last publish.
+    pub(crate) fn just_departed(&self, cell: u32, publish: PublishSeq) -> &[RowId] {
+        let stamp = &self.stamps[cell as usize];
+        let (start, end) = if stamp.departed_at == publish { stamp.departures } else { (0, 0) };
+        &self.left_by_cell[start as usize..end as usize]
     }
 
     /// The range of the cell's changed rows since the last publish.
@@ -392,16 +422,22 @@ impl Grid {
     }
 }
 
+/// A range of as many as are counted, from `next` on; its end comes as they are put there.
+fn allot(next: &mut u32, counted: (u32, u32)) -> (u32, u32) {
+    let start = *next;
+    *next += counted.1;
+    (start, start)
+}
+
 #[cfg(test)]
 mod tests {
     use spatialdb_types::{EntityId, Revision};
 
     use super::*;
-    use crate::partition::SetId;
 
     fn row(id: u32) -> CellRow {
         let (revision, entity) = (Revision(1), EntityId(u64::from(id)));
-        CellRow { point: Point3::default(), revision, entity, id: RowId(id), set: SetId(0) }
+        CellRow { revision, entity, id: RowId(id), ..CellRow::NOBODY }
     }
 
     #[test]

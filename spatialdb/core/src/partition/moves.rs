@@ -10,10 +10,12 @@
 
 use std::collections::VecDeque;
 
+use indexmap::IndexMap;
+use rustc_hash::FxBuildHasher;
 use spatialdb_types::{ComponentId, EntityId, PartitionId};
 
 use super::apply::{Run, Source};
-use super::{Partition, PublishSeq, RowId, Slot};
+use super::{CellRow, Partition, PublishSeq, RowId, Slot};
 use crate::columns::Batch;
 use crate::message::{
     Delta, Holder, LeaveReason, MovedEntity, MovedValue, Outbox, PeerBody, PeerMessage, RouteChange,
@@ -30,6 +32,13 @@ pub(super) struct Moves {
     parked_rows: u64,
     fences: VecDeque<(u64, PartitionId, Vec<EntityId>)>,
     next_fence: u64,
+}
+
+/// An entity that is about to go.
+struct Leaving {
+    entity: EntityId,
+    home: PartitionId,
+    holders: Vec<Holder>,
 }
 
 impl Moves {
@@ -90,7 +99,7 @@ impl Partition {
 
     /// Starts the move of those entities that lie in another partition by now.
     fn send_home(&mut self, entities: Vec<EntityId>, outbox: &mut Outbox) {
-        let mut leaving: Vec<(PartitionId, Vec<MovedEntity>)> = Vec::new();
+        let mut leaving: IndexMap<RowId, Leaving, FxBuildHasher> = IndexMap::default();
         for entity in entities {
             let Some(id) = self.store.find(entity) else { continue };
             let row = self.store.row(id);
@@ -102,27 +111,37 @@ impl Partition {
                 self.moves.overhang.push(entity);
                 continue;
             }
-            let moved = self.take(id);
-            self.departed.insert(entity, home);
-            match leaving.iter_mut().find(|(to, _)| *to == home) {
-                Some((_, list)) => list.push(moved),
-                None => leaving.push((home, vec![moved])),
+            leaving.insert(id, Leaving { entity, home, holders: Vec::new() });
+        }
+        if leaving.is_empty() {
+            return;
+        }
+        leaving.values().for_each(|leaving| self.queue_last_events(leaving.entity));
+        // What a subscriber holds is looked at for all of them at once.
+        for subscriber in self.subscribers.values_mut() {
+            for (&id, leaving) in &mut leaving {
+                leaving.holders.extend(subscriber.hand_over(id, leaving.entity));
             }
         }
-        for (to, list) in leaving {
+        let mut moves: Vec<(PartitionId, Vec<MovedEntity>)> = Vec::new();
+        for (id, Leaving { entity, home, holders }) in leaving {
+            let moved = self.take(id, holders);
+            self.departed.insert(entity, home);
+            match moves.iter_mut().find(|(to, _)| *to == home) {
+                Some((_, list)) => list.push(moved),
+                None => moves.push((home, vec![moved])),
+            }
+        }
+        for (to, list) in moves {
             self.send(to, PeerBody::Move(list), outbox);
         }
     }
 
-    fn take(&mut self, id: RowId) -> MovedEntity {
-        let entity = self.store.row(id).entity;
-        self.queue_last_events(entity);
-        let subscribers = self.subscribers.values_mut();
-        let holders: Vec<Holder> = subscribers.filter_map(|s| s.hand_over(id, entity)).collect();
+    fn take(&mut self, id: RowId, holders: Vec<Holder>) -> MovedEntity {
         let row = self.store.row(id);
-        let components = self.store.components(row).to_vec();
-        let revision = self.store.in_cell(row).revision;
-        let position = self.store.position(row).map(|at| (at, revision, row.position_writer));
+        let (entity, components) = (row.entity, self.store.components(row).to_vec());
+        let CellRow { revision, mover, .. } = *self.store.in_cell(row);
+        let position = self.store.position(row).map(|at| (at, revision, mover));
         let (_, slots) = self.store.remove(id);
         let values = components
             .iter()

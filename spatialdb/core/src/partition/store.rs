@@ -3,7 +3,7 @@
 //! Responsible for: keeping rows, tables and the cell index in step, revisions, and what changed since the last
 //! publish. Not responsible for: what a client asked, or who sees it.
 
-use spatialdb_types::{ComponentId, EntityId, Point3, Position, Revision, SessionId, SpaceId};
+use spatialdb_types::{ComponentId, EntityId, Position, Revision, SessionId, SpaceId};
 
 use super::census::Census;
 use super::changes::Changes;
@@ -32,8 +32,6 @@ pub(crate) struct Row {
     pub(crate) cell_since: PublishSeq,
     /// The publish since which it is here with its set of components.
     pub(super) here_since: PublishSeq,
-    pub(crate) position_writer: SessionId,
-    pub(crate) position_changed_at: PublishSeq,
     /// The latest `changed_at` of anything on the entity, its set of components included.
     pub(crate) changed_at: PublishSeq,
     /// It moved here and the old partition may still forward writes.
@@ -236,8 +234,6 @@ impl Store {
             index,
             cell_since: self.publish,
             here_since: self.publish,
-            position_writer: SessionId(0),
-            position_changed_at: PublishSeq(0),
             changed_at,
             arriving: false,
         };
@@ -280,20 +276,20 @@ impl Store {
         let revision = self.tick();
         let publish = self.publish;
         let key = self.grid.key(at.space, at.point.x, at.point.y);
-        let row = &mut self.rows[id.0 as usize];
-        row.position_changed_at = publish;
-        row.position_writer = writer;
-        let (cell, place) = (row.cell, row.cell_place);
+        let (cell, place) = self.row(id).place();
         let within = if cell == NO_CELL { None } else { self.grid.row_at(key, cell, place) };
         let crossed = within.is_none();
         if let Some(within) = within {
             (within.point, within.revision) = (at.point, revision);
+            (within.moved_at, within.mover) = (publish, writer);
         } else {
             if cell != NO_CELL {
                 self.grid.note_departure(cell, id, publish);
                 self.leave_cell(id);
             }
-            self.enter_cell(id, Some(key), at.point, revision);
+            let moved =
+                CellRow { point: at.point, revision, moved_at: publish, mover: writer, ..CellRow::NOBODY };
+            self.enter_cell(id, Some(key), moved);
         }
         self.touch(id);
         crossed
@@ -384,12 +380,13 @@ impl Store {
     }
 
     fn enter_nowhere(&mut self, id: RowId) {
-        self.enter_cell(id, None, Point3::default(), Revision(0));
+        self.enter_cell(id, None, CellRow::NOBODY);
     }
 
-    fn enter_cell(&mut self, id: RowId, key: Option<CellKey>, point: Point3, revision: Revision) {
+    /// `moved` says where it is.
+    fn enter_cell(&mut self, id: RowId, key: Option<CellKey>, moved: CellRow) {
         let row = &mut self.rows[id.0 as usize];
-        let within = CellRow { point, revision, entity: row.entity, id, set: row.set };
+        let within = CellRow { entity: row.entity, id, set: row.set, ..moved };
         (row.cell, row.cell_place) = self.grid.insert(key, within);
         row.cell_since = self.publish;
         self.note_place(id);

@@ -1,9 +1,9 @@
 //! A cell: what lies in one square, in one piece of memory.
 
-use spatialdb_types::{EntityId, Point3, Revision};
+use spatialdb_types::{EntityId, Point3, Revision, SessionId};
 
 use super::{CellKey, Departures};
-use crate::partition::{RowId, SetId};
+use crate::partition::{PublishSeq, RowId, SetId};
 
 /// An entity as its cell knows it: where it is, and what is asked of many entities at once. Without a position the point
 /// means nothing.
@@ -12,20 +12,26 @@ pub(crate) struct CellRow {
     pub(crate) point: Point3,
     /// Of the position.
     pub(crate) revision: Revision,
+    /// When the position was written.
+    pub(crate) moved_at: PublishSeq,
     pub(crate) entity: EntityId,
     pub(crate) id: RowId,
     /// What it has.
     pub(crate) set: SetId,
+    /// Who wrote the position.
+    pub(crate) mover: SessionId,
 }
 
 impl CellRow {
-    /// Holds a place.
+    /// Holds a place; or of nobody yet.
     pub(crate) const NOBODY: Self = Self {
         point: Point3::new(0.0, 0.0, 0.0),
         revision: Revision(0),
+        moved_at: PublishSeq(0),
         entity: EntityId(0),
         id: RowId(0),
         set: SetId(0),
+        mover: SessionId(0),
     };
 }
 
