@@ -14,6 +14,7 @@ mod events;
 mod interests;
 mod load;
 mod merge;
+mod overtaken;
 mod progress;
 mod sums;
 
@@ -31,6 +32,7 @@ use self::events::Overlaps;
 pub use self::interests::check_interest;
 use self::interests::{Interests, is_given};
 use self::load::Load;
+use self::overtaken::Overtaken;
 use self::progress::Progress;
 pub use self::sums::DensityColumn;
 use self::sums::Sums;
@@ -83,8 +85,8 @@ pub struct FrameBody {
     pub outcome: Outcome,
     /// How many deltas it is made of.
     pub deltas: usize,
-    /// It tells of entities that another partition may have told of just before.
-    has_moved: bool,
+    /// Entities that another partition may have told of just before.
+    moved: Vec<EntityId>,
 }
 
 /// One worker's or viewer's side of the world, as a state machine.
@@ -135,7 +137,7 @@ struct PartitionState {
     /// After a restart: what it has shown again so far.
     keyframe: Option<FxHashSet<EntityId>>,
     /// Up to this counter it may still tell of entities that others have shown since.
-    overtaken: Revision,
+    overtaken: Overtaken,
 }
 
 #[derive(Debug)]
@@ -416,7 +418,26 @@ impl FrameBody {
         let goes_on = self.more || next.more || !next.view_ready.is_empty();
         // How many a view of densities counts is what was told up to the frame that says so.
         let is_counted = !next.densities.is_empty() && !self.view_ready.is_empty();
-        !goes_on && !is_counted && !next.has_moved && !self.brings_back(next)
+        !goes_on && !is_counted && !self.brings_back(next) && !self.tells_of(&next.moved)
+    }
+
+    /// The entities of each column.
+    fn rows(&self) -> impl Iterator<Item = &[EntityId]> {
+        let positions = self.positions.iter().map(|rows| &*rows.entities);
+        let columns = self.columns.iter().map(|rows| &*rows.entities);
+        positions.chain(columns).chain(self.shared.iter().map(|shared| shared.rows().entities()))
+    }
+
+    /// Whether it says anything of one of these.
+    fn tells_of(&self, entities: &[EntityId]) -> bool {
+        let is_one = |entity: &EntityId| entities.contains(entity);
+        let gone = self.gone.iter().map(|(_, entities)| &**entities);
+        let left = || self.left.iter().any(|(entity, _)| is_one(entity));
+        let events = || self.events.iter().any(|event| is_one(&event.entity));
+        !entities.is_empty()
+            && (self.rows().chain(gone).chain([&*self.entered]).any(|list| list.iter().any(is_one))
+                || left()
+                || events())
     }
 
     /// Whether an entity that leaves in it enters in the next one.

@@ -7,20 +7,23 @@ use spatialdb_types::{ComponentId, EntityId, PartitionId, Revision, ViewId};
 
 use super::sums::Sums;
 use super::{FrameBody, HeldEntity, Session, ToPartition, Tombstone, ViewState, is_given};
-use crate::interest::{Rows, View};
+use crate::interest::View;
 use crate::message::{Delta, DensityDelta, Filled, LeaveReason, Shape};
 
 impl Session {
     /// What a delta changes in what the session has been shown.
     pub(super) fn merge(&mut self, from: PartitionId, delta: Delta) -> FrameBody {
         let mut body = FrameBody { more: delta.more, deltas: 1, ..FrameBody::default() };
-        let mut is_overtaken = delta.clock < self.partitions[usize::from(from.0)].overtaken;
+        let mut doubt = self.partitions[usize::from(from.0)].overtaken.at(delta.clock);
         let were_seen: Vec<bool> = delta.events.iter().map(|event| self.sees(event)).collect();
         for entity in delta.overlapping {
             self.overlap(from, delta.clock, entity);
         }
         for shape in delta.entered.into_iter().chain(delta.arrived) {
-            is_overtaken |= !self.shown(from, delta.clock, shape, &mut body);
+            let entity = shape.entity;
+            if !self.shown(from, delta.clock, shape, &mut body) {
+                doubt.add(entity);
+            }
         }
         for shape in delta.reshaped {
             self.reshaped(from, &shape, &mut body);
@@ -31,9 +34,7 @@ impl Session {
         body.positions = delta.positions;
         body.columns = delta.columns;
         body.shared = delta.shared;
-        if is_overtaken {
-            self.drop_stale_rows(from, &mut body);
-        }
+        self.drop_stale_rows(from, &doubt, &mut body);
         let mut moved = false;
         for (entity, position) in delta.anchors {
             moved |= self.anchors.hear(from, delta.clock, entity, position);
@@ -74,8 +75,7 @@ impl Session {
         match self.held.insert(entity, held) {
             Some(before) => {
                 tell_gone(&before.components, &components, entity, body);
-                body.has_moved |= before.partition != from;
-                self.overtake(before.partition, from, clock);
+                self.overtake(before.partition, from, clock, entity, body);
             }
             None => body.entered.push(entity),
         }
@@ -104,19 +104,10 @@ impl Session {
         }
         if let Some(held) = self.held.swap_remove(&entity) {
             body.left.push((entity, reason));
-            body.has_moved |= held.partition != from;
             self.end_overlap(entity, &held, body);
-            self.overtake(held.partition, from, clock);
+            self.overtake(held.partition, from, clock, entity, body);
         }
         self.bury(from, clock, entity);
-    }
-
-    /// A partition has told of an entity that another one was the last to show, and may still tell older news of.
-    fn overtake(&mut self, other: PartitionId, by: PartitionId, clock: Revision) {
-        if other != by {
-            let overtaken = &mut self.partitions[usize::from(other.0)].overtaken;
-            *overtaken = clock.max(*overtaken);
-        }
     }
 
     /// Remembers that the entity is not in view, against older news that may be on its way.
@@ -135,42 +126,6 @@ impl Session {
             (None, Some(tomb)) => later(tomb.partition, tomb.clock),
             (None, None) => false,
         }
-    }
-
-    /// Takes out values of entities that another partition has shown later, or that are not in view.
-    ///
-    /// A partition tells of an entity that the session holds from there, or that it shows in the same delta. So there is
-    /// nothing to take out unless another partition has told of an entity that was held from this one, or a shape in
-    /// this delta is stale.
-    fn drop_stale_rows(&self, from: PartitionId, body: &mut FrameBody) {
-        let is_current = |entity: EntityId| self.held.get(&entity).is_some_and(|held| held.partition == from);
-        for group in &mut body.positions {
-            if !group.entities.iter().all(|&e| is_current(e)) {
-                group.retain(is_current);
-            }
-        }
-        for group in &mut body.columns {
-            if !group.entities.iter().all(|&e| is_current(e)) {
-                group.retain(is_current);
-            }
-        }
-        for shared in std::mem::take(&mut body.shared) {
-            match shared.rows() {
-                rows if rows.entities().iter().all(|&e| is_current(e)) => body.shared.push(shared),
-                Rows::Positions(rows) => {
-                    let mut rows = rows.clone();
-                    rows.retain(is_current);
-                    body.positions.push(rows);
-                }
-                Rows::Values(rows) => {
-                    let mut rows = rows.clone();
-                    rows.retain(is_current);
-                    body.columns.push(rows);
-                }
-            }
-        }
-        body.positions.retain(|group| !group.entities.is_empty());
-        body.columns.retain(|group| !group.entities.is_empty());
     }
 
     fn filled(&mut self, from: PartitionId, filled: &Filled, body: &mut FrameBody) {

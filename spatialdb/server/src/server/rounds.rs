@@ -15,6 +15,9 @@ use super::port::Event;
 /// What is left here is delivered after this time by whoever left it.
 pub(super) const ROUND_WAIT_US: Micros = 4_000;
 
+/// A partition that is going to publish within this time is waited for.
+const ABOUT_US: Micros = 1_000;
+
 /// What a partition has for a session.
 pub(super) struct Letter {
     pub(super) to: SessionId,
@@ -28,18 +31,27 @@ pub(super) struct Letter {
 pub(super) struct Rounds {
     /// When each partition is going to publish.
     due: Vec<AtomicU64>,
+    /// How long each of them would leave between two publishes.
+    periods: Vec<AtomicU64>,
     waiting: Mutex<Vec<Letter>>,
 }
 
 impl Rounds {
     pub(super) fn new(partitions: usize) -> Self {
-        let due = (0..partitions).map(|_| AtomicU64::new(Micros::MAX)).collect();
-        Self { due, waiting: Mutex::new(Vec::new()) }
+        let all = |time| (0..partitions).map(|_| AtomicU64::new(time)).collect();
+        Self { due: all(Micros::MAX), periods: all(0), waiting: Mutex::new(Vec::new()) }
     }
 
     /// The partition is going to publish at this time; [`Micros::MAX`]: not that it knows.
     pub(super) fn set_due(&self, partition: PartitionId, at: Micros) {
         self.due[usize::from(partition.0)].store(at, Ordering::Relaxed);
+    }
+
+    /// The partition would leave this time between two publishes; 0: it does not mind. Returns the longest that any of them
+    /// would: with the same one they meet.
+    pub(super) fn agree(&self, partition: PartitionId, period: Micros) -> Micros {
+        self.periods[usize::from(partition.0)].store(period, Ordering::Relaxed);
+        self.periods.iter().map(|period| period.load(Ordering::Relaxed)).max().unwrap_or(period)
     }
 
     /// Leaves letters if another partition is about to publish. Returns all there are, with those that others left, if
@@ -48,7 +60,7 @@ impl Rounds {
         // Locked before looking: of two that end together the second finds what the first left.
         let mut waiting = self.lock();
         waiting.extend(letters);
-        let is_due = |due: &AtomicU64| due.load(Ordering::Relaxed) <= now;
+        let is_due = |due: &AtomicU64| due.load(Ordering::Relaxed) <= now + ABOUT_US;
         if self.due.iter().any(is_due) { Vec::new() } else { std::mem::take(&mut *waiting) }
     }
 
@@ -91,10 +103,10 @@ mod tests {
     fn the_last_of_a_round_delivers_it_all() {
         let rounds = Rounds::new(2);
         rounds.set_due(PartitionId(0), 100);
-        rounds.set_due(PartitionId(1), 100);
-        rounds.set_due(PartitionId(0), 200);
+        rounds.set_due(PartitionId(1), 100 + ABOUT_US);
+        rounds.set_due(PartitionId(0), 20_000);
         assert!(rounds.leave_or_take(110, vec![letter(0)]).is_empty());
-        rounds.set_due(PartitionId(1), 200);
+        rounds.set_due(PartitionId(1), 20_000);
         let all = rounds.leave_or_take(120, vec![letter(1)]);
         assert_eq!(all.iter().map(|letter| letter.from.0).collect::<Vec<_>>(), [0, 1]);
         assert!(rounds.take().is_empty());
@@ -107,5 +119,14 @@ mod tests {
         rounds.set_due(PartitionId(1), 50);
         assert!(rounds.leave_or_take(60, vec![letter(0)]).is_empty());
         assert_eq!(rounds.take().len(), 1);
+    }
+
+    #[test]
+    fn the_longest_period_is_that_of_all() {
+        let rounds = Rounds::new(2);
+        assert_eq!(rounds.agree(PartitionId(0), 20_000), 20_000);
+        assert_eq!(rounds.agree(PartitionId(1), 30_000), 30_000);
+        assert_eq!(rounds.agree(PartitionId(0), 20_000), 30_000);
+        assert_eq!(rounds.agree(PartitionId(1), 0), 20_000);
     }
 }

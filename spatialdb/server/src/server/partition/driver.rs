@@ -110,6 +110,7 @@ impl Driver {
     }
 
     pub(super) fn ready(&mut self, session: SessionId) {
+        self.pacer.taken();
         self.machine.ready(session);
     }
 
@@ -260,15 +261,16 @@ impl Driver {
         self.machine.publish(now, &mut self.outbox);
         let deltas = self.outbox.sessions.iter().filter(|(_, message)| message.delta.is_some()).count();
         let end = edge.clock.now();
-        self.pacer.published(now, end, deltas as u64);
-        if Pacer::is_many(deltas as u64) {
-            self.end_round(edge);
-            edge.rounds.set_due(self.machine.id(), self.due(end));
-            let letters = self.letters(end);
-            let all = edge.rounds.leave_or_take(end, letters);
-            self.leaves_until = all.is_empty().then_some(end + ROUND_WAIT_US);
-            edge.deliver(all);
-        }
+        let (id, deltas) = (self.machine.id(), deltas as u64);
+        let period = edge.rounds.agree(id, self.pacer.period(deltas));
+        self.pacer.published(now, end, deltas, period);
+        self.end_round(edge);
+        edge.rounds.set_due(id, self.due(end));
+        let letters = if Pacer::is_many(deltas) { self.letters(end) } else { Vec::new() };
+        let leaves = !letters.is_empty();
+        let all = edge.rounds.leave_or_take(end, letters);
+        self.leaves_until = (leaves && all.is_empty()).then_some(end + ROUND_WAIT_US);
+        edge.deliver(all);
         self.deliver(edge);
         metrics::histogram!("spatialdb_partition_publish_seconds").record((end - now) as f64 / 1e6);
         let gauges = self.gauges(edge);

@@ -8,9 +8,15 @@ use crate::config::WorldConfig;
 /// its way from here to a socket: sending takes about a tenth of a core until the pause is at its longest.
 const PAUSE_PER_DELTA: Micros = 200;
 
-/// What sending a delta takes, about. Where that adds up to more than the longest pause, the pause is longer still: what
+/// What sending a delta takes, at least. Where that adds up to more than the longest pause, the pause is longer still: what
 /// is told more often than it can be sent only waits.
 const SEND_PER_DELTA: Micros = 30;
+
+/// How many of the longest pauses are added at most, as long as sessions do not take what they are sent in time.
+const STRETCH_MAX: u64 = 4;
+
+/// While sessions do take it, so many publishes take back what one added.
+const RELAX: u64 = 5;
 
 /// So many deltas are sent without waiting for more to tell.
 const DELTAS_FREE: u64 = 4;
@@ -36,6 +42,11 @@ impl Pace {
 pub(super) struct Pacer {
     interval_max: Micros,
     cost: Micros,
+    /// The deltas of the last publish, and how many sessions have taken theirs since.
+    sent: u64,
+    taken: u64,
+    /// Added to the pause, since they take longer than was thought.
+    stretch: Micros,
     /// The earliest time for the next one, if idle.
     next: Micros,
     /// The same under load.
@@ -45,7 +56,7 @@ pub(super) struct Pacer {
 impl Pacer {
     /// Pauses are never longer than `interval_max`.
     pub(super) const fn new(interval_max: Micros) -> Self {
-        Self { interval_max, cost: 0, next: 0, round: 0 }
+        Self { interval_max, cost: 0, sent: 0, taken: 0, stretch: 0, next: 0, round: 0 }
     }
 
     /// Whether it is time: after a pause that grows with what the last one took, if idle; under load after the longest.
@@ -68,16 +79,48 @@ impl Pacer {
         deltas > DELTAS_FREE
     }
 
-    /// A publish ran from `start` to `end`, and made so many deltas.
-    pub(super) fn published(&mut self, start: Micros, end: Micros, deltas: u64) {
-        self.cost = end.saturating_sub(start);
-        // Partitions that send to many do so at the same time: what they say goes together into one frame.
+    /// A session has taken its delta.
+    pub(super) const fn taken(&mut self) {
+        self.taken += 1;
+    }
+
+    /// A publish made so many deltas. Returns the time to the next one under load; 0: they are too few to matter.
+    ///
+    /// Sessions that take nothing at all are sent nothing either, so they do not count.
+    pub(super) fn period(&mut self, deltas: u64) -> Micros {
         let step = (self.interval_max / 2).max(1);
-        let period = self.interval_max.max(deltas * SEND_PER_DELTA).next_multiple_of(step).max(1);
+        let is_behind = Self::is_many(self.sent) && self.taken * 10 < self.sent * 9;
+        self.stretch = if is_behind {
+            (self.stretch + step).min(self.interval_max * STRETCH_MAX)
+        } else {
+            self.stretch.saturating_sub(step / RELAX)
+        };
+        (self.sent, self.taken) = (deltas, 0);
+        if !Self::is_many(deltas) {
+            return 0;
+        }
+        let least = self.interval_max.max(deltas * SEND_PER_DELTA);
+        (least + self.stretch).next_multiple_of(step)
+    }
+
+    /// A publish ran from `start` to `end`, and made so many deltas. Partitions that send to many do so at the same time, at
+    /// multiples of their period: what they say goes together into one frame.
+    pub(super) fn published(&mut self, start: Micros, end: Micros, deltas: u64, period: Micros) {
+        self.cost = end.saturating_sub(start);
+        let period = period.max(self.interval_max).max(1);
         let earliest = end + self.cost.min(self.interval_max);
         self.round = ((start + period / 2) / period * period + period).max(earliest.next_multiple_of(period));
         let pause = self.cost + deltas.saturating_sub(DELTAS_FREE) * PAUSE_PER_DELTA;
-        self.next = if pause < self.interval_max { end + pause } else { self.round };
+        self.next = if pause >= self.interval_max {
+            self.round
+        } else if Self::is_many(deltas) {
+            // These meet too: what is a multiple of the longest pause is one of its half, and so on.
+            let unit =
+                (0..4).map(|halvings| self.interval_max >> halvings).filter(|&unit| unit >= pause).min();
+            (end + pause / 2).next_multiple_of(unit.unwrap_or(self.interval_max).max(1))
+        } else {
+            end + pause
+        };
     }
 }
 
@@ -85,16 +128,22 @@ impl Pacer {
 mod tests {
     use super::*;
 
+    fn publish(pacer: &mut Pacer, start: Micros, end: Micros, deltas: u64) {
+        let period = pacer.period(deltas);
+        pacer.published(start, end, deltas, period);
+        (0..deltas).for_each(|_| pacer.taken());
+    }
+
     #[test]
     fn pauses_grow_with_cost_up_to_the_longest() {
         let mut pacer = Pacer::new(20_000);
         assert!(pacer.may_publish(20_000, false));
-        pacer.published(100, 400, 1);
+        publish(&mut pacer, 100, 400, 1);
         assert!(!pacer.may_publish(699, true));
         assert!(pacer.may_publish(700, true));
         assert!(!pacer.may_publish(700, false));
         assert!(pacer.may_publish(20_000, false));
-        pacer.published(0, 90_000, 1);
+        publish(&mut pacer, 0, 90_000, 1);
         assert_eq!(pacer.next(90_000), 120_000);
         assert_eq!(pacer.next(200_000), 200_000);
     }
@@ -102,16 +151,34 @@ mod tests {
     #[test]
     fn pauses_grow_with_the_number_of_deltas_and_meet() {
         let mut pacer = Pacer::new(20_000);
-        pacer.published(1_000, 1_010, DELTAS_FREE + 10);
-        assert_eq!(pacer.next(0), 1_010 + 10 + 10 * PAUSE_PER_DELTA);
+        publish(&mut pacer, 1_000, 1_010, DELTAS_FREE + 10);
+        assert_eq!(pacer.next(0), 2_500);
+        publish(&mut pacer, 2_500, 3_000, DELTAS_FREE + 60);
+        assert_eq!(pacer.next(0), 20_000);
         let mut other = Pacer::new(20_000);
-        pacer.published(20_000, 22_000, 600);
-        other.published(20_500, 20_700, 500);
+        publish(&mut pacer, 20_000, 22_000, 600);
+        publish(&mut other, 20_500, 20_700, 500);
         assert_eq!((pacer.next(0), other.next(0)), (40_000, 40_000));
         // Whatever the phase they began in.
-        pacer.published(31_000, 31_500, 500);
+        publish(&mut pacer, 31_000, 31_500, 500);
         assert_eq!(pacer.next(0), 60_000);
-        pacer.published(60_100, 62_000, 1_000);
+        publish(&mut pacer, 60_100, 62_000, 1_000);
         assert_eq!(pacer.next(0), 90_000);
+    }
+
+    #[test]
+    fn what_is_not_taken_in_time_makes_pauses_longer() {
+        let mut pacer = Pacer::new(20_000);
+        let mut period_if = |taken: u64| {
+            (0..taken).for_each(|_| pacer.taken());
+            pacer.period(100)
+        };
+        assert_eq!(period_if(0), 20_000, "nothing was sent before");
+        assert_eq!((period_if(50), period_if(50)), (30_000, 40_000));
+        (0..20).for_each(|_| drop(period_if(50)));
+        assert_eq!(period_if(50), 100_000, "at the longest");
+        (0..40).for_each(|_| drop(period_if(100)));
+        assert_eq!(period_if(95), 20_000, "and back");
+        assert_eq!(pacer.period(DELTAS_FREE), 0);
     }
 }
