@@ -2,16 +2,17 @@
 
 mod cell;
 mod departures;
+mod index;
 mod range;
 
 use std::ops::Range;
 
-use rustc_hash::FxHashMap;
 use spatialdb_types::{Box3, Point3, Position, SpaceId};
 
 use self::cell::Cell;
 pub(crate) use self::cell::CellRow;
 use self::departures::Departures;
+use self::index::CellIndex;
 pub(crate) use self::range::{CellKey, CellRange};
 use super::{PublishSeq, RowId, Tuning};
 use crate::interest::Extent;
@@ -27,7 +28,7 @@ pub(super) const NO_CELL: u32 = u32::MAX;
 pub(crate) struct Grid {
     cell_m: f64,
     per_m: f64,
-    index: FxHashMap<CellKey, u32>,
+    index: CellIndex,
     cells: Vec<Cell>,
     stamps: Vec<Stamp>,
     free: Vec<u32>,
@@ -81,7 +82,7 @@ impl Grid {
         Self {
             cell_m,
             per_m: 1.0 / cell_m,
-            index: FxHashMap::default(),
+            index: CellIndex::default(),
             cells: vec![Cell::new(None)],
             stamps: vec![NO_STAMP],
             free: Vec::new(),
@@ -115,7 +116,7 @@ impl Grid {
         squares.map(move |(dx, dy)| {
             let x = i32::try_from(i64::from(center.x) + dx).ok()?;
             let y = i32::try_from(i64::from(center.y) + dy).ok()?;
-            self.index.get(&CellKey { space: center.space, x, y }).copied()
+            self.index.get(CellKey { space: center.space, x, y })
         })
     }
 
@@ -173,7 +174,7 @@ impl Grid {
 
     /// How many rows lie in a square.
     pub(crate) fn row_count(&self, key: CellKey) -> u64 {
-        self.index.get(&key).map_or(0, |&cell| self.rows(cell).len() as u64)
+        self.index.get(key).map_or(0, |cell| self.rows(cell).len() as u64)
     }
 
     /// Notes that a row is about to leave a cell for another.
@@ -378,7 +379,14 @@ impl Grid {
 
     /// The cell at a square, if there is one.
     pub(crate) fn cell_at(&self, range: &CellRange, ordinal: u64) -> Option<u32> {
-        self.index.get(&range.key(ordinal)).copied()
+        self.index.get(range.key(ordinal))
+    }
+
+    /// All cells of a range.
+    pub(crate) fn cells_in(&self, range: &CellRange) -> Vec<u32> {
+        let mut cells = Vec::new();
+        self.index.collect(range, &mut cells);
+        cells
     }
 
     /// Whether a cell lies in the range.
@@ -387,7 +395,7 @@ impl Grid {
     }
 
     fn open(&mut self, key: CellKey) -> u32 {
-        if let Some(&cell) = self.index.get(&key) {
+        if let Some(cell) = self.index.get(key) {
             return cell;
         }
         let cell = match self.free.pop() {
@@ -417,7 +425,7 @@ impl Grid {
         // Memory of rows that a free cell once held is given back.
         *rows = Vec::new();
         self.orphans.adopt(departures);
-        self.index.remove(&gone);
+        self.index.remove(gone);
         self.free.push(cell);
     }
 }

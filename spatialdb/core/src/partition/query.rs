@@ -216,7 +216,7 @@ impl Partition {
             Candidates::Cells(space, bounds) => {
                 let range = grid.range(*space, bounds);
                 if range.len() <= u64::from(grid.slot_count()) {
-                    (0..range.len()).filter_map(|i| grid.cell_at(&range, i)).map(rows_of).collect()
+                    grid.cells_in(&range).into_iter().map(rows_of).collect()
                 } else {
                     (0..grid.slot_count()).filter(|&cell| grid.is_in(&range, cell)).map(rows_of).collect()
                 }

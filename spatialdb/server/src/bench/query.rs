@@ -1,8 +1,9 @@
 //! `query`: boxes with about a hundred hits in a world of a million.
 //!
-//! Responsible for: the questions, what is right, and the order of the three ways to ask. Not responsible for: each way
-//! (`inside`, `pipelined`, `unary`).
+//! Responsible for: the questions, what is right, and the order of the ways to ask. Not responsible for: each way
+//! (`inside`, `pipelined`, `unary`), and the yardstick (`bare`).
 
+mod bare;
 mod inside;
 mod pipelined;
 mod unary;
@@ -62,8 +63,9 @@ struct Answered {
 pub(super) async fn run(plan: &Plan) -> Result<Report, BenchError> {
     let walk = Walk::new(plan.entities as usize);
     let exam = Arc::new(Exam::new(&walk));
-    let time = Duration::from_secs(plan.seconds) / 3;
+    let time = Duration::from_secs(plan.seconds) / 4;
     let inside = inside::run(&exam, time)?;
+    let bare = bare::run(&exam, time)?;
     let server = ServerProcess::start(&WorldFiles::of_walk(&walk)?, plan.partitions)?;
     drop(walk);
     let durability = Tools::connect(&server).await?.world().await?.durability;
@@ -74,7 +76,9 @@ pub(super) async fn run(plan: &Plan) -> Result<Report, BenchError> {
     let hits: u64 = exam.questions.iter().map(|question| question.expected.hits).sum();
     let mut report = Report::new(plan.scenario, durability)
         .figure("core_per_second", inside.per_second(), "1/s")
-        .figure("core_cpu_us", inside.cpu_us(), "us");
+        .figure("core_cpu_us", inside.cpu_us(), "us")
+        .figure("bare_grid_per_second", bare.per_second(), "1/s")
+        .figure("core_share_of_bare_grid", inside.per_second() / bare.per_second(), "1");
     report = match pipelined {
         Some(answered) => report.figure("grpc_per_second", answered.per_second(), "1/s").figure(
             "grpc_server_cpu_us",
