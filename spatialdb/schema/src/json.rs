@@ -1,15 +1,15 @@
-//! Component values as JSON, by protobuf's mapping.
+//! Component values, and events, as JSON, by protobuf's mapping.
 //!
 //! Responsible for: both directions. Names are lowerCamelCase, 64-bit integers are strings, bytes are base64, and
 //! fields at their default are left out.
 //! Not responsible for: speed, or unknown fields, which JSON cannot hold.
 
 use prost::Message;
-use prost_reflect::DynamicMessage;
+use prost_reflect::{DynamicMessage, MessageDescriptor};
 use serde_json::Value;
 use spatialdb_types::Reason;
 
-use crate::{component::Component, error::PayloadError};
+use crate::{component::Component, error::PayloadError, event::EventType};
 
 impl Component {
     /// The value as JSON. Fields at their default are left out; unknown fields are lost.
@@ -19,10 +19,7 @@ impl Component {
     /// the schema does not have.
     pub fn to_json(&self, payload: &[u8]) -> Result<Value, PayloadError> {
         self.check(payload)?;
-        let message = DynamicMessage::decode(self.descriptor.clone(), payload)
-            .map_err(|error| self.json_error(String::new(), error.to_string()))?;
-        serde_path_to_error::serialize(&message, serde_json::value::Serializer)
-            .map_err(|error| self.json_error(error.path().to_string(), error.inner().to_string()))
+        to_json(&self.descriptor, payload).map_err(|(path, detail)| self.json_error(path, detail))
     }
 
     /// The bytes of a value given as JSON. Both `lowerCamelCase` and proto field names are taken.
@@ -41,14 +38,32 @@ impl Component {
     }
 
     fn json_error(&self, path: String, detail: String) -> PayloadError {
-        // The path of the whole value is ".", which says nothing.
-        let field = if path == "." { String::new() } else { path };
-        PayloadError {
-            reason: Reason::PayloadInvalid,
-            what: "component",
-            message: self.name().to_owned(),
-            field,
-            detail,
-        }
+        json_error("component", self.name(), path, detail)
     }
+}
+
+impl EventType {
+    /// What it says as JSON. Fields at their default are left out; unknown fields are lost.
+    ///
+    /// # Errors
+    /// `PAYLOAD_INVALID` as [`Component::to_json`].
+    pub fn to_json(&self, payload: &[u8]) -> Result<Value, PayloadError> {
+        self.check(payload)?;
+        to_json(&self.descriptor, payload)
+            .map_err(|(path, detail)| json_error("event", self.name(), path, detail))
+    }
+}
+
+/// Or the path of what cannot be said, and why.
+fn to_json(descriptor: &MessageDescriptor, payload: &[u8]) -> Result<Value, (String, String)> {
+    let message = DynamicMessage::decode(descriptor.clone(), payload)
+        .map_err(|error| (String::new(), error.to_string()))?;
+    serde_path_to_error::serialize(&message, serde_json::value::Serializer)
+        .map_err(|error| (error.path().to_string(), error.inner().to_string()))
+}
+
+fn json_error(what: &'static str, name: &str, path: String, detail: String) -> PayloadError {
+    // The path of the whole value is ".", which says nothing.
+    let field = if path == "." { String::new() } else { path };
+    PayloadError { reason: Reason::PayloadInvalid, what, message: name.to_owned(), field, detail }
 }

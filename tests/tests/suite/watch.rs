@@ -2,6 +2,7 @@
 
 use std::process::Command;
 
+use prost::Message;
 use rustix::process::Signal;
 use serde_json::Value;
 use spatialdb_proto::{
@@ -9,8 +10,8 @@ use spatialdb_proto::{
     v1::{self, client_message::Body, constraint::Kind},
 };
 use spatialdb_tests::{
-    Client, Launch, METADATA, Process, VITALS, Vitals, World, binary, box_xy, column, entity_ids, eventually,
-    metadata, positions, run, run_in, spatialdb, update, view,
+    Client, Hit, Launch, METADATA, Process, VITALS, Vitals, World, binary, box_xy, column, entity_ids,
+    events, eventually, happen, metadata, positions, run, run_in, spatialdb, update, view,
 };
 use spatialdb_types::Reason;
 
@@ -97,6 +98,29 @@ async fn json_of_watch_is_one_object_a_line() {
     assert_eq!((&of("leave")[0]["entity"], &of("leave")[0]["reason"]), (&"2".into(), &"out_of_view".into()));
     let times: Vec<_> = lines.iter().map(|line| line["time"].as_str().expect("a time")).collect();
     assert!(times.is_sorted() && times[0].ends_with('Z'), "{times:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn watch_tells_what_happens() {
+    let world = World::launch(Launch::probe());
+    let mut client = world.attach("writer").await;
+    let with_vitals = v1::AddComponents {
+        columns: vec![column(VITALS, [(9, Vitals::hp(7).bytes())])],
+        ..v1::AddComponents::default()
+    };
+    client.write(Body::AddComponents(with_vitals)).await;
+    let for_people = watch(&world, &[CORNER]);
+    let for_scripts = watch(&world, &[CORNER, "--json"]);
+    for_people.stderr.wait_for("ready: 4 in view");
+    for_scripts.stdout.wait_for("\"ready\"");
+    let hit = Hit { power: 3, by: "a wave".to_owned() }.encode_to_vec();
+    client.write(happen(vec![events(VITALS, 1, [(9, hit.into())])])).await;
+    let line = for_people.stdout.wait_for(" ! 9  ");
+    assert!(line.ends_with("post \"post 9\"  Hit {\"by\":\"a wave\",\"power\":3}"), "{line}");
+    let line: Value =
+        serde_json::from_str(&for_scripts.stdout.wait_for("\"happening\"")).expect("each line is JSON");
+    assert_eq!((&line["entity"], &line["type"]), (&"9".into(), &"probe.Hit".into()));
+    assert_eq!(line["value"], serde_json::json!({ "power": 3, "by": "a wave" }));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 1)]

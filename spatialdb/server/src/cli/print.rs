@@ -6,7 +6,7 @@ use prost::Message;
 use serde_json::{Map, Value, json};
 use spatialdb_proto::v1;
 use spatialdb_schema::Schema;
-use spatialdb_types::ComponentId;
+use spatialdb_types::{ComponentId, EventId};
 
 /// stdout, buffered.
 pub(super) fn stdout() -> BufWriter<StdoutLock<'static>> {
@@ -66,6 +66,15 @@ pub(super) fn value_json(component: ComponentId, bytes: &[u8], schema: &Schema) 
     let read = match schema.component(component) {
         Some(component) => component.to_json(bytes).map_err(|error| error.to_string()),
         None => Err(format!("component {component} is not in the schema")),
+    };
+    read.unwrap_or_else(|error| json!({ "unreadable": error }))
+}
+
+/// What an event says as JSON.
+pub(super) fn event_json(component: ComponentId, event: EventId, bytes: &[u8], schema: &Schema) -> Value {
+    let read = match schema.event(component, event) {
+        Some(event) => event.to_json(bytes).map_err(|error| error.to_string()),
+        None => Err(format!("event {event} of component {component} is not in the schema")),
     };
     read.unwrap_or_else(|error| json!({ "unreadable": error }))
 }

@@ -40,7 +40,8 @@ const GOODBYE_TIMEOUT: Duration = Duration::from_secs(2);
 
 const EXAMPLES: &str = "\
 Each line is an entity: the time (UTC), + when it comes into view, ~ when it changes, - when it
-leaves, its id, type and name, and the values that are new. Ctrl-C ends it.
+leaves, ! when something happens to it (an event of the schema), its id, type and name, and the
+values that are new. Ctrl-C ends it.
 docs/query-language.md tells what a query can say.
 With --densities each line is a square of the map: the time, how many entities are in it now, from
 which corner to which it goes, and of which type they are if types are counted apart.
@@ -194,6 +195,9 @@ impl Watch {
         let events = self.changes.take(frame);
         self.lines.print(frame.unix_time_us, &events, &self.schema)?;
         self.lines.squares(frame.unix_time_us, &squares_of(frame))?;
+        for missed in &frame.events_missed {
+            self.lines.missed(frame.unix_time_us, missed, &self.schema)?;
+        }
         for ready in &frame.view_ready {
             self.lines.ready(frame.unix_time_us, ready.entity_count)?;
         }

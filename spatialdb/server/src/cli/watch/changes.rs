@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, btree_map::Entry};
 use bytes::Bytes;
 use prost::Message;
 use spatialdb_proto::v1::{self, LeaveReason};
-use spatialdb_types::ComponentId;
+use spatialdb_types::{ComponentId, EventId};
 
 /// Something that happened to one entity.
 #[derive(Clone, Debug, PartialEq)]
@@ -20,6 +20,15 @@ pub(super) enum What {
     Enter(Values),
     Update(Values),
     Leave(LeaveReason),
+    Happen(Happening),
+}
+
+/// An event of the schema.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Happening {
+    pub(super) component: ComponentId,
+    pub(super) event: EventId,
+    pub(super) payload: Bytes,
 }
 
 /// The components that are told, whole. `None`: the entity no longer has it.
@@ -35,6 +44,7 @@ pub(super) struct Changes {
 struct Change {
     is_new: bool,
     values: Values,
+    happenings: Vec<Happening>,
     /// The last frame that told something of it.
     frame: u64,
 }
@@ -45,10 +55,17 @@ impl Changes {
         for &entity in &frame.entered {
             self.change(entity, frame.frame).is_new = true;
         }
+        for column in &frame.events {
+            let (component, event) = (ComponentId(column.component), EventId(column.event));
+            for (&entity, payload) in column.entities.iter().zip(&column.payloads) {
+                let happening = Happening { component, event, payload: payload.clone() };
+                self.change(entity, frame.frame).happenings.push(happening);
+            }
+        }
         let mut events = Vec::new();
         for left in &frame.left {
             for &entity in &left.entities {
-                events.extend(self.waiting.remove(&entity).map(|change| change.event(entity)));
+                events.extend(self.waiting.remove(&entity).into_iter().flat_map(|c| c.events(entity)));
                 events.push(Event { entity, what: What::Leave(left.reason()) });
             }
         }
@@ -75,7 +92,7 @@ impl Changes {
             // One of which this frame told nothing is complete: what is told of one entity follows without a gap.
             self.waiting = waiting.extract_if(.., |_, change| change.frame == frame.frame).collect();
         }
-        events.extend(waiting.into_iter().map(|(entity, change)| change.event(entity)));
+        events.extend(waiting.into_iter().flat_map(|(entity, change)| change.events(entity)));
         events
     }
 
@@ -94,9 +111,14 @@ impl Changes {
 }
 
 impl Change {
-    fn event(self, entity: u64) -> Event {
-        let what = if self.is_new { What::Enter(self.values) } else { What::Update(self.values) };
-        Event { entity, what }
+    /// The values first: what happened came with them or later.
+    fn events(self, entity: u64) -> impl Iterator<Item = Event> {
+        let change = match self {
+            Self { is_new: true, values, .. } => Some(What::Enter(values)),
+            Self { values, .. } => (!values.is_empty()).then_some(What::Update(values)),
+        };
+        let all = change.into_iter().chain(self.happenings.into_iter().map(What::Happen));
+        all.map(move |what| Event { entity, what })
     }
 }
 
@@ -146,5 +168,31 @@ mod tests {
         let lost = What::Update(Values::from([(TAG, None)]));
         let left = What::Leave(LeaveReason::Deleted);
         assert_eq!(told, [Event { entity: 9, what: left }, Event { entity: 7, what: lost }]);
+    }
+
+    #[test]
+    fn what_happens_comes_behind_values_and_before_a_leave() {
+        let happening = |event| Happening { component: TAG, event: EventId(event), payload: Bytes::new() };
+        let events = |event, entities: &[u64]| v1::EventColumn {
+            component: TAG.0,
+            event,
+            entities: entities.to_vec(),
+            payloads: vec![Bytes::new(); entities.len()],
+        };
+        let mut changes = Changes::default();
+        let left = vec![v1::Left { reason: LeaveReason::Deleted.into(), entities: vec![9] }];
+        let first = v1::Frame { entered: vec![7], events: vec![events(1, &[7])], ..frame(1, true) };
+        assert_eq!(changes.take(&first), []);
+        let events = vec![events(2, &[9, 7])];
+        let told = changes.take(&v1::Frame { events, left, columns: column(TAG, 7), ..frame(2, false) });
+        let values = Values::from([(TAG, Some(Bytes::from_static(b"\x08\x01")))]);
+        let expected = [
+            (9, What::Happen(happening(2))),
+            (9, What::Leave(LeaveReason::Deleted)),
+            (7, What::Enter(values)),
+            (7, What::Happen(happening(1))),
+            (7, What::Happen(happening(2))),
+        ];
+        assert_eq!(told, expected.map(|(entity, what)| Event { entity, what }));
     }
 }

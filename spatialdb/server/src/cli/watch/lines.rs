@@ -9,9 +9,9 @@ use prost::Message;
 use serde_json::{Map, Value, json};
 use spatialdb_proto::v1::{self, LeaveReason};
 use spatialdb_schema::Schema;
-use spatialdb_types::ComponentId;
+use spatialdb_types::{ComponentId, EventId};
 
-use super::changes::{Event, Values, What};
+use super::changes::{Event, Happening, Values, What};
 use super::squares::Square;
 use crate::cli::print;
 
@@ -111,6 +111,27 @@ impl Lines {
         out.flush()
     }
 
+    /// Prints that things happened which were not told.
+    ///
+    /// # Errors
+    /// The stream is gone.
+    pub(super) fn missed(
+        &self,
+        unix_time_us: i64,
+        missed: &v1::EventsMissed,
+        schema: &Schema,
+    ) -> io::Result<()> {
+        let name = event_name(ComponentId(missed.component), EventId(missed.event), schema);
+        let count = missed.count;
+        if !self.is_json {
+            return writeln!(io::stderr(), "missed: {count} of {name}");
+        }
+        let line = json!({ "event": "missed", "time": time(unix_time_us), "type": name, "count": count });
+        let mut out = print::stdout();
+        writeln!(out, "{line}")?;
+        out.flush()
+    }
+
     /// `None` if nothing happened that was asked for.
     fn line(&mut self, unix_time_us: i64, event: &Event, schema: &Schema) -> Option<String> {
         let entity = event.entity;
@@ -122,6 +143,7 @@ impl Lines {
             What::Enter(values) => ('+', self.values(values, schema, &[ComponentId::METADATA])),
             What::Update(values) => ('~', self.values(values, schema, &[])),
             What::Leave(reason) => ('-', vec![leave_reason(*reason).replace('_', " ")]),
+            What::Happen(happening) => ('!', vec![happening_text(happening, schema)]),
         };
         if told.is_empty() && sign == '~' {
             return None;
@@ -183,6 +205,7 @@ fn event_json(unix_time_us: i64, event: &Event, schema: &Schema) -> Value {
         What::Leave(reason) => {
             ("leave", Map::from_iter([("reason".to_owned(), leave_reason(*reason).into())]))
         }
+        What::Happen(happening) => ("happening", happening_json(happening, schema)),
     };
     more.insert("event".to_owned(), what.into());
     more.insert("time".to_owned(), time(unix_time_us).into());
@@ -210,6 +233,26 @@ fn name_of(component: ComponentId, schema: &Schema) -> String {
     schema.component(component).map_or_else(|| component.0.to_string(), |found| found.name().to_owned())
 }
 
+fn happening_json(happening: &Happening, schema: &Schema) -> Map<String, Value> {
+    let name = event_name(happening.component, happening.event, schema);
+    let value = print::event_json(happening.component, happening.event, &happening.payload, schema);
+    Map::from_iter([("type".to_owned(), name.into()), ("value".to_owned(), value)])
+}
+
+/// With its short name, if it is the only event that has it.
+fn happening_text(happening: &Happening, schema: &Schema) -> String {
+    let name = event_name(happening.component, happening.event, schema);
+    let last = |name: &str| name.rsplit('.').next().unwrap_or_default().to_owned();
+    let alike = schema.events().iter().filter(|event| last(event.name()) == last(&name)).count();
+    let value = print::event_json(happening.component, happening.event, &happening.payload, schema);
+    format!("{} {}", if alike == 1 { last(&name) } else { name }, cut(value.to_string()))
+}
+
+fn event_name(component: ComponentId, event: EventId, schema: &Schema) -> String {
+    let found = schema.event(component, event);
+    found.map_or_else(|| format!("{component}/{event}"), |found| found.name().to_owned())
+}
+
 /// The value as short JSON; a position without digits that nobody reads.
 fn short(component: ComponentId, bytes: &Bytes, schema: &Schema) -> String {
     let position = (component == ComponentId::POSITION).then(|| v1::Position::decode(bytes.clone()));
@@ -217,7 +260,10 @@ fn short(component: ComponentId, bytes: &Bytes, schema: &Schema) -> String {
         let space = if at.space == 0 { String::new() } else { format!("\"space\":{},", at.space) };
         return format!("{{{space}\"x\":{:.1},\"y\":{:.1},\"z\":{:.1}}}", at.x, at.y, at.z);
     }
-    let text = print::value_json(component, bytes, schema).to_string();
+    cut(print::value_json(component, bytes, schema).to_string())
+}
+
+fn cut(text: String) -> String {
     match text.char_indices().nth(VALUE_CHARS_MAX) {
         Some((end, _)) => format!("{}...", &text[..end]),
         None => text,
