@@ -31,7 +31,7 @@ pub(super) use viewer::Viewer;
 const VIEWERS_PER_CONNECTION: usize = 64;
 
 /// Spans whose delays are counted apart.
-pub(super) const SPANS: usize = 2;
+pub(super) const SPANS: usize = 3;
 
 /// What a viewer asks for.
 #[derive(Clone, Debug)]
