@@ -337,7 +337,8 @@ impl Session {
 
     fn put_view(&mut self, mut view: View) -> Result<(), Error> {
         view.check(&self.limits)?;
-        let others = self.views.values().map(|v| &v.asked).filter(|v| v.id != view.id);
+        // Those that entities give go without, if they no longer fit.
+        let others = self.views.values().map(|v| &v.asked).filter(|v| v.id != view.id && !is_given(v.id));
         Load::of(others.chain([&view])).check(&self.limits)?;
         view.version = self.version + 1;
         let sums = self.sums_of(&view);

@@ -66,6 +66,11 @@ impl Anchors {
         self.set_told(entity, Told::Deleted);
     }
 
+    /// Whether one was deleted here, which no change of a view would bring up.
+    pub(super) fn is_owed(&self) -> bool {
+        self.list.iter().any(|anchor| anchor.told == Told::Deleted)
+    }
+
     fn set_told(&mut self, entity: EntityId, told: Told) {
         if let Some(anchor) = self.list.iter_mut().find(|anchor| anchor.entity == entity) {
             anchor.told = told;
@@ -86,5 +91,53 @@ impl Anchors {
                 builder.count_id();
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use spatialdb_types::{
+        ComponentId, EntityId, Limits, PartitionId, Position, Seq, SessionId, SpaceId, ViewId,
+    };
+
+    use crate::world::PartitionMap;
+    use crate::{
+        Batch, Constraint, CreateRows, Op, Outbox, Part, Partition, PlacedRows, Removes, View, ViewSet,
+    };
+
+    #[test]
+    fn a_deleted_one_is_told_though_nothing_in_view_has_changed() {
+        let (viewer, writer, followed) = (SessionId(5), SessionId(6), EntityId(1));
+        let map = Arc::new(PartitionMap::new(1, 10.0, &[]));
+        let mut partition = Partition::new(PartitionId(0), map, Limits::default());
+        let positions =
+            PlacedRows { index: vec![0], positions: vec![Position::new(SpaceId(0), 0.0, 0.0, 0.0)] };
+        let rows = CreateRows { rows: vec![0], entities: vec![followed], positions, columns: Vec::new() };
+        partition.load(&rows).expect("a new id");
+        // It shows nothing: what is deleted is in nobody's view.
+        let constraint = Constraint::Has(ComponentId(1000));
+        let part = Part { constraint, components: Arc::new([]), interval_us: 0 };
+        let views = [Arc::new(View::new(ViewId(1), part))];
+        let followed_list = [followed];
+        let set = ViewSet { views: views.into(), followed: followed_list.into(), followed_epoch: 1 };
+        partition.set_views(viewer, 1, &set);
+        let mut told = |partition: &mut Partition| {
+            let mut outbox = Outbox::default();
+            partition.publish(0, &mut outbox);
+            partition.ready(viewer);
+            let deltas = outbox.sessions.into_iter().filter(|(session, _)| *session == viewer);
+            deltas.filter_map(|(_, message)| message.delta).flat_map(|d| d.anchors).collect::<Vec<_>>()
+        };
+        assert!(told(&mut partition)[0].1.is_some());
+        let mut removes = Removes::new(0, None);
+        removes.push(0, followed);
+        let mut batch = Batch::new(writer, Seq(1));
+        batch.ops.push(Op::Remove(removes));
+        partition.apply(&batch, &mut Outbox::default());
+        assert!(partition.has_unpublished());
+        assert_eq!(told(&mut partition), [(followed, None)]);
+        assert_eq!(told(&mut partition), []);
     }
 }

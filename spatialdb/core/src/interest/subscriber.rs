@@ -263,6 +263,7 @@ impl Subscriber {
         self.ready
             && (self.run.is_some()
                 || self.recheck
+                || self.anchors.is_owed()
                 || self.flush.is_some()
                 || !self.left.is_empty()
                 || self.owes_events()
@@ -298,6 +299,9 @@ impl Subscriber {
         self.events.begin(pending);
         self.drain_left(&mut builder);
         self.counting.tell(store, now, &mut builder);
+        if self.anchors.is_owed() {
+            self.anchors.tell(store, &mut builder);
+        }
         let run = self.run.take().or_else(|| {
             let run = self.start(store, now, frame_bytes_max)?;
             // At the highest rate that the views have.

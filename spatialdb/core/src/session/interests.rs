@@ -215,12 +215,18 @@ mod tests {
         assert_eq!(left_out(&mut session), [], "it is told once");
         session.end_view(ViewId(1)).expect("its own");
         assert_eq!(session.interests_in_force().collect::<Vec<_>>(), [CAR, BUS]);
-        assert_eq!(session.subscribe(own(1)).expect_err("full").reason, Reason::LimitReached);
-        // The lower id goes first, and the other one has to make room.
-        give(&mut session, &[(CAR, &[1.0, 2.0]), (BUS, &[1.0, 2.0])]);
+        // Its own go first: what entities give makes room.
+        session.subscribe(own(1)).expect("its own");
         assert_eq!(left_out(&mut session), [(BUS, Reason::LimitReached)]);
         assert_eq!(session.view_count(), 2);
-        session.subscribe(own(1)).expect("room for one");
+        [2, 3].into_iter().for_each(|id| session.subscribe(own(id)).expect("its own"));
+        assert_eq!(left_out(&mut session), [(CAR, Reason::LimitReached)]);
+        assert_eq!(session.subscribe(own(4)).expect_err("full").reason, Reason::LimitReached);
+        [2, 3].into_iter().for_each(|id| session.end_view(ViewId(id)).expect("its own"));
+        // The lower id goes first, and the other one has to make room.
+        give(&mut session, &[(CAR, &[1.0, 2.0]), (BUS, &[1.0, 2.0])]);
+        assert_eq!(session.interests_in_force().collect::<Vec<_>>(), [CAR]);
+        assert_eq!(session.view_count(), 3);
     }
 
     #[test]
