@@ -1,10 +1,16 @@
 //! `WorldService`: the world asked once.
 
-use spatialdb_proto::{error_of_status, v1};
+use std::time::Duration;
+
+use bytes::Bytes;
+use spatialdb_proto::{
+    error_of_status,
+    v1::{self, client_message::Body},
+};
 use spatialdb_schema::Schema;
 use spatialdb_tests::{
-    Client, Launch, METADATA, POSITION, VITALS, World, all_made, box_xy, entity_ids, has, metadata, not,
-    sphere, update, view,
+    BLOB_FIRST, Client, Launch, METADATA, POSITION, VITALS, World, all_made, box_xy, entity_ids, has,
+    metadata, new_rows, not, position_rows, sphere, update, view,
 };
 use spatialdb_types::{ComponentId, Limits, Reason};
 use tonic::Code;
@@ -159,4 +165,36 @@ async fn sessions_are_listed_with_how_they_do() {
     assert_eq!((viewer.updates_received, viewer.view_count, viewer.entities_in_view), (0, 2, 64));
     assert!(viewer.frames_sent > 0 && viewer.staleness_us > 0, "{viewer:?}");
     assert!(viewer.staleness_us < 30_000_000 && viewer.connected_unix_time_us > 1_600_000_000_000_000);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn who_does_not_read_an_answer_gives_its_place_to_others() {
+    let world = World::launch(Launch::probe().config("[limits]\nqueries_at_once_max = 1"));
+    let mut writer = world.attach("writer").await;
+    for _ in 0..8 {
+        // More than waits in the connection.
+        let data = [&b"\x0a\x80\xb5\x18"[..], &[7; 400_000]].concat();
+        let columns = vec![new_rows(BLOB_FIRST, vec![Bytes::from(data); 8])];
+        let positions = vec![position_rows(&[(0.0, 0.0); 8])];
+        writer.create(v1::Create { count: 8, positions, columns, ..v1::Create::default() }).await;
+    }
+    let mut hog = world.attach("hog").await;
+    let all = v1::Ask { constraint: Some(has(BLOB_FIRST)), ..v1::Ask::default() };
+    let seqs = [hog.send(Body::Ask(all.clone())).await, hog.send(Body::Ask(all)).await];
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    let pages = world.pages(request(has(METADATA))).await.expect("a place, after a while");
+    assert_eq!(ids(&pages).len(), 64);
+    // It lives on, and hears that it is not answered, or not in full.
+    let mut refused = 0;
+    for seq in seqs {
+        let outcome = hog.decided(seq).await;
+        let told = outcome.rejections.iter().find(|rejection| rejection.seq == seq);
+        refused += usize::from(told.is_some_and(|told| {
+            told.reason == "LIMIT_REACHED" && told.detail.contains("queries_at_once_max = 1")
+        }));
+    }
+    assert!(refused > 0);
+    let few = v1::Ask { constraint: Some(entity_ids(&[1])), ..v1::Ask::default() };
+    let seq = hog.send(Body::Ask(few)).await;
+    hog.until("an answer", |hog| hog.answers.iter().any(|page| page.seq == seq && page.last)).await;
 }

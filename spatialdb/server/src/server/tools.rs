@@ -9,7 +9,6 @@ pub(super) mod query;
 pub(super) mod view;
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use prost::Message;
 use prost_types::Any;
@@ -30,9 +29,6 @@ const FOLLOW_MAX: usize = 64;
 
 /// Bytes of a page of a query's answer, about.
 const PAGE_BYTES: usize = 256 << 10;
-
-/// How long a page may wait for its reader; then the rest is dropped, and the stream ends without a last page.
-const PAGE_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// The service.
 pub(super) struct Tools {
@@ -140,15 +136,15 @@ async fn send_pages(edge: &Edge, answers: &Answers, pages: mpsc::Sender<Result<v
         page.entities.push(entity);
         if bytes >= PAGE_BYTES {
             bytes = 0;
-            let sent = tokio::time::timeout(PAGE_TIMEOUT, pages.send(Ok(std::mem::take(&mut page)))).await;
-            if !matches!(sent, Ok(Ok(()))) {
-                return;
-            }
+            // Where the rest is given up the stream ends without a last page: there is no room to say why.
+            let Ok(Some(room)) = ask::page_room(edge, &pages).await else { return };
+            room.send(Ok(std::mem::take(&mut page)));
         }
     }
     (page.match_count, page.last) = (answers.match_count(), true);
-    // Whoever asked may have gone.
-    let _ = pages.send(Ok(page)).await;
+    if let Ok(Some(room)) = ask::page_room(edge, &pages).await {
+        room.send(Ok(page));
+    }
 }
 
 fn entity_of(edge: &Edge, partition: PartitionId, state: EntityState) -> v1::Entity {

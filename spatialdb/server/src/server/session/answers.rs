@@ -67,9 +67,15 @@ impl Answerer {
             Ok((answers, _place)) => {
                 let postponed: Vec<bool> = answers.iter().map(Answers::is_postponed).collect();
                 let told = seqs.into_iter().zip(&answers).filter(|(_, answers)| !answers.is_postponed());
+                let mut given_up = None;
                 for (seq, answers) in told {
-                    self.tell(seq, answers).await?;
+                    if given_up.is_none() {
+                        given_up = self.tell(seq, answers).await?.err();
+                    }
                     outcome.decided.push((seq, 1));
+                    let refused =
+                        given_up.iter().map(|error: &Error| Rejection::of_message(seq, error.clone()));
+                    outcome.rejections.extend(refused);
                 }
                 let mut postponed = postponed.into_iter();
                 asked.retain(|_| postponed.next().unwrap_or(false));
@@ -91,8 +97,8 @@ impl Answerer {
         Ok((self.edge.cuts.ask(&self.edge, queries).await?, place))
     }
 
-    /// Tells an answer page by page. `None`: the session is over.
-    async fn tell(&self, seq: Seq, answers: &Answers) -> Option<()> {
+    /// Tells an answer page by page, unless it is given up. `None`: the session is over.
+    async fn tell(&self, seq: Seq, answers: &Answers) -> Option<Result<(), Error>> {
         let mut hits = answers.hits().peekable();
         loop {
             let mut page = page_of(&mut hits, answers.is_ordered());
@@ -103,9 +109,12 @@ impl Answerer {
                 page.match_count = answers.match_count();
             }
             let body = Some(server_message::Body::Answer(page));
-            self.answers.send(ServerMessage { body }).await.ok()?;
+            match ask::page_room(&self.edge, &self.answers).await {
+                Ok(room) => room?.send(ServerMessage { body }),
+                Err(error) => return Some(Err(error)),
+            }
             if is_last {
-                return Some(());
+                return Some(Ok(()));
             }
         }
     }

@@ -1,12 +1,12 @@
 //! Asking once: by a call of its own, or over a session.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use spatialdb_core::Query;
 use spatialdb_proto::v1;
 use spatialdb_types::{ComponentId, Error, Position, Reason};
-use tokio::sync::OwnedSemaphorePermit;
+use tokio::sync::{OwnedSemaphorePermit, mpsc};
 
 use super::query::{Known, Near, invalid, point_of};
 use crate::server::cuts::Answers;
@@ -14,6 +14,12 @@ use crate::server::edge::Edge;
 
 /// How long a query waits for a place.
 const QUERY_WAIT: Duration = Duration::from_secs(5);
+
+/// How long a page may wait for its reader while others wait for a place. Less than `QUERY_WAIT`: those get one.
+const PAGE_PATIENCE: Duration = Duration::from_secs(2);
+
+/// How long a page may wait in any case.
+const PAGE_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// The answer to a call, and the place among the queries at once that it takes.
 ///
@@ -82,4 +88,28 @@ pub(in crate::server) async fn place(edge: &Edge) -> Result<OwnedSemaphorePermit
     let busy = || Error::new(Reason::LimitReached, format!("queries_at_once_max = {max} are being answered"));
     let waiting = tokio::time::timeout(QUERY_WAIT, edge.queries.clone().acquire_owned());
     waiting.await.map_err(|_| busy())?.map_err(|_| busy())
+}
+
+/// Room for a page of an answer that has a place among the queries at once; `None`: nobody listens any longer.
+///
+/// # Errors
+/// `LIMIT_REACHED`: what is left of the answer is given up, since it is not read while others wait, or for too long.
+pub(in crate::server) async fn page_room<'a, T>(
+    edge: &Edge,
+    pages: &'a mpsc::Sender<T>,
+) -> Result<Option<mpsc::Permit<'a, T>>, Error> {
+    let started = Instant::now();
+    loop {
+        if let Ok(room) = tokio::time::timeout(PAGE_PATIENCE, pages.reserve()).await {
+            return Ok(room.ok());
+        }
+        let waited = started.elapsed();
+        if edge.queries.available_permits() == 0 || waited >= PAGE_TIMEOUT {
+            let (max, seconds) = (edge.limits.queries_at_once_max, waited.as_secs());
+            let detail = format!(
+                "a page of the answer was not read for {seconds} s; others wait for one of queries_at_once_max = {max}"
+            );
+            return Err(Error::new(Reason::LimitReached, detail));
+        }
+    }
 }
