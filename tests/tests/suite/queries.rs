@@ -171,9 +171,9 @@ async fn sessions_are_listed_with_how_they_do() {
 async fn who_does_not_read_an_answer_gives_its_place_to_others() {
     let world = World::launch(Launch::probe().config("[limits]\nqueries_at_once_max = 1"));
     let mut writer = world.attach("writer").await;
-    for _ in 0..8 {
+    for _ in 0..12 {
         // More than waits in the connection.
-        let data = [&b"\x0a\x80\xb5\x18"[..], &[7; 400_000]].concat();
+        let data = [&b"\x0a\x90\xa1\x0f"[..], &[7; 250_000]].concat();
         let columns = vec![new_rows(BLOB_FIRST, vec![Bytes::from(data); 8])];
         let positions = vec![position_rows(&[(0.0, 0.0); 8])];
         writer.create(v1::Create { count: 8, positions, columns, ..v1::Create::default() }).await;
