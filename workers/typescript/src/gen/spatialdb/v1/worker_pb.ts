@@ -316,7 +316,8 @@ export const UpdateSchema: GenMessage<Update> = /*@__PURE__*/
 
 /**
  * Messages bound to a component by the schema. Each is told once, to whoever has that entity and component in view when
- * it is published; it is not stored. Per entity and sender they come in order; columns are in order too. They do not wait
+ * it is published, before or after what else that publish brings: who enters or leaves with it hears it too. Who is yet to
+ * be shown the entity, at the rate of its view, does not. It is not stored. Per entity and sender they come in order; columns are in order too. They do not wait
  * for the rate of a view. A session's own come back as its own updates do: if a view with own_updates asks for the component.
  * A partition that is restarted loses those that were not told.
  *
@@ -634,7 +635,8 @@ export const SubscribeSchema: GenMessage<Subscribe> = /*@__PURE__*/
   messageDesc(file_spatialdb_v1_worker, 17);
 
 /**
- * Replaces a view by another under the same id; only the difference is sent, ended by ViewReady.
+ * Replaces a view by another under the same id; only the difference is sent, ended by ViewReady. Of changes that follow
+ * each other before the first is filled, only the last is.
  *
  * @generated from message spatialdb.v1.ChangeView
  */
@@ -1102,7 +1104,8 @@ export type Answer = Message<"spatialdb.v1.Answer"> & {
   distancesM: number[];
 
   /**
-   * On the last page: how many entities match (not only those sent).
+   * On the last page: how many entities match (not only those sent). With nearest_to and a limit how many are sent: no
+   * one looks further.
    *
    * @generated from field: uint64 match_count = 6;
    */

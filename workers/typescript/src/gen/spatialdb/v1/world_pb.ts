@@ -209,7 +209,8 @@ export type QueryPage = Message<"spatialdb.v1.QueryPage"> & {
   entities: Entity[];
 
   /**
-   * On the last page: how many entities match (not only those sent).
+   * On the last page: how many entities match (not only those sent). With nearest_to and a limit how many are sent: no
+   * one looks further.
    *
    * @generated from field: uint64 match_count = 2;
    */
