@@ -123,7 +123,7 @@ mod tests {
         let followed_list = [followed];
         let set = ViewSet { views: views.into(), followed: followed_list.into(), followed_epoch: 1 };
         partition.set_views(viewer, 1, &set);
-        let mut told = |partition: &mut Partition| {
+        let told = |partition: &mut Partition| {
             let mut outbox = Outbox::default();
             partition.publish(0, &mut outbox);
             partition.ready(viewer);
