@@ -19,13 +19,14 @@ fn main() -> Result<(), Box<dyn Error>> {
     fs::write(out, compiler.encode_file_descriptor_set())?;
     let files = compiler.file_descriptor_set();
     tonic_prost_build::configure().bytes(".spatialdb.v1").compile_fds(files.clone())?;
-    // The same services once more, for a server that sends what is encoded already.
+    // The same services once more, for a server that sends what is encoded already and bears what it cannot read.
     let outgoing = PathBuf::from(env::var("OUT_DIR")?).join("outgoing");
     fs::create_dir_all(&outgoing)?;
     tonic_prost_build::configure()
         .build_client(false)
         .extern_path(".spatialdb.v1", "crate::v1")
         .extern_path(".spatialdb.v1.ServerMessage", "crate::Outgoing")
+        .extern_path(".spatialdb.v1.ClientMessage", "crate::Incoming")
         .out_dir(outgoing)
         .compile_fds(files)?;
     Ok(())

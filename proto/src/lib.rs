@@ -4,9 +4,11 @@
 //! between wire and [`spatialdb_types`], and the one mapping of errors to gRPC.
 //! Not responsible for: the schema of a world (`spatialdb-schema`), sessions, transport.
 
+mod incoming;
 mod outgoing;
 mod status;
 
+pub use incoming::Incoming;
 pub use outgoing::{Encoded, Outgoing};
 pub use status::{error_of_status, grpc_code, status_of, wire_code};
 
@@ -16,7 +18,7 @@ pub mod v1 {
     tonic::include_proto!("spatialdb.v1");
 }
 
-/// The services of [`v1`] for a server whose sessions send [`Outgoing`] messages.
+/// The services of [`v1`] for a server whose sessions send [`Outgoing`] messages and are sent [`Incoming`] ones.
 #[allow(missing_docs, clippy::all, unreachable_pub, unused_qualifications)]
 pub mod server {
     include!(concat!(env!("OUT_DIR"), "/outgoing/spatialdb.v1.rs"));

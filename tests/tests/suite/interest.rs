@@ -164,10 +164,8 @@ async fn what_cannot_be_meant_is_refused_and_the_session_lives_on() {
     let (_world, mut client, mut viewer) = probe().await;
     let ids = line(&mut client, 4).await;
     let hp = |name, comparison| field(VITALS, name, comparison, 1);
-    let mut deep = all();
-    for _ in 0..20 {
-        deep = not(deep);
-    }
+    // The last one deeper than protobuf reads.
+    let deep = |levels| (0..levels).fold(all(), |inner, _| not(inner));
     let bad = [
         (hp("hp", Comparison::Unspecified), "QUERY_INVALID", "comparison"),
         (hp("mana", Comparison::Equal), "FIELD_UNKNOWN", "hp"),
@@ -182,7 +180,9 @@ async fn what_cannot_be_meant_is_refused_and_the_session_lives_on() {
         (near(ids[0], f64::INFINITY), "QUERY_INVALID", "radius_m"),
         (text("has Vitals and"), "QUERY_INVALID", "at "),
         (text("has Nonsense"), "COMPONENT_UNKNOWN", "at 4"),
-        (deep, "QUERY_INVALID", "constraint_depth_max"),
+        (deep(20), "QUERY_INVALID", "constraint_depth_max"),
+        (deep(90), "QUERY_INVALID", "constraint_depth_max"),
+        (deep(1000), "QUERY_INVALID", "constraint_depth_max"),
     ];
     for (constraint, reason, part) in bad {
         let body = Body::Subscribe(v1::Subscribe { view: Some(view(9, constraint.clone())) });

@@ -16,11 +16,9 @@ mod task;
 use std::future::ready;
 use std::sync::Arc;
 
-use spatialdb_proto::Outgoing;
 use spatialdb_proto::server::worker_service_server::WorkerService;
-use spatialdb_proto::v1::{
-    ClientMessage, FramesRequest, OpenRequest, OpenResponse, SendRequest, SendResponse,
-};
+use spatialdb_proto::v1::{FramesRequest, OpenRequest, OpenResponse, SendRequest, SendResponse};
+use spatialdb_proto::{Incoming, Outgoing};
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming};
@@ -51,7 +49,7 @@ impl WorkerService for Workers {
     type AttachStream = Stream;
     type FramesStream = Stream;
 
-    async fn attach(&self, request: Request<Streaming<ClientMessage>>) -> Result<Response<Stream>, Status> {
+    async fn attach(&self, request: Request<Streaming<Incoming>>) -> Result<Response<Stream>, Status> {
         let caller = Caller::of(&request);
         let mut incoming = request.into_inner();
         let (out, stream) = mpsc::channel(OUT_QUEUE);

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use spatialdb_core::Outcome;
 use spatialdb_proto::v1::{self, ClientMessage, ServerMessage, client_message::Body, server_message};
-use spatialdb_proto::{Outgoing, PROTOCOL_VERSION, status_of};
+use spatialdb_proto::{Incoming, Outgoing, PROTOCOL_VERSION, status_of};
 use spatialdb_types::{Error, Reason, Seq, ViewId};
 use tokio::sync::{Semaphore, mpsc};
 use tokio_util::sync::CancellationToken;
@@ -30,7 +30,7 @@ const ANSWER_QUEUE: usize = 64;
 type Out = mpsc::Sender<Result<Outgoing, Status>>;
 
 /// Waits for Hello, and begins.
-pub(super) async fn run(edge: Arc<Edge>, caller: Caller, mut incoming: Streaming<ClientMessage>, out: Out) {
+pub(super) async fn run(edge: Arc<Edge>, caller: Caller, mut incoming: Streaming<Incoming>, out: Out) {
     let begun = match tokio::time::timeout(HELLO_TIMEOUT, incoming.message()).await {
         Ok(first) => begin(&edge, &caller, first, incoming, out.clone()),
         Err(_) => Err(Error::new(Reason::MessageUnexpected, "no Hello within 10 s")),
@@ -45,12 +45,12 @@ pub(super) async fn run(edge: Arc<Edge>, caller: Caller, mut incoming: Streaming
 pub(super) fn begin(
     edge: &Arc<Edge>,
     caller: &Caller,
-    first: Result<Option<ClientMessage>, Status>,
-    incoming: Streaming<ClientMessage>,
+    first: Result<Option<Incoming>, Status>,
+    incoming: Streaming<Incoming>,
     out: Out,
 ) -> Result<(), Error> {
     let hello = match first {
-        Ok(Some(message)) => first_message(message)?,
+        Ok(Some(incoming)) => first_message(incoming.message)?,
         Ok(None) => return Err(Error::new(Reason::MessageUnexpected, "the stream ended before Hello")),
         Err(status) => return Err(broken(edge, &status)),
     };
@@ -166,7 +166,7 @@ pub(super) struct Reader {
 }
 
 impl Reader {
-    async fn run(mut self, mut stream: Streaming<ClientMessage>) {
+    async fn run(mut self, mut stream: Streaming<Incoming>) {
         self.welcome();
         let closed = self.closed.clone();
         tokio::select! {
@@ -176,7 +176,7 @@ impl Reader {
     }
 
     /// Reads until the session ends, and says how.
-    async fn read(&mut self, stream: &mut Streaming<ClientMessage>) -> Event {
+    async fn read(&mut self, stream: &mut Streaming<Incoming>) -> Event {
         loop {
             let message = match stream.message().await {
                 Ok(Some(message)) => message,
@@ -206,7 +206,7 @@ impl Reader {
         for message in messages {
             let taken = tokio::select! {
                 () = closed.cancelled() => return Err(over()),
-                taken = self.take(message) => taken,
+                taken = self.take(message.into()) => taken,
             };
             match taken {
                 Ok(None) => {}
@@ -223,7 +223,7 @@ impl Reader {
 
     /// # Errors
     /// Only what breaks the protocol: the session ends.
-    async fn take(&mut self, message: ClientMessage) -> Result<Option<Event>, Error> {
+    async fn take(&mut self, Incoming { message, is_too_deep }: Incoming) -> Result<Option<Event>, Error> {
         // Given back by the task when the message is decided.
         match self.in_flight.acquire().await {
             Ok(permit) => permit.forget(),
@@ -235,6 +235,14 @@ impl Reader {
             return Err(Error::new(Reason::SequenceGap, detail));
         }
         self.last = seq;
+        if is_too_deep {
+            let max = self.edge.limits.constraint_depth_max;
+            let detail = format!(
+                "the message is nested deeper than protobuf reads; a constraint goes up to constraint_depth_max = {max}"
+            );
+            self.intake.refuse(seq, &Error::new(Reason::QueryInvalid, detail));
+            return Ok(None);
+        }
         let Some(body) = message.body else {
             return Err(Error::new(Reason::MessageUnexpected, format!("message {seq} has no known body")));
         };
