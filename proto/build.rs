@@ -27,6 +27,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         .extern_path(".spatialdb.v1", "crate::v1")
         .extern_path(".spatialdb.v1.ServerMessage", "crate::Outgoing")
         .extern_path(".spatialdb.v1.ClientMessage", "crate::Incoming")
+        .extern_path(".spatialdb.v1.SendRequest", "crate::IncomingSend")
         .out_dir(outgoing)
         .compile_fds(files)?;
     Ok(())

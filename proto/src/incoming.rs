@@ -18,6 +18,26 @@ pub struct Incoming {
     pub is_too_deep: bool,
 }
 
+/// Messages of a session without a stream: on the wire a `SendRequest`, whose messages are yet to be read.
+#[derive(Clone, PartialEq, Eq, Message)]
+pub struct IncomingSend {
+    /// Whose messages.
+    #[prost(string, tag = "1")]
+    pub session_key: String,
+    #[prost(bytes = "bytes", repeated, tag = "2")]
+    messages: Vec<Bytes>,
+}
+
+impl IncomingSend {
+    /// Reads its messages.
+    ///
+    /// # Errors
+    /// One is none.
+    pub fn read(self) -> Result<Vec<Incoming>, DecodeError> {
+        self.messages.into_iter().map(Incoming::decode).collect()
+    }
+}
+
 impl From<ClientMessage> for Incoming {
     fn from(message: ClientMessage) -> Self {
         Self { message, is_too_deep: false }
@@ -74,18 +94,35 @@ fn seq_of(mut bytes: Bytes) -> Result<u64, DecodeError> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::v1::{Ask, Constraint, Heartbeat, client_message::Body, constraint::Kind};
+    use crate::v1::{Ask, Constraint, Heartbeat, SendRequest, client_message::Body, constraint::Kind};
 
-    #[test]
-    fn what_is_too_deep_is_known_by_its_seq() {
+    fn deep(seq: u64) -> ClientMessage {
         let mut constraint = Constraint::default();
         for _ in 0..200 {
             constraint = Constraint { kind: Some(Kind::Not(Box::new(constraint))) };
         }
         let body = Some(Body::Ask(Ask { constraint: Some(constraint), ..Ask::default() }));
-        let deep = ClientMessage { seq: 7, body }.encode_to_vec();
-        let read = Incoming::decode(&*deep).expect("read as far as it goes");
+        ClientMessage { seq, body }
+    }
+
+    #[test]
+    fn what_is_too_deep_is_known_by_its_seq() {
+        let read = Incoming::decode(&*deep(7).encode_to_vec()).expect("read as far as it goes");
         assert_eq!((read.message.seq, read.message.body, read.is_too_deep), (7, None, true));
+    }
+
+    #[test]
+    fn messages_in_one_call_are_read_each_for_itself() {
+        let beat = |seq| ClientMessage { seq, body: Some(Body::Heartbeat(Heartbeat::default())) };
+        let request = SendRequest { session_key: "key".into(), messages: vec![beat(3), deep(4), beat(5)] };
+        let sent = IncomingSend::decode(&*request.encode_to_vec()).expect("read");
+        assert_eq!(sent.session_key, "key");
+        let read = sent.read().expect("messages");
+        let told: Vec<_> = read.iter().map(|incoming| (incoming.message.seq, incoming.is_too_deep)).collect();
+        assert_eq!(told, [(3, false), (4, true), (5, false)]);
+
+        let sent = IncomingSend { session_key: String::new(), messages: vec![Bytes::from_static(b"\x0a")] };
+        assert!(sent.read().is_err());
     }
 
     #[test]

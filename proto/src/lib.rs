@@ -8,7 +8,7 @@ mod incoming;
 mod outgoing;
 mod status;
 
-pub use incoming::Incoming;
+pub use incoming::{Incoming, IncomingSend};
 pub use outgoing::{Encoded, Outgoing};
 pub use status::{error_of_status, grpc_code, status_of, wire_code};
 

@@ -24,6 +24,9 @@ use crate::Micros;
 use crate::message::{Delta, Filled, Holder, LeaveReason, Shape};
 use crate::partition::{CellRow, PublishSeq, RowEvent, RowId, Store};
 
+/// So many rows that are owed an answer are noted before it is looked whether they still are.
+const OWED_MIN: usize = 64;
+
 /// The views of one session over one partition, and what it holds in view.
 #[derive(Debug)]
 pub(crate) struct Subscriber {
@@ -223,8 +226,18 @@ impl Subscriber {
     pub(crate) fn take_over(&mut self, row: RowId, holder: Holder, limits: &Limits) {
         let Holder { events, overlaps, .. } = holder;
         self.held.insert(row, Held { stance: StanceId::OWED, told_at: NEVER, withheld: false, overlaps });
+        if self.owed.len() >= OWED_MIN.max(2 * self.held.len()) {
+            self.forget_answered();
+        }
         self.owed.push(row);
         self.inherit_events(row, &events, limits);
+    }
+
+    /// Keeps each row that is owed an answer once: while the session takes no deltas, the same ones may come and go.
+    fn forget_answered(&mut self) {
+        self.owed.retain(|id| self.held.get(id).is_some_and(Held::is_owed));
+        self.owed.sort_unstable();
+        self.owed.dedup();
     }
 
     /// The leaves to tell in place of what it has not been told of entities that moved here or are gone; and lets its
@@ -590,5 +603,30 @@ impl Telling<'_, '_> {
         }
         self.builder.value(component, row.entity, slot.revision, &slot.value);
         false
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_comes_and_goes_while_the_session_takes_nothing_takes_no_more_room() {
+        let session = SessionId(1);
+        let mut subscriber = Subscriber::new(session);
+        let limits = Limits::default();
+        let comes = |subscriber: &mut Subscriber, row| {
+            let holder = Holder { session, events: Vec::new(), overlaps: false };
+            subscriber.take_over(RowId(row), holder, &limits);
+        };
+        (0..100).for_each(|row| comes(&mut subscriber, row));
+        for turn in 0..10_000 {
+            subscriber.hand_over(RowId(turn % 10), EntityId(1)).expect("it is in view");
+            comes(&mut subscriber, turn % 10);
+            assert!(subscriber.owed.len() <= 200, "{} are noted", subscriber.owed.len());
+        }
+        subscriber.forget_answered();
+        let rows: Vec<u32> = subscriber.owed.iter().map(|row| row.0).collect();
+        assert_eq!(rows, (0..100).collect::<Vec<_>>());
     }
 }

@@ -70,6 +70,8 @@ impl Scene {
 
         let mut stalled = Self::attach(self.ingest.server(), &self.clock, plan.entities as usize).await?;
         let before_bytes = self.memory_bytes_while_reading(&mut stalled).await?;
+        // What it does not read fills the buffers on the way first.
+        self.go_on(None, WARM_UP).await?;
         let updates_per_second = self.go_on(Some(STALLED), stall).await?;
         let growth_bytes = self.memory_bytes().await? - before_bytes;
         self.reads_again(&mut stalled).await?;

@@ -17,8 +17,8 @@ use std::future::ready;
 use std::sync::Arc;
 
 use spatialdb_proto::server::worker_service_server::WorkerService;
-use spatialdb_proto::v1::{FramesRequest, OpenRequest, OpenResponse, SendRequest, SendResponse};
-use spatialdb_proto::{Incoming, Outgoing};
+use spatialdb_proto::v1::{FramesRequest, OpenRequest, OpenResponse, SendResponse};
+use spatialdb_proto::{Incoming, IncomingSend, Outgoing};
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming};
@@ -84,10 +84,9 @@ impl WorkerService for Workers {
         Ok(Response::new(frames))
     }
 
-    async fn send(&self, request: Request<SendRequest>) -> Result<Response<SendResponse>, Status> {
+    async fn send(&self, request: Request<IncomingSend>) -> Result<Response<SendResponse>, Status> {
         let caller = Caller::of(&request);
-        let SendRequest { session_key, messages } = request.into_inner();
-        self.open.send(&session_key, messages).await?;
+        self.open.send(request.into_inner()).await?;
         caller.admit();
         Ok(Response::new(SendResponse {}))
     }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use dashmap::DashMap;
 use rustc_hash::FxBuildHasher;
-use spatialdb_proto::{status_of, v1};
+use spatialdb_proto::{IncomingSend, status_of, v1};
 use spatialdb_types::{Error, Reason};
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
@@ -69,8 +69,11 @@ impl OpenSessions {
     }
 
     /// Takes messages in, in order.
-    pub(super) async fn send(&self, key: &str, messages: Vec<v1::ClientMessage>) -> Result<(), Status> {
-        let session = self.find(key).map_err(|error| status_of(&error))?;
+    pub(super) async fn send(&self, sent: IncomingSend) -> Result<(), Status> {
+        let session = self.find(&sent.session_key).map_err(|error| status_of(&error))?;
+        let messages = sent.read().map_err(|error| {
+            status_of(&Error::new(Reason::MessageMalformed, format!("not a ClientMessage: {error}")))
+        })?;
         // Not given up half way if the client goes: a message is taken in whole, or not at all.
         let taken = tokio::spawn(async move { session.reader.lock().await.receive(messages).await });
         taken.await.map_err(|_| status_of(&Error::new(Reason::Internal, "taking messages in has failed")))?

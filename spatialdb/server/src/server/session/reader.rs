@@ -200,13 +200,13 @@ impl Reader {
     ///
     /// # Errors
     /// What breaks the protocol: the session ends.
-    pub(super) async fn receive(&mut self, messages: Vec<ClientMessage>) -> Result<(), Status> {
+    pub(super) async fn receive(&mut self, messages: Vec<Incoming>) -> Result<(), Status> {
         let closed = self.closed.clone();
         let over = || status_of(&Error::new(Reason::SessionNotFound, "the session is over"));
         for message in messages {
             let taken = tokio::select! {
                 () = closed.cancelled() => return Err(over()),
-                taken = self.take(message.into()) => taken,
+                taken = self.take(message) => taken,
             };
             match taken {
                 Ok(None) => {}
