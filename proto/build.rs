@@ -18,7 +18,10 @@ fn main() -> Result<(), Box<dyn Error>> {
     // Encoded by the compiler: the generated descriptor types would lose the component options.
     fs::write(out, compiler.encode_file_descriptor_set())?;
     let files = compiler.file_descriptor_set();
-    tonic_prost_build::configure().bytes(".spatialdb.v1").compile_fds(files.clone())?;
+    tonic_prost_build::configure()
+        .bytes(".spatialdb.v1")
+        .extern_path(".spatialdb.v1.PositionColumn", "crate::PositionColumn")
+        .compile_fds(files.clone())?;
     // The same services once more, for a server that sends what is encoded already and bears what it cannot read.
     let outgoing = PathBuf::from(env::var("OUT_DIR")?).join("outgoing");
     fs::create_dir_all(&outgoing)?;

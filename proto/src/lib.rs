@@ -6,15 +6,20 @@
 
 mod incoming;
 mod outgoing;
+mod packed;
+mod positions;
 mod status;
 
 pub use incoming::{Incoming, IncomingSend};
 pub use outgoing::{Encoded, Outgoing};
+pub use positions::PositionColumn;
 pub use status::{error_of_status, grpc_code, status_of, wire_code};
 
 /// Generated from `proto/spatialdb/v1/*.proto`.
 #[allow(missing_docs, clippy::all, unreachable_pub, unused_qualifications)]
 pub mod v1 {
+    pub use crate::PositionColumn;
+
     tonic::include_proto!("spatialdb.v1");
 }
 
