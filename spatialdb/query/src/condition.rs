@@ -1,6 +1,7 @@
 //! A single condition.
 
 use spatialdb_proto::v1::{self, constraint::Kind};
+use spatialdb_types::Reason;
 
 use crate::{
     error::{ParseError, nearest, shown},
@@ -39,7 +40,12 @@ pub(crate) fn space(parser: &mut Parser<'_>) -> Result<u32, ParseError> {
     parser.word("space")?;
     let span = parser.span;
     let space = whole(parser, "the number of a space")?;
-    u32::try_from(space).map_err(|_| ParseError::new(span, "numbers of spaces are below 4294967296"))
+    let space =
+        u32::try_from(space).map_err(|_| ParseError::new(span, "numbers of spaces are below 4294967296"))?;
+    if parser.has_space(space) {
+        return Ok(space);
+    }
+    Err(ParseError::new(span, format!("the world has no space {space}")).because(Reason::SpaceUnknown))
 }
 
 /// A whole number that is not negative: an id.

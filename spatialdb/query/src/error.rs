@@ -19,7 +19,7 @@ pub struct ParseError {
     pub at: usize,
     /// How long the part at fault is, in bytes; 0 at the end of the text.
     pub length: usize,
-    /// `COMPONENT_UNKNOWN`, or `QUERY_INVALID` for anything else.
+    /// `COMPONENT_UNKNOWN`, `FIELD_UNKNOWN`, `SPACE_UNKNOWN`, or `QUERY_INVALID` for anything else.
     pub reason: Reason,
     /// What is wrong with it.
     pub message: String,
@@ -67,6 +67,13 @@ impl ParseError {
     pub(crate) fn because(mut self, reason: Reason) -> Self {
         self.reason = reason;
         self
+    }
+
+    /// What a server said of the text, told again: its error knows where the fault starts, not how long it is.
+    pub fn told(error: &Error) -> Option<Self> {
+        let (at, message) = error.detail.strip_prefix("at ")?.split_once(": ")?;
+        let span = Span { start: at.parse().ok()?, end: at.parse().ok()? };
+        Some(Self::new(span, message).because(error.reason))
     }
 
     /// The message, the line of the text that it is about, and a caret below each character at fault.

@@ -2,7 +2,7 @@
 //!
 //! Responsible for: one grammar for server, command line and editors; errors that point at the place; printing what was
 //! parsed. `docs/query-language.md` tells the grammar.
-//! Not responsible for: what needs a running world (which spaces there are), and answering queries.
+//! Not responsible for: answering queries.
 
 mod condition;
 mod error;
@@ -16,5 +16,5 @@ mod shape;
 mod test;
 
 pub use error::ParseError;
-pub use parser::{parse, parse_within};
+pub use parser::{Known, parse, parse_with};
 pub use printer::to_text;

@@ -21,9 +21,18 @@ pub(crate) struct Field<'a> {
 
 /// The component of that full name, or short name if only one has it.
 pub(crate) fn component<'a>(schema: &'a Schema, name: &str, span: Span) -> Result<&'a Component, ParseError> {
-    schema
-        .component_named(name)
-        .map_err(|error| ParseError::new(span, error.detail).because(Reason::ComponentUnknown))
+    schema.component_named(name).map_err(|error| {
+        let message = event_of(schema, name).unwrap_or(error.detail);
+        ParseError::new(span, message).because(Reason::ComponentUnknown)
+    })
+}
+
+/// What to say of a name that is an event's.
+fn event_of(schema: &Schema, name: &str) -> Option<String> {
+    let is_named = |full: &str| full == name || full.rsplit('.').next() == Some(name);
+    let event = schema.events().iter().find(|event| is_named(event.name()))?;
+    let component = schema.component(event.component())?.name();
+    Some(format!("{} is an event of {component}: entities have components", event.name()))
 }
 
 /// The field that a dotted path names: the longest beginning that names a component is the component.
@@ -98,7 +107,8 @@ fn no_field(component: &Component, path: &str, error: &PathError, start: usize) 
 }
 
 fn unknown_field(message: &str, fields: &[(String, String)], name: &str, span: Span) -> ParseError {
-    let error = ParseError::new(span, format!("{message} has no field {}", shown(name)));
+    let message = format!("{message} has no field {}", shown(name));
+    let error = ParseError::new(span, message).because(Reason::FieldUnknown);
     // JSON has other names.
     let by_json = fields.iter().find(|(_, json)| json == name).map(|(field, _)| field.as_str());
     let names = || fields.iter().map(|(field, _)| field.as_str());

@@ -13,21 +13,33 @@ use crate::{
     lexer::{Lexer, Token},
 };
 
-/// Parses a text, within the limits that a server has unless told otherwise.
+/// What a text may name, and how large it may be.
+#[derive(Clone, Copy)]
+pub struct Known<'a> {
+    /// Components and their fields.
+    pub schema: &'a Schema,
+    /// `constraint_text_bytes_max`, `constraint_depth_max`, `constraint_nodes_max`.
+    pub limits: &'a Limits,
+    /// Whether there is a space.
+    pub has_space: &'a dyn Fn(u32) -> bool,
+}
+
+/// Parses a text, within the limits that a server has unless told otherwise; it may name any space.
 ///
 /// Components are named by id in the result, so that it needs no schema any more.
 ///
 /// # Errors
 /// The first fault of the text.
 pub fn parse(text: &str, schema: &Schema) -> Result<v1::Constraint, ParseError> {
-    parse_within(text, schema, &Limits::default())
+    parse_with(text, Known { schema, limits: &Limits::default(), has_space: &|_| true })
 }
 
-/// Parses a text within these limits: `constraint_text_bytes_max`, `constraint_depth_max`, `constraint_nodes_max`.
+/// Parses a text that may name what is known.
 ///
 /// # Errors
 /// The first fault of the text.
-pub fn parse_within(text: &str, schema: &Schema, limits: &Limits) -> Result<v1::Constraint, ParseError> {
+pub fn parse_with(text: &str, known: Known<'_>) -> Result<v1::Constraint, ParseError> {
+    let Known { schema, limits, has_space } = known;
     let bytes_max = limits.constraint_text_bytes_max;
     if text.len() as u64 > bytes_max {
         let span = Span { start: floor(text, bytes_max as usize), end: text.len() };
@@ -37,7 +49,7 @@ pub fn parse_within(text: &str, schema: &Schema, limits: &Limits) -> Result<v1::
     }
     let mut lexer = Lexer::new(text);
     let (token, span) = lexer.next()?;
-    let mut parser = Parser { lexer, token, span, schema, limits, nodes: 0 };
+    let mut parser = Parser { lexer, token, span, schema, limits, has_space, nodes: 0 };
     let node = parser.any(limits.constraint_depth_max)?;
     if parser.token != Token::End {
         return Err(parser.unexpected_between("`and`, `or` or the end"));
@@ -52,6 +64,7 @@ pub(crate) struct Parser<'a> {
     pub(crate) span: Span,
     pub(crate) schema: &'a Schema,
     pub(crate) limits: &'a Limits,
+    has_space: &'a dyn Fn(u32) -> bool,
     nodes: u64,
 }
 
@@ -146,6 +159,11 @@ impl<'a> Parser<'a> {
 
 /// What the rules of the grammar are made of.
 impl<'a> Parser<'a> {
+    /// Whether the world has this space.
+    pub(crate) fn has_space(&self, space: u32) -> bool {
+        (self.has_space)(space)
+    }
+
     /// Goes on by one token and gives the place of the one before.
     pub(crate) fn advance(&mut self) -> Result<Span, ParseError> {
         let before = self.span;

@@ -154,7 +154,7 @@ async fn a_query_that_is_wrong_points_at_the_place() {
         let done = run(&[command, "in space 9", "--address", world.address()]);
         assert_eq!(
             (done.code, done.stderr.as_str()),
-            (Some(1), "error: SPACE_UNKNOWN: the world has no space 9")
+            (Some(1), "error: SPACE_UNKNOWN: at 9: the world has no space 9\n  in space 9\n           ^")
         );
     }
     let done = run(&["watch", "--rate", "-1", "--address", world.address()]);

@@ -248,12 +248,12 @@ fn check_range(what: &str, axis: &str, min: f64, max: f64) -> Result<(), Error> 
 fn check_round(what: &str, center: Point3, radius_m: f64, limits: &Limits) -> Result<(), Error> {
     // Beyond this, squares of distances lose their meaning; no entity is further out than position_abs_m_max.
     let max = 4.0 * limits.position_abs_m_max as f64;
-    let is_near = |v: f64| v.abs() <= max;
-    if is_near(center.x) && is_near(center.y) && is_near(center.z) && (0.0..=max).contains(&radius_m) {
+    let Point3 { x, y, z } = center;
+    if [x, y, z].iter().all(|v| v.abs() <= max) && (0.0..=max).contains(&radius_m) {
         return Ok(());
     }
     let detail = format!(
-        "{what}: radius_m = {radius_m} around {center:?}; finite numbers up to 4 * position_abs_m_max = {max} and radius_m >= 0 are needed"
+        "{what}: radius_m = {radius_m} around ({x}, {y}, {z}); finite numbers up to 4 * position_abs_m_max = {max} and radius_m >= 0 are needed"
     );
     Err(Error::new(Reason::QueryInvalid, detail))
 }

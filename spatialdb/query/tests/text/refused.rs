@@ -1,6 +1,6 @@
 //! What is refused, and where the error points.
 
-use spatialdb_query::{ParseError, parse, parse_within};
+use spatialdb_query::{Known, ParseError, parse, parse_with};
 use spatialdb_types::{Error, Limits, Reason};
 
 use crate::support::schema;
@@ -95,7 +95,9 @@ fn names() {
         assert_eq!(refused(text).reason, Reason::ComponentUnknown);
         assert_eq!(Error::from(refused(text)).detail, refused(text).to_string());
     }
-    assert_eq!(refused("Ship.nmae = 1").reason, Reason::QueryInvalid);
+    check("has Sunk", "Sunk", "sea.Sunk is an event of sea.Ship: entities have components");
+    assert_eq!(refused("Ship.nmae = 1").reason, Reason::FieldUnknown);
+    assert_eq!(refused("Ship.engine = 1").reason, Reason::QueryInvalid);
 }
 
 #[test]
@@ -163,8 +165,22 @@ fn limits_are_named() {
     assert!(refused(&many).message.contains("constraint_nodes_max = 256"));
     assert!(parse(&vec!["all"; 255].join(" or "), schema()).is_ok());
     let limits = Limits { constraint_depth_max: 1, ..Limits::default() };
-    assert!(parse_within("all", schema(), &limits).is_ok());
-    assert!(parse_within("all or none", schema(), &limits).is_err());
+    let parsed = |text| parse_with(text, Known { schema: schema(), limits: &limits, has_space: &|_| true });
+    assert!(parsed("all").is_ok());
+    assert!(parsed("all or none").is_err());
+}
+
+#[test]
+fn spaces_that_there_are_not() {
+    let known = Known { schema: schema(), limits: &Limits::default(), has_space: &|space| space < 2 };
+    assert!(parse_with("in space 1", known).is_ok());
+    let error = parse_with("all and sphere(0, 0, 5) in space 2", known).unwrap_err();
+    assert_eq!((error.at, error.length, error.reason), (33, 1, Reason::SpaceUnknown));
+    assert_eq!(error.message, "the world has no space 2");
+    // As a client hears of it.
+    let told = ParseError::told(&Error::from(error.clone())).expect("it has a place");
+    assert_eq!((told.at, told.reason, told.message), (33, error.reason, error.message));
+    assert_eq!(ParseError::told(&Error::new(Reason::QueryInvalid, "at sea: no")), None);
 }
 
 #[test]

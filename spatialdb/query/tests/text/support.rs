@@ -34,6 +34,10 @@ message Ship {
   string in = 15;
 }
 message Harbour { option (spatialdb.v1.component) = { id: 1001 }; uint32 depth_cm = 1; }
+message Sunk {
+  option (spatialdb.v1.event) = { id: 1, component: 1000 };
+  string by = 1;
+}
 message Nothing { option (spatialdb.v1.component) = { id: 1002 }; }
 "#;
 

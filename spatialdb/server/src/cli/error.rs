@@ -8,6 +8,7 @@ use std::{
     process::ExitCode,
 };
 
+use spatialdb_query::ParseError;
 use spatialdb_schema::Schema;
 use spatialdb_types::ErrorCode;
 
@@ -197,16 +198,15 @@ impl CliError {
 
     /// The same error; if the world refused it because of a text, with the place in it.
     pub(super) fn with_place(self, text: Option<&str>, schema: &Schema) -> Self {
-        use spatialdb_types::Reason::{ComponentUnknown, QueryInvalid};
-        match (self, text) {
-            (Self::Refused(error), Some(text)) if matches!(error.reason, ComponentUnknown | QueryInvalid) => {
-                match spatialdb_query::parse(text, schema) {
-                    Err(fault) => Self::Query { reason: fault.reason, place: fault.render(text) },
-                    // The world has other limits, or it was not the text.
-                    Ok(_) => Self::Refused(error),
-                }
-            }
-            (error, _) => error,
+        use spatialdb_types::Reason::{ComponentUnknown, FieldUnknown, QueryInvalid, SpaceUnknown};
+        let (Self::Refused(error), Some(text)) = (&self, text) else { return self };
+        if !matches!(error.reason, ComponentUnknown | FieldUnknown | SpaceUnknown | QueryInvalid) {
+            return self;
+        }
+        // The world may have other limits, and knows its spaces. Or it was not the text.
+        match spatialdb_query::parse(text, schema).err().or_else(|| ParseError::told(error)) {
+            Some(fault) => Self::Query { reason: fault.reason, place: fault.render(text) },
+            None => self,
         }
     }
 

@@ -1,4 +1,4 @@
-//! Places on the command line: `X1,Y1,X2,Y2` and `X,Y,R`, as constraints of a query.
+//! Places on the command line: `X1,Y1,X2,Y2` and `X,Y,R` as constraints of a query, `X,Y` as a point.
 
 use std::str::FromStr;
 
@@ -13,6 +13,30 @@ pub(super) struct BoxArg([f64; 4]);
 pub(super) struct SphereArg {
     center: [f64; 3],
     radius_m: f64,
+}
+
+/// A point, at z = 0 unless it says otherwise.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct PointArg([f64; 3]);
+
+impl PointArg {
+    /// The point in a space.
+    pub(super) fn in_space(self, space: u32) -> v1::Place {
+        let [x, y, z] = self.0;
+        v1::Place { space, point: Some(v1::Point { x, y, z: Some(z) }) }
+    }
+}
+
+impl FromStr for PointArg {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match numbers(text)?[..] {
+            [x, y] => Ok(Self([x, y, 0.0])),
+            [x, y, z] => Ok(Self([x, y, z])),
+            _ => Err("needs a point: X,Y or X,Y,Z in metres".to_owned()),
+        }
+    }
 }
 
 impl BoxArg {
@@ -95,6 +119,7 @@ mod tests {
         assert_eq!("1,2,3".parse::<BoxArg>(), Err("needs two corners: X1,Y1,X2,Y2 in metres".to_owned()));
         assert_eq!("1,x,3,4".parse::<BoxArg>(), Err("\"x\" is not a number".to_owned()));
         assert_eq!("1,NaN,3".parse::<SphereArg>(), Err("\"NaN\" is not a number".to_owned()));
+        assert_eq!("1".parse::<PointArg>(), Err("needs a point: X,Y or X,Y,Z in metres".to_owned()));
         assert!("1,2,-3".parse::<SphereArg>().is_err());
         assert!("1,2".parse::<SphereArg>().is_err());
     }

@@ -48,11 +48,15 @@ pub(super) fn table(mut out: impl Write, header: &[&str], rows: &[Vec<String>]) 
 pub(super) fn entity_json(entity: &v1::Entity, schema: &Schema) -> Value {
     let components: Map<String, Value> =
         entity.components.iter().map(|value| (value.name.clone(), component_json(value, schema))).collect();
-    json!({
+    let mut json = json!({
         "entity": entity.entity.to_string(),
         "partition": entity.partition,
         "components": components,
-    })
+    });
+    if let Some(distance_m) = entity.distance_m {
+        json["distance_m"] = distance_m.into();
+    }
+    json
 }
 
 /// A component value as JSON. One that this schema cannot read says why, and does not spoil the rest.

@@ -10,7 +10,7 @@ use spatialdb_schema::Schema;
 use super::{
     CliError,
     client::{Client, ClientArgs},
-    place::{BoxArg, SphereArg},
+    place::{BoxArg, PointArg, SphereArg},
     print,
 };
 
@@ -25,7 +25,9 @@ Examples:
     spatialdb query --sphere 950000,5267000,0,50000 --has earth.City
   How many aircraft are in a box, and then all of each as JSON lines:
     spatialdb query --box -1000000,4000000,2000000,7000000 --has earth.Aircraft --count
-    spatialdb query --box -1000000,4000000,2000000,7000000 --has earth.Aircraft --limit 0 --json";
+    spatialdb query --box -1000000,4000000,2000000,7000000 --has earth.Aircraft --limit 0 --json
+  The three airports nearest to a point, and how far away they are:
+    spatialdb query 'has earth.Airport' --nearest 261000,5431000 --limit 3";
 
 // Enough to print a row for people.
 const TABLE_COMPONENTS: [&str; 2] = ["spatialdb.v1.Position", "spatialdb.v1.Metadata"];
@@ -38,7 +40,7 @@ pub(super) struct QueryArgs {
     #[arg(value_name = "QUERY")]
     text: Option<String>,
 
-    /// Inside this box over x and y, of any height
+    /// Inside this box over x and y, of any height; its corners may come in any order
     #[arg(long = "box", value_name = "X1,Y1,X2,Y2", allow_hyphen_values = true)]
     inside_box: Option<BoxArg>,
 
@@ -46,7 +48,11 @@ pub(super) struct QueryArgs {
     #[arg(long, value_name = "X,Y[,Z],R", allow_hyphen_values = true)]
     sphere: Option<SphereArg>,
 
-    /// In this space; --box and --sphere are in it too [default for them: 0]
+    /// The nearest to this point first, with their distances; z is 0 unless given
+    #[arg(long, value_name = "X,Y[,Z]", allow_hyphen_values = true, conflicts_with = "count")]
+    nearest: Option<PointArg>,
+
+    /// In this space; --box, --sphere and --nearest are in it too [default for them: 0]
     #[arg(long, value_name = "N")]
     space: Option<u32>,
 
@@ -81,6 +87,7 @@ pub(super) async fn run(args: QueryArgs) -> Result<(), CliError> {
         schema: client.schema().await?,
         is_json: args.client.json,
         shows_values: !args.components.is_empty(),
+        shows_distances: args.nearest.is_some(),
     };
     let answer = client.world.query(args.request()).await;
     let refused = |status| {
@@ -117,7 +124,7 @@ impl QueryArgs {
             components,
             limit: self.limit,
             count_only: self.count,
-            nearest_to: None,
+            nearest_to: self.nearest.map(|arg| arg.in_space(self.space.unwrap_or(0))),
         }
     }
 
@@ -128,6 +135,7 @@ impl QueryArgs {
         kinds.extend(self.inside_box.map(|arg| arg.in_space(space)));
         kinds.extend(self.sphere.map(|arg| arg.in_space(space)));
         if kinds.is_empty()
+            && self.nearest.is_none()
             && let Some(space) = self.space
         {
             // A box without corners is the whole space.
@@ -158,6 +166,8 @@ struct Printer {
     is_json: bool,
     // The table has a column of values.
     shows_values: bool,
+    // The table has a column of distances.
+    shows_distances: bool,
 }
 
 impl Printer {
@@ -179,6 +189,9 @@ impl Printer {
             return Ok(());
         }
         let mut header = vec!["id", "type", "name", "space", "x", "y", "z"];
+        if self.shows_distances {
+            header.push("distance_m");
+        }
         if self.shows_values {
             header.push("components");
         }
@@ -206,6 +219,9 @@ impl Printer {
                 row.extend([at.x, at.y, at.z].map(|metres| format!("{metres:.1}")));
             }
             None => row.extend([const { String::new() }; 4]),
+        }
+        if self.shows_distances {
+            row.push(entity.distance_m.map_or(String::new(), |metres| format!("{metres:.1}")));
         }
         if self.shows_values {
             let others =
@@ -257,6 +273,15 @@ mod tests {
         let Kind::And(list) = kind("all --has City") else { panic!("a list") };
         let kinds: Vec<_> = list.constraints.into_iter().filter_map(|constraint| constraint.kind).collect();
         assert_eq!(kinds, [text, Kind::HasComponentNamed("City".to_owned())]);
+    }
+
+    #[test]
+    fn the_nearest_are_in_the_space() {
+        let words = ["query", "--nearest", "1,-2", "--space", "7"];
+        let request = Command::try_parse_from(words).expect("valid").args.request();
+        let point = Some(v1::Point { x: 1.0, y: -2.0, z: Some(0.0) });
+        assert_eq!(request.nearest_to, Some(v1::Place { space: 7, point }));
+        assert_eq!(request.constraint.and_then(|of| of.kind), Some(Kind::All(v1::All {})));
     }
 
     #[test]

@@ -7,6 +7,7 @@ mod lines;
 mod squares;
 
 use std::future::pending;
+use std::io::{self, Write};
 use std::time::Duration;
 
 use clap::Args;
@@ -136,6 +137,8 @@ struct Watch {
     incoming: Streaming<ServerMessage>,
     changes: Changes,
     lines: Lines,
+    /// Nothing was told of squares yet.
+    is_first: bool,
 }
 
 impl Watch {
@@ -160,7 +163,16 @@ impl Watch {
         }
         let incoming = client.sessions().attach(ReceiverStream::new(queue)).await;
         let incoming = incoming.map_err(|status| client.failed(&status))?.into_inner();
-        Ok(Self { args, client, schema, outgoing, incoming, changes: Changes::default(), lines })
+        Ok(Self {
+            args,
+            client,
+            schema,
+            outgoing,
+            incoming,
+            changes: Changes::default(),
+            lines,
+            is_first: true,
+        })
     }
 
     /// Shows what changes, until as many lines are printed as were asked for.
@@ -191,6 +203,12 @@ impl Watch {
             let reason = Reason::from_name(&rejection.reason).unwrap_or(Reason::QueryInvalid);
             let error = CliError::Refused(Error::new(reason, rejection.detail.clone()));
             return Err(error.with_place(self.args.query.as_deref(), &self.schema));
+        }
+        if self.is_first && !frame.densities.is_empty() {
+            self.is_first = false;
+            if let Some(remark) = self.args.squares.remark(frame) {
+                writeln!(io::stderr(), "{remark}")?;
+            }
         }
         let events = self.changes.take(frame);
         self.lines.print(frame.unix_time_us, &events, &self.schema)?;

@@ -12,15 +12,13 @@ mod pacer;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::thread::JoinHandle;
+use std::thread::{JoinHandle, park_timeout};
 use std::time::{Duration, Instant};
 
-use crossbeam_channel::Select;
 use spatialdb_types::PartitionId;
 use tokio_util::sync::CancellationToken;
 
 pub(super) use self::control::{Control, ViewSlots, Whereabouts};
-use self::handle::Queues;
 pub(super) use self::handle::{Gauges, PartitionHandle};
 pub(super) use self::pacer::Pace;
 use super::access::Access;
@@ -44,18 +42,16 @@ pub(super) fn start(
     failed: &CancellationToken,
 ) -> io::Result<(Arc<Edge>, Threads)> {
     let Loaded { info, schema, flags, limits, routes, world, partitions, pace } = loaded;
-    let (partitions, queues): (Vec<_>, Vec<_>) = partitions
-        .into_iter()
-        .map(|machine| PartitionHandle::new(machine, &limits, pace, failed.clone()))
-        .unzip();
+    let handle = |machine| PartitionHandle::new(machine, &limits, pace, failed.clone());
+    let partitions = partitions.into_iter().map(handle).collect();
     let flags = Flags::new(flags);
     let edge =
         Arc::new(Edge::new(EdgeParts { info, schema, flags, limits, routes, world, partitions, access }));
     let mut handles = Vec::new();
-    for (id, queues) in edge.map.ids().zip(queues) {
+    for id in edge.map.ids() {
         let (edge, failed) = (edge.clone(), failed.clone());
         let run = move || {
-            let result = catch_unwind(AssertUnwindSafe(|| run(&edge, id, &queues)));
+            let result = catch_unwind(AssertUnwindSafe(|| run(&edge, id)));
             if result.is_err() {
                 failed.cancel();
             }
@@ -67,20 +63,19 @@ pub(super) fn start(
 }
 
 /// The thread of a partition.
-fn run(edge: &Edge, id: PartitionId, queues: &Queues) {
-    let mut something = Select::new();
-    something.recv(&queues.control);
-    something.recv(&queues.work);
+fn run(edge: &Edge, id: PartitionId) {
+    let partition = edge.partition(id);
+    partition.enlist();
     loop {
-        let mut driver = edge.partition(id).driver().expect("the machine has met no bug elsewhere");
+        let mut driver = partition.driver().expect("the machine has met no bug elsewhere");
         let sleep = driver.turn(edge);
         if driver.is_done() {
             return;
         }
         drop(driver);
         if !sleep.is_zero() {
-            // Only looked at here: what is taken from a queue must be handled before anything later is.
-            let _ = something.ready_timeout(sleep);
+            // Not at all if something was queued since it looked.
+            park_timeout(sleep);
         }
     }
 }

@@ -51,6 +51,14 @@ pub(super) struct Square {
 }
 
 impl SquareArgs {
+    /// What to say of the side that squares have, if it is not the one that was asked for.
+    pub(super) fn remark(&self, frame: &v1::Frame) -> Option<String> {
+        let asked = self.densities?;
+        let square_m = frame.densities.first()?.square_m;
+        let why = "that of a cell of the world, times a power of two";
+        (square_m != asked).then(|| format!("squares of {square_m} m: {why}"))
+    }
+
     /// What to ask for, if it is densities.
     pub(super) fn wanted(&self) -> Option<v1::Densities> {
         let square_m = self.densities?;

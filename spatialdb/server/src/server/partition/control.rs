@@ -18,8 +18,6 @@ pub(in crate::server) enum Control {
         entity: EntityId,
         answer: oneshot::Sender<Whereabouts>,
     },
-    /// Sleep no longer than there is reason to.
-    Wake,
     Stop,
 }
 

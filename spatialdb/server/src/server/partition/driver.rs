@@ -64,9 +64,14 @@ impl Driver {
         }
     }
 
-    /// Whether nothing waits, and a publish would be quick.
+    /// Whether nothing waits.
     pub(super) fn is_idle(&self) -> bool {
-        !self.stopped && self.has_drained() && self.pacer.cost() <= PUBLISH_AT_HAND_US
+        !self.stopped && self.has_drained()
+    }
+
+    /// Whether a publish would be quick, as far as the last one tells.
+    fn publishes_at_hand(&self) -> bool {
+        self.pacer.cost() <= PUBLISH_AT_HAND_US
     }
 
     /// Whether the world has stopped and all that was queued has been applied.
@@ -78,7 +83,7 @@ impl Driver {
     pub(super) fn turn(&mut self, edge: &Edge) -> Duration {
         self.drain_control(edge);
         self.drain_work(edge);
-        self.settle(edge);
+        self.settle(edge, true);
         let now = edge.clock.now();
         self.wakes_at = if self.has_drained() && !self.stopped { self.next(edge, now) } else { now };
         Duration::from_micros(self.wakes_at.saturating_sub(now))
@@ -86,7 +91,7 @@ impl Driver {
 
     /// What follows something done at hand. Returns whether the thread sleeps for too long now.
     pub(super) fn step(&mut self, edge: &Edge) -> bool {
-        self.settle(edge);
+        self.settle(edge, self.publishes_at_hand());
         self.sleeps_too_long(edge)
     }
 
@@ -177,16 +182,17 @@ impl Driver {
                 // Whoever asked may have gone: then the answer is dropped.
                 let _ = answer.send(whereabouts);
             }
-            Control::Wake => {}
             Control::Stop => self.stopped = true,
         }
     }
 
-    /// Passes on what was done.
-    fn settle(&mut self, edge: &Edge) {
+    /// Passes on what was done, and publishes if it is time and is to be done here.
+    fn settle(&mut self, edge: &Edge, publishes: bool) {
         self.pass_fences(edge);
         self.deliver(edge);
-        self.maybe_publish(edge);
+        if publishes || self.machine.must_publish() {
+            self.maybe_publish(edge);
+        }
         let now = edge.clock.now();
         if self.leaves_until.is_some_and(|until| until <= now) {
             self.end_round(edge);

@@ -2,7 +2,8 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{LockResult, Mutex, MutexGuard};
+use std::sync::{LockResult, Mutex, MutexGuard, OnceLock};
+use std::thread::Thread;
 
 use crossbeam_channel::{Receiver, Sender, TrySendError};
 use spatialdb_core::{Batch, Partition, ToPartition};
@@ -24,6 +25,8 @@ pub(in crate::server) struct PartitionHandle {
     work: Sender<Batch>,
     control: Sender<Control>,
     driver: Mutex<Driver>,
+    /// Whom to wake when something is queued.
+    thread: OnceLock<Thread>,
     /// Cancelled if the machine meets a bug.
     failed: CancellationToken,
     pub(in crate::server) gauges: Gauges,
@@ -47,20 +50,13 @@ pub(in crate::server) struct Gauges {
 }
 
 /// The receiving ends of a partition's queues.
-#[derive(Clone)]
 pub(super) struct Queues {
     pub(super) work: Receiver<Batch>,
     pub(super) control: Receiver<Control>,
 }
 
 impl PartitionHandle {
-    /// The way to the machine, and its queues for the thread to sleep on.
-    pub(super) fn new(
-        machine: Partition,
-        limits: &Limits,
-        pace: Pace,
-        failed: CancellationToken,
-    ) -> (Self, Queues) {
+    pub(super) fn new(machine: Partition, limits: &Limits, pace: Pace, failed: CancellationToken) -> Self {
         // The bound on rows is kept by `wait_for_room`; past it each session may still put one message, so that many
         // more places make `send` never fail.
         let places = limits.partition_queue_rows_max + limits.sessions_max;
@@ -73,8 +69,20 @@ impl PartitionHandle {
         gauges.entities.store(machine.entity_count() as u64, Ordering::Relaxed);
         gauges.cells.store(machine.cell_count() as u64, Ordering::Relaxed);
         let id = machine.id();
-        let driver = Mutex::new(Driver::new(machine, queues.clone(), pace));
-        (Self { id, work, control, driver, failed, gauges }, queues)
+        let driver = Mutex::new(Driver::new(machine, queues, pace));
+        Self { id, work, control, driver, thread: OnceLock::new(), failed, gauges }
+    }
+
+    /// The thread that calls this is the partition's: it is woken when something is queued.
+    pub(super) fn enlist(&self) {
+        let _ = self.thread.set(std::thread::current());
+    }
+
+    /// Costs next to nothing if the thread is awake: it looks again before it sleeps.
+    fn wake(&self) {
+        if let Some(thread) = self.thread.get() {
+            thread.unpark();
+        }
     }
 
     /// Has a batch applied. Only while inside the gate of the routes, and after `wait_for_room`.
@@ -86,7 +94,7 @@ impl PartitionHandle {
         self.gauges.queue_rows.fetch_add(rows as u64, Ordering::Relaxed);
         match self.work.try_send(batch) {
             // The thread is gone only when the world stops.
-            Ok(()) | Err(TrySendError::Disconnected(_)) => {}
+            Ok(()) | Err(TrySendError::Disconnected(_)) => self.wake(),
             Err(TrySendError::Full(_)) => {
                 panic!("the queue of partition {} has a place for every session", self.id)
             }
@@ -108,7 +116,7 @@ impl PartitionHandle {
     fn note_ready(&self, edge: &Edge, session: SessionId) -> bool {
         let Ok(mut driver) = self.driver.try_lock() else { return false };
         if driver.note_ready(edge, session) {
-            self.leave(Control::Wake);
+            self.wake();
         }
         true
     }
@@ -117,6 +125,7 @@ impl PartitionHandle {
     pub(super) fn leave(&self, control: Control) {
         // The thread is gone only when the world stops.
         let _ = self.control.send(control);
+        self.wake();
     }
 
     /// For the thread.
@@ -133,7 +142,7 @@ impl PartitionHandle {
             }
             work(&mut driver);
             if driver.step(edge) {
-                self.leave(Control::Wake);
+                self.wake();
             }
             true
         };

@@ -95,7 +95,13 @@ impl<'a> Known<'a> {
             Kind::Field(test) => Constraint::Field(field::test_of(&self.schema, &test)?),
             Kind::Near(near) => self.near(&near)?,
             Kind::Text(text) => {
-                let parsed = spatialdb_query::parse_within(&text, &self.schema, self.limits)?;
+                let has_space = |id| self.has_space(id);
+                let known = spatialdb_query::Known {
+                    schema: &self.schema,
+                    limits: self.limits,
+                    has_space: &has_space,
+                };
+                let parsed = spatialdb_query::parse_with(&text, known)?;
                 // It stands in the place of the text: what is left of the depth is the same.
                 return self.convert(Some(parsed), depth);
             }
@@ -128,10 +134,14 @@ impl<'a> Known<'a> {
     }
 
     pub(super) fn space(&self, id: u32) -> Result<SpaceId, Error> {
-        match self.spaces.binary_search_by_key(&SpaceId(id), |(space, _)| *space) {
-            Ok(_) => Ok(SpaceId(id)),
-            Err(_) => Err(Error::new(Reason::SpaceUnknown, format!("the world has no space {id}"))),
+        if self.has_space(id) {
+            return Ok(SpaceId(id));
         }
+        Err(Error::new(Reason::SpaceUnknown, format!("the world has no space {id}")))
+    }
+
+    fn has_space(&self, id: u32) -> bool {
+        self.spaces.binary_search_by_key(&SpaceId(id), |(space, _)| *space).is_ok()
     }
 }
 

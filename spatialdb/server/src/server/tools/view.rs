@@ -89,7 +89,9 @@ fn add_bands(known: &Known<'_>, bands: v1::Bands, view: &mut View) -> Result<(),
         let is_slower =
             interval_us > all.interval_us || inner.is_some_and(|(_, interval)| interval > interval_us);
         if is_slower {
-            return Err(invalid("bands: rates fall outwards, down to the rate of the view"));
+            return Err(invalid(
+                "bands: rates fall outwards, down to the rate_hz of the view; 0 is the highest",
+            ));
         }
         inner = Some((band.radius_m, interval_us));
         let near = match &from {

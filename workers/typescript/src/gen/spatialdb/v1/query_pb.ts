@@ -593,8 +593,8 @@ export type Band = Message<"spatialdb.v1.Band"> & {
   rateHz: number;
 
   /**
-   * Which components to send at this rate. Empty: all that the view sends. Those of bands further out are sent too, at
-   * their rates.
+   * Which components to send at this rate, whether the view itself sends them or not. Empty: all that the view sends.
+   * Those of bands further out are sent too, at their rates.
    *
    * @generated from field: repeated uint32 components = 3;
    */
