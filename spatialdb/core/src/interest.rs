@@ -5,6 +5,7 @@
 
 mod anchors;
 mod area;
+mod backlog;
 mod constraint;
 mod counting;
 mod coverage;
@@ -13,6 +14,7 @@ mod densities;
 mod events;
 mod field;
 mod fill;
+mod held;
 mod increment;
 mod lane;
 mod shadow;

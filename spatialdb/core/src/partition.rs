@@ -186,11 +186,14 @@ impl Partition {
         subscriber.set_views(version, views, &mut self.store);
     }
 
-    /// The session has taken the last delta: it may be given another one.
-    pub fn ready(&mut self, session: SessionId) {
-        if let Some(subscriber) = self.subscribers.get_mut(&session) {
-            subscriber.ready();
-        }
+    /// The session has taken the last delta: it may be given another one. Returns when, if nothing else happens; 0: at the
+    /// next publish; `None`: there is nothing to tell it.
+    pub fn ready(&mut self, session: SessionId) -> Option<Micros> {
+        let (change, count) = self.last_changes();
+        let subscriber = self.subscribers.get_mut(&session)?;
+        subscriber.ready();
+        let is_owed = subscriber.is_owed() || self.outcomes.contains_key(&session);
+        if is_owed { Some(0) } else { subscriber.next_due(change, count) }
     }
 
     /// Asks for `token` back in a delta that follows all that was sent before.
@@ -257,9 +260,14 @@ impl Partition {
 
     /// When a view is due although nothing else happens; `None`: nobody waits.
     pub fn next_due(&self) -> Option<Micros> {
-        let last = self.store.last_change();
+        let (change, count) = self.last_changes();
+        self.subscribers.values().filter_map(|s| s.next_due(change, count)).min()
+    }
+
+    /// Of entities, and of counts.
+    fn last_changes(&self) -> (PublishSeq, PublishSeq) {
         let counted = self.store.census.as_ref().map_or(PublishSeq(0), |census| census.last_change());
-        self.subscribers.values().filter_map(|s| s.next_due(last, counted)).min()
+        (self.store.last_change(), counted)
     }
 
     /// Whether the session may be told what became of its writes at the next publish.

@@ -211,7 +211,9 @@ impl Sim {
                 let (id, partition) = (self.actors[a].id, &mut self.partitions[p]);
                 match message {
                     ToPartition::SetViews(version, views) => partition.set_views(id, version, &views),
-                    ToPartition::Ready => partition.ready(id),
+                    ToPartition::Ready => {
+                        partition.ready(id);
+                    }
                     ToPartition::Flush(token) => partition.flush(id, token, &mut outbox),
                     ToPartition::End => partition.end_session(id),
                 }

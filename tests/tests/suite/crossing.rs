@@ -58,8 +58,9 @@ async fn entities_that_cross_again_and_again_are_in_view_exactly_as_queried() {
             })
             .collect();
         let vitals = column(VITALS, ids.iter().map(|&id| (id, Vitals::hp(round).bytes())));
-        writer.send(update(vec![positions(&rows)], vec![vitals])).await;
+        let seq = writer.send(update(vec![positions(&rows)], vec![vitals])).await;
         if round % 50 == 0 {
+            assert_eq!(writer.decided(seq).await, Outcome::default());
             partitions.insert(world.entity(ids[0]).await.expect("there").partition);
         }
     }

@@ -3,11 +3,13 @@
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
+use spatialdb_proto::error_of_status;
 use spatialdb_proto::v1::{self, Comparison, bands::From, client_message::Body};
 use spatialdb_tests::{
-    Client, Launch, VITALS, Vitals, World, all, box_xy, column, entity_ids, field, has, near, new_rows, not,
-    position_rows, positions, sphere, text, update, view,
+    Client, Launch, Outcome, VITALS, Vitals, World, all, box_xy, column, entity_ids, field, has, near,
+    new_rows, not, position_rows, positions, sphere, text, update, view,
 };
+use spatialdb_types::Reason;
 
 async fn probe() -> (World, Client, Client) {
     let world = World::launch(Launch::probe());
@@ -155,8 +157,35 @@ async fn a_session_asks_once() {
         assert_eq!((&page.entities[..], page.last), (&[id][..], true));
     }
 
-    let unknown = viewer.write(Body::Ask(ask(near(ids[0], 10.0)))).await;
-    assert_eq!(unknown.rejections[0].reason, "QUERY_INVALID");
+    for wrong in [ask(near(ids[0], 10.0)), v1::Ask { nearest_to: place(1e300, 0.0), ..ask(all()) }] {
+        let outcome = viewer.write(Body::Ask(wrong)).await;
+        assert_eq!(outcome.rejections[0].reason, "QUERY_INVALID");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn a_question_that_cannot_be_read_is_the_callers_fault() {
+    let (world, _client, _viewer) = probe().await;
+    for levels in [20, 1000] {
+        let constraint = (0..levels).fold(all(), |inner, _| not(inner));
+        let question = v1::QueryRequest { constraint: Some(constraint), ..v1::QueryRequest::default() };
+        let error = error_of_status(&world.pages(question).await.expect_err("refused")).expect("ours");
+        assert_eq!(error.reason, Reason::QueryInvalid);
+        assert!(error.detail.contains("constraint_depth_max"), "{error}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn the_smallest_queue_takes_writes_one_after_the_other() {
+    let world = World::launch(Launch::probe().config("[limits]\npartition_queue_rows_max = 1"));
+    let mut client = world.attach("probe").await;
+    let ids = line(&mut client, 16).await;
+    let vitals = column(VITALS, ids.iter().map(|&id| (id, Vitals::hp(1).bytes())));
+    let mut last = 0;
+    for _ in 0..200 {
+        last = client.send(update(vec![], vec![vitals.clone()])).await;
+    }
+    assert_eq!(client.decided(last).await, Outcome::default());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
@@ -196,6 +225,8 @@ async fn what_cannot_be_meant_is_refused_and_the_session_lives_on() {
     let from = || Some(From::Entity(ids[0]));
     for (bands, part) in [
         (v1::Bands { from: None, bands: vec![band(1.0, 0.0)] }, "go out from"),
+        (v1::Bands { from: from(), bands: vec![] }, "empty"),
+        (v1::Bands { from: from(), bands: vec![band(f64::NAN, 0.0)] }, "NaN"),
         (v1::Bands { from: from(), bands: vec![band(2.0, 0.0), band(1.0, 0.0)] }, "larger"),
         (v1::Bands { from: from(), bands: vec![band(1.0, 5.0), band(2.0, 0.0)] }, "outwards"),
         (v1::Bands { from: from(), bands: vec![band(1.0, 0.0); 9] }, "view_bands_max"),

@@ -6,13 +6,13 @@
 //! The queue is told with the next delta, whatever the rates of the views. An event is not told before what the message
 //! that it came with has changed, as far as that is due; never before its entity is in view, and never after it has left.
 
-use std::collections::VecDeque;
 use std::sync::Arc;
 
 use rustc_hash::{FxHashMap, FxHashSet};
 use spatialdb_types::{ComponentId, EntityId, Limits};
 
 use super::DeltaBuilder;
+use super::backlog::{Backlog, Waiting};
 use super::subscriber::{Aim, Held, Subscriber};
 use crate::events::{Event, Missed};
 use crate::partition::{RowEvent, RowId, Store};
@@ -20,8 +20,7 @@ use crate::partition::{RowEvent, RowId, Store};
 /// What a subscriber has not been told of events.
 #[derive(Debug, Default)]
 pub(super) struct EventQueue {
-    list: VecDeque<Waiting>,
-    bytes: usize,
+    list: Backlog,
     missed: Missed,
     /// The last delta had no room for some.
     is_cut: bool,
@@ -32,28 +31,20 @@ pub(super) struct EventQueue {
     gains: Option<FxHashMap<RowId, Option<Arc<[ComponentId]>>>>,
 }
 
-#[derive(Debug)]
-struct Waiting {
-    /// `None`: it is gone.
-    row: Option<RowId>,
-    event: Event,
-}
-
 impl EventQueue {
     fn push(&mut self, row: RowId, event: &Event, limits: &Limits) {
-        let bytes = self.bytes + event.bytes();
+        let bytes = self.bytes() + event.bytes();
         if self.list.len() as u64 >= limits.session_events_max
             || bytes as u64 > limits.session_event_bytes_max
         {
             return self.missed.note(event.kind);
         }
-        self.bytes = bytes;
-        self.list.push_back(Waiting { row: Some(row), event: event.clone() });
+        self.list.push(Waiting { row: Some(row), event: event.clone() });
     }
 
     /// About how much it is.
     pub(super) const fn bytes(&self) -> usize {
-        self.bytes
+        self.list.bytes()
     }
 
     /// Whether the last delta had no room for some.
@@ -73,25 +64,12 @@ impl EventQueue {
 
     /// The row is gone; what happened to it is still told.
     pub(super) fn forget(&mut self, row: RowId) {
-        for waiting in self.list.iter_mut().filter(|waiting| waiting.row == Some(row)) {
-            waiting.row = None;
-        }
+        self.list.forget(row);
     }
 
     /// Takes out what happened to a row.
     pub(super) fn take(&mut self, row: RowId) -> Vec<Event> {
-        let mut taken = Vec::new();
-        if self.list.iter().any(|waiting| waiting.row == Some(row)) {
-            for waiting in std::mem::take(&mut self.list) {
-                if waiting.row == Some(row) {
-                    self.bytes -= waiting.event.bytes();
-                    taken.push(waiting.event);
-                } else {
-                    self.list.push_back(waiting);
-                }
-            }
-        }
-        taken
+        self.list.take(row)
     }
 
     /// A delta is begun, in whose publish there are these events.
@@ -115,7 +93,7 @@ impl Subscriber {
             return;
         }
         for RowEvent { row, event } in events {
-            if self.held.get(row).is_some_and(|held| self.wants_event(held, event)) {
+            if self.held.get(*row).is_some_and(|held| self.wants_event(held, event)) {
                 self.events.push(*row, event, limits);
             }
         }
@@ -154,14 +132,16 @@ impl Subscriber {
             let was_in_view =
                 before.as_ref().is_some_and(|before| before.binary_search(&event.kind.component).is_ok());
             let is_same = store.live_row(*row).is_some_and(|row| row.entity == event.entity);
-            if is_same && !was_in_view && self.held.get(row).is_some_and(|held| self.wants_event(held, event))
+            if is_same
+                && !was_in_view
+                && self.held.get(*row).is_some_and(|held| self.wants_event(held, event))
             {
                 self.events.push(*row, event, limits);
             }
         }
         // Of one entity, what is new in view may have happened before what is queued already.
         if self.events.list.len() > queued {
-            self.events.list.make_contiguous().sort_by_key(|waiting| waiting.event.revision);
+            self.events.list.sort();
         }
     }
 
@@ -178,7 +158,7 @@ impl Subscriber {
         self.hear_gained(pending, store, limits);
         builder.delta.missed = std::mem::take(&mut self.events.missed);
         builder.open_reserve();
-        if self.events.list.is_empty() {
+        if self.events.list.len() == 0 {
             return;
         }
         // With the delta that shows an entity all is told that happened to it so far, whatever room there is: what is told
@@ -186,7 +166,7 @@ impl Subscriber {
         let delta = &builder.delta;
         let shapes = delta.entered.iter().chain(&delta.arrived).chain(&delta.reshaped);
         let mut shaped: FxHashSet<EntityId> = shapes.map(|shape| shape.entity).collect();
-        for waiting in std::mem::take(&mut self.events.list) {
+        for waiting in self.events.list.take_all() {
             let event = &waiting.event;
             let has_room = builder.delta.events.is_empty() || builder.has_room(event.bytes());
             let mut is_told = shaped.contains(&event.entity) || (has_room && !self.events.is_cut);
@@ -195,7 +175,7 @@ impl Subscriber {
                 self.tell_before(row, aim, store, builder);
                 shaped.extend(builder.delta.reshaped[reshaped..].iter().map(|shape| shape.entity));
             }
-            match waiting.row.and_then(|row| self.held.get(&row)) {
+            match waiting.row.and_then(|row| self.held.get(row)) {
                 // Not before the answer.
                 Some(held) if held.is_owed() => is_told = false,
                 Some(_) => self.events.is_cut |= !is_told,
@@ -203,11 +183,10 @@ impl Subscriber {
                 None => is_told = true,
             }
             if is_told {
-                self.events.bytes -= event.bytes();
                 self.events.unconfirmed.insert(event.entity);
                 builder.event(waiting.event);
             } else {
-                self.events.list.push_back(waiting);
+                self.events.list.push(waiting);
             }
         }
     }
@@ -215,14 +194,14 @@ impl Subscriber {
     /// Tells what has changed of a row, where the run has not got to it or goes back to before it changed.
     fn tell_before(&mut self, row: RowId, aim: &Aim, store: &Store, builder: &mut DeltaBuilder) {
         let is_behind = self.is_running() || store.row(row).changed_at > aim.stamp;
-        if is_behind && self.held.get(&row).is_some_and(|held| !held.is_owed()) {
+        if is_behind && self.held.get(row).is_some_and(|held| !held.is_owed()) {
             self.examine(store, row, aim, builder);
         }
     }
 
     /// Whether there is an event to tell now, or that some were missed.
     pub(super) fn owes_events(&self) -> bool {
-        let is_owed = |row: RowId| self.held.get(&row).is_some_and(Held::is_owed);
+        let is_owed = |row: RowId| self.held.get(row).is_some_and(Held::is_owed);
         let mut list = self.events.list.iter();
         !self.events.missed.is_empty() || list.any(|waiting| !waiting.row.is_some_and(is_owed))
     }

@@ -78,7 +78,7 @@ impl Subscriber {
                 return false;
             }
             fill.held -= 1;
-            let Some((&id, _)) = self.held.get_index(fill.held) else { continue };
+            let Some(id) = self.held.at(fill.held) else { continue };
             builder.spend(1);
             if aim.recheck || store.row(id).changed_at > fill.oldest {
                 self.examine(store, id, aim, builder);

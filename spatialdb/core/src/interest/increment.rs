@@ -305,7 +305,7 @@ impl Subscriber {
         let all_changed = store.is_caught_up(oldest);
         let suspect = |(place, row): (usize, &CellRow)| {
             let mask = self.mask(store, row, space, touch.parts);
-            let is_suspect = (mask != 0 || self.held.contains_key(&row.id))
+            let is_suspect = (mask != 0 || self.held.contains(row.id))
                 && (all_changed || row.moved_at > oldest || store.row(row.id).changed_at > oldest);
             is_suspect.then_some((place as u32, mask))
         };
@@ -328,7 +328,7 @@ impl Subscriber {
             if builder.is_full() {
                 return Phase::Held(i + 1);
             }
-            let Some((&id, _)) = self.held.get_index(i) else { continue };
+            let Some(id) = self.held.at(i) else { continue };
             let row = store.row(id);
             if row.changed_at > oldest && !self.is_found_elsewhere(row, aim, store) {
                 self.examine(store, id, aim, builder);
@@ -340,7 +340,7 @@ impl Subscriber {
     /// Looks at rows that left a cell, as far as they are in view and not to be found in another one.
     fn examine_departed(&mut self, left: &[RowId], aim: &Aim, store: &Store, builder: &mut DeltaBuilder) {
         for &id in left {
-            if self.held.contains_key(&id)
+            if self.held.contains(id)
                 && store.live_row(id).is_some_and(|row| !self.is_found_elsewhere(row, aim, store))
             {
                 self.examine(store, id, aim, builder);

@@ -5,8 +5,6 @@
 
 use std::sync::Arc;
 
-use indexmap::IndexMap;
-use rustc_hash::FxBuildHasher;
 use spatialdb_types::{ComponentId, EntityId, Limits, SessionId, SpaceId, ViewId};
 
 use super::anchors::Anchors;
@@ -14,6 +12,7 @@ use super::area::Area;
 use super::counting::Counting;
 use super::events::EventQueue;
 use super::fill::Fill;
+use super::held::HeldRows;
 use super::increment::Increment;
 use super::lane::{Lane, Mask, NEVER, bits};
 use super::stance::{Stance, StanceId, Stances};
@@ -45,7 +44,7 @@ pub(crate) struct Subscriber {
     ready: bool,
     /// The views have changed: every held row is looked at again.
     recheck: bool,
-    pub(super) held: IndexMap<RowId, Held, FxBuildHasher>,
+    pub(super) held: HeldRows,
     /// Rows that moved here whose holder is owed an answer.
     pub(super) owed: Vec<RowId>,
     /// Memory for rows that are to be looked at.
@@ -115,6 +114,10 @@ pub(super) enum Progress {
 }
 
 impl Held {
+    /// Of a row that moved here: an answer is owed.
+    pub(super) const OWED: Self =
+        Self { stance: StanceId::OWED, told_at: NEVER, withheld: false, overlaps: false };
+
     pub(super) fn is_owed(&self) -> bool {
         self.stance == StanceId::OWED
     }
@@ -147,7 +150,7 @@ impl Subscriber {
             filled: 0,
             ready: true,
             recheck: false,
-            held: IndexMap::default(),
+            held: HeldRows::default(),
             owed: Vec::new(),
             suspects: Vec::new(),
             left: Vec::new(),
@@ -217,7 +220,7 @@ impl Subscriber {
     /// The row leaves this partition. Returns what the next one must know if the session holds it in view.
     pub(crate) fn hand_over(&mut self, row: RowId, entity: EntityId) -> Option<Holder> {
         self.anchors.hand_over(entity);
-        let held = self.held.swap_remove(&row)?;
+        let held = self.held.remove(row)?;
         let overlaps = held.overlaps || self.events.is_unconfirmed(entity);
         Some(Holder { session: self.session, events: self.events.take(row), overlaps })
     }
@@ -225,7 +228,7 @@ impl Subscriber {
     /// The row came from another partition, where the session held it: it is owed an answer.
     pub(crate) fn take_over(&mut self, row: RowId, holder: Holder, limits: &Limits) {
         let Holder { events, overlaps, .. } = holder;
-        self.held.insert(row, Held { stance: StanceId::OWED, told_at: NEVER, withheld: false, overlaps });
+        self.held.insert(row, Held { overlaps, ..Held::OWED });
         if self.owed.len() >= OWED_MIN.max(2 * self.held.len()) {
             self.forget_answered();
         }
@@ -235,7 +238,7 @@ impl Subscriber {
 
     /// Keeps each row that is owed an answer once: while the session takes no deltas, the same ones may come and go.
     fn forget_answered(&mut self) {
-        self.owed.retain(|id| self.held.get(id).is_some_and(Held::is_owed));
+        self.owed.retain(|id| self.held.get(*id).is_some_and(Held::is_owed));
         self.owed.sort_unstable();
         self.owed.dedup();
     }
@@ -244,7 +247,7 @@ impl Subscriber {
     /// cells go.
     pub(crate) fn into_owed(self, store: &mut Store) -> Vec<(EntityId, LeaveReason)> {
         let unanswered = self.held.iter().filter(|(_, held)| held.is_owed());
-        let moved = unanswered.map(|(&id, _)| (store.row(id).entity, LeaveReason::OutOfView));
+        let moved = unanswered.map(|(id, _)| (store.row(id).entity, LeaveReason::OutOfView));
         let owed = moved.chain(self.left.iter().copied()).collect();
         self.end(store);
         owed
@@ -253,7 +256,7 @@ impl Subscriber {
     /// The row is gone.
     pub(crate) fn forget(&mut self, row: RowId, entity: EntityId, reason: LeaveReason) {
         self.anchors.forget(entity);
-        if self.held.swap_remove(&row).is_some() {
+        if self.held.remove(row).is_some() {
             self.left.push((entity, reason));
             self.events.forget(row);
         }
@@ -406,7 +409,7 @@ impl Subscriber {
 
     /// What is shown of a row; `None`: it is not in view, or (inside) an answer is owed.
     pub(super) fn known_components(&self, id: RowId) -> Option<Option<&[ComponentId]>> {
-        let held = self.held.get(&id)?;
+        let held = self.held.get(id)?;
         Some(self.stances.get(held.stance).map(|stance| &*stance.wanted))
     }
 
@@ -418,7 +421,7 @@ impl Subscriber {
     /// How many held entities match a view.
     fn count(&self, store: &Store, view: ViewId) -> u64 {
         let Some(part) = self.parts.iter().find(|p| p.view.id == view && p.index == 0) else { return 0 };
-        let rows = self.held.keys().map(|&id| store.row(id));
+        let rows = self.held.iter().map(|(id, _)| store.row(id));
         rows.filter(|row| store.matches(row, &part.part().constraint)).count() as u64
     }
 
@@ -434,12 +437,12 @@ impl Subscriber {
     fn answer_owed(&mut self, aim: &Aim, store: &Store, builder: &mut DeltaBuilder) {
         let owed = std::mem::take(&mut self.owed);
         for &id in &owed {
-            if self.held.get(&id).is_some_and(Held::is_owed) && !builder.is_full() {
+            if self.held.get(id).is_some_and(Held::is_owed) && !builder.is_full() {
                 self.examine(store, id, aim, builder);
             }
         }
         self.owed = owed;
-        self.owed.retain(|id| self.held.get(id).is_some_and(Held::is_owed));
+        self.owed.retain(|id| self.held.get(*id).is_some_and(Held::is_owed));
     }
 
     /// Every part, one bit each.
@@ -488,9 +491,9 @@ impl Subscriber {
     ) {
         let is_due = |lanes: Mask| aim.recheck || lanes & aim.due != 0;
         if mask == 0 {
-            let known = self.held.get(&row.id).map(|held| self.stances.get(held.stance));
+            let known = self.held.get(row.id).map(|held| self.stances.get(held.stance));
             if known.is_some_and(|known| known.is_none_or(|known| is_due(known.lanes))) {
-                self.held.swap_remove(&row.id);
+                self.held.remove(row.id);
                 builder.delta.left.push((row.entity, LeaveReason::OutOfView));
                 builder.count_id();
             }
@@ -498,7 +501,7 @@ impl Subscriber {
         }
         let stance = self.stances.intern(store, &self.parts, row.set, mask);
         let Some(wanted) = self.stances.get(stance) else { return };
-        let mut entry = self.held.get_mut(&row.id);
+        let mut entry = self.held.get_mut(row.id);
         let held = entry.as_deref().copied();
         let known = held.map(|held| self.stances.get(held.stance));
         let is_same = held.is_some_and(|held| held.stance == stance);
@@ -548,7 +551,7 @@ impl Subscriber {
         let now = Held { stance, told_at: store.publish(), withheld, overlaps: false };
         match &mut entry {
             Some(held) => **held = now,
-            None => drop(self.held.insert(row.id, now)),
+            None => self.held.insert(row.id, now),
         }
     }
 }

@@ -3,6 +3,7 @@
 //! They are put in the queues of those who hold the entity, and kept until the publish for those who come to hold it
 //! with it.
 
+use rustc_hash::FxHashSet;
 use spatialdb_types::{EntityId, Limits};
 
 use super::{Partition, RowId};
@@ -19,6 +20,7 @@ pub(crate) struct RowEvent {
 #[derive(Debug, Default)]
 pub(super) struct Pending {
     list: Vec<RowEvent>,
+    entities: FxHashSet<EntityId>,
     bytes: usize,
     /// So many from the start on have been put in queues.
     queued: usize,
@@ -44,6 +46,9 @@ impl Pending {
 
     /// What happened to an entity that is no longer here is of interest to nobody but those whose queues it is in.
     fn forget(&mut self, entity: EntityId) {
+        if !self.entities.remove(&entity) {
+            return;
+        }
         let bytes = &mut self.bytes;
         self.list.retain(|row| {
             let is_other = row.event.entity != entity;
@@ -64,6 +69,7 @@ impl Partition {
     pub(super) fn note_event(&mut self, row: RowId, event: Event) {
         if !self.subscribers.is_empty() {
             self.events.bytes += event.bytes();
+            self.events.entities.insert(event.entity);
             self.events.list.push(RowEvent { row, event });
         }
     }

@@ -9,6 +9,7 @@ mod page;
 mod reflection;
 mod refusals;
 mod unadmitted;
+mod unreadable;
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -47,6 +47,11 @@ impl Rounds {
         self.due[usize::from(partition.0)].store(at, Ordering::Relaxed);
     }
 
+    /// The same, if that is sooner than it knew.
+    pub(super) fn set_due_by(&self, partition: PartitionId, at: Micros) {
+        self.due[usize::from(partition.0)].fetch_min(at, Ordering::Relaxed);
+    }
+
     /// The partition would leave this time between two publishes; 0: it does not mind. Returns the longest that any of them
     /// would: with the same one they meet.
     pub(super) fn agree(&self, partition: PartitionId, period: Micros) -> Micros {

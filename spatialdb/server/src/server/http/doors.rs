@@ -14,6 +14,7 @@ use spatialdb_types::{Error, ErrorCode, Reason};
 use super::admission::Admission;
 use super::cors;
 use super::host::Hosts;
+use super::unreadable;
 use crate::auth::{Kind, Principal, Right, Verifier};
 use crate::server::access::certificate_missing;
 
@@ -72,6 +73,7 @@ pub(super) async fn pass(State(doors): State<Arc<Doors>>, mut request: Request, 
             refused(request.headers(), &error)
         }
     };
+    unreadable::explain(&mut response);
     if let Some(origin) = origin {
         cors::allow(&mut response, origin);
     }

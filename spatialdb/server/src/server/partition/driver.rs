@@ -66,7 +66,7 @@ impl Driver {
 
     /// Whether nothing waits.
     pub(super) fn is_idle(&self) -> bool {
-        !self.stopped && self.has_drained()
+        !self.stopped && self.has_drained() && !self.machine.must_publish()
     }
 
     /// Whether a publish would be quick, as far as the last one tells.
@@ -95,28 +95,40 @@ impl Driver {
         self.sleeps_too_long(edge)
     }
 
-    /// The session takes another delta, at the next publish of the thread. Returns whether that sleeps for too long now.
+    /// The session takes another delta: at once, if it is time and that is quick. Returns whether the thread sleeps for too
+    /// long now.
     pub(super) fn note_ready(&mut self, edge: &Edge, session: SessionId) -> bool {
-        self.ready(session);
-        self.sleeps_too_long(edge)
+        let Some(due) = self.ready(session) else { return false };
+        let now = edge.clock.now();
+        let due = due.max(self.pacer.next(now));
+        if due <= now && self.is_idle() {
+            return self.step(edge);
+        }
+        edge.rounds.set_due_by(self.machine.id(), due);
+        self.is_later_than(due)
     }
 
     fn sleeps_too_long(&mut self, edge: &Edge) -> bool {
-        let next = self.next(edge, edge.clock.now());
-        if next >= self.wakes_at {
-            return false;
-        }
-        self.wakes_at = next;
-        true
+        let now = edge.clock.now();
+        // What cannot wait, and was not done here.
+        let next = if self.machine.must_publish() { now } else { self.next(edge, now) };
+        self.is_later_than(next)
+    }
+
+    /// Whether the thread wakes later, as far as it knows: it must be told then.
+    fn is_later_than(&mut self, next: Micros) -> bool {
+        let is_later = next < self.wakes_at;
+        self.wakes_at = self.wakes_at.min(next);
+        is_later
     }
 
     pub(super) fn apply(&mut self, batch: &Batch) {
         self.machine.apply(batch, &mut self.outbox);
     }
 
-    pub(super) fn ready(&mut self, session: SessionId) {
+    fn ready(&mut self, session: SessionId) -> Option<Micros> {
         self.pacer.taken();
-        self.machine.ready(session);
+        self.machine.ready(session)
     }
 
     fn has_drained(&self) -> bool {
@@ -137,7 +149,7 @@ impl Driver {
 
     fn drain_work(&mut self, edge: &Edge) {
         let gauges = self.gauges(edge);
-        let half = edge.limits.partition_queue_rows_max / 2;
+        let half = (edge.limits.partition_queue_rows_max / 2).max(1);
         let mut rows = 0;
         // However busy the other machines are, one batch a turn is applied.
         while rows < ROWS_AT_ONCE && (rows == 0 || self.queues.control.is_empty()) {
@@ -165,7 +177,9 @@ impl Driver {
             }
             Control::Session(session, message) => match message {
                 ToPartition::SetViews(version, views) => self.machine.set_views(session, version, &views),
-                ToPartition::Ready => self.ready(session),
+                ToPartition::Ready => {
+                    self.ready(session);
+                }
                 ToPartition::Flush(token) => self.machine.flush(session, token, &mut self.outbox),
                 ToPartition::End => self.machine.end_session(session),
             },
@@ -190,7 +204,7 @@ impl Driver {
     fn settle(&mut self, edge: &Edge, publishes: bool) {
         self.pass_fences(edge);
         self.deliver(edge);
-        if publishes || self.machine.must_publish() {
+        if publishes {
             self.maybe_publish(edge);
         }
         let now = edge.clock.now();

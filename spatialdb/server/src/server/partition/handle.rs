@@ -104,7 +104,7 @@ impl PartitionHandle {
     /// Has a message handled.
     pub(in crate::server) fn tell(&self, edge: &Edge, control: Control) {
         if let Control::Session(session, ToPartition::Ready) = control
-            && (self.at_hand(edge, |driver| driver.ready(session)) || self.note_ready(edge, session))
+            && self.note_ready(edge, session)
         {
             return;
         }
@@ -114,11 +114,12 @@ impl PartitionHandle {
     /// Notes that a session takes another delta. The thread is woken only if that makes it publish sooner: where many are
     /// sent to, it has to wait anyway. Returns whether it was noted.
     fn note_ready(&self, edge: &Edge, session: SessionId) -> bool {
-        let Ok(mut driver) = self.driver.try_lock() else { return false };
-        if driver.note_ready(edge, session) {
-            self.wake();
-        }
-        true
+        self.with_driver(|driver| {
+            if driver.note_ready(edge, session) {
+                self.wake();
+            }
+            true
+        })
     }
 
     /// Leaves a message for the thread.
@@ -135,17 +136,21 @@ impl PartitionHandle {
 
     /// Does something small here and now if the partition is idle: two changes of thread less. Returns whether it did.
     fn at_hand(&self, edge: &Edge, work: impl FnOnce(&mut Driver)) -> bool {
-        let run = || {
-            let Ok(mut driver) = self.driver.try_lock() else { return false };
+        self.with_driver(|driver| {
             if !driver.is_idle() {
                 return false;
             }
-            work(&mut driver);
+            work(driver);
             if driver.step(edge) {
                 self.wake();
             }
             true
-        };
+        })
+    }
+
+    /// Unless somebody else drives the machine.
+    fn with_driver(&self, run: impl FnOnce(&mut Driver) -> bool) -> bool {
+        let run = || self.driver.try_lock().is_ok_and(|mut driver| run(&mut driver));
         // A machine that met a bug poisons the lock: nobody drives it on.
         catch_unwind(AssertUnwindSafe(run)).unwrap_or_else(|_| {
             self.failed.cancel();

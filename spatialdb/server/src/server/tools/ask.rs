@@ -71,8 +71,12 @@ fn query_of(
     };
     let place = nearest_to.map(|place| {
         let point = point_of(place.point.as_ref(), "nearest_to")?;
-        if !point.is_finite() {
-            return Err(invalid("nearest_to: finite numbers are needed"));
+        // Beyond this, squares of distances lose their meaning.
+        let max = 4.0 * edge.limits.position_abs_m_max as f64;
+        if ![point.x, point.y, point.z].iter().all(|v| v.abs() <= max) {
+            let detail =
+                format!("nearest_to: finite numbers up to 4 * position_abs_m_max = {max} are needed");
+            return Err(invalid(&detail));
         }
         Ok(Position { space: known.space(place.space)?, point })
     });

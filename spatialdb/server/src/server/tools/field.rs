@@ -22,7 +22,9 @@ pub(super) fn test_of(schema: &Schema, wire: &v1::FieldTest) -> Result<FieldTest
     };
     let field = component.scalar_field(&wire.field)?;
     let comparison = match wire.comparison() {
-        v1::Comparison::Unspecified => return Err(invalid("a field test says no comparison")),
+        v1::Comparison::Unspecified => {
+            return Err(invalid(&format!("field {}: {} is no comparison", wire.field, wire.comparison)));
+        }
         v1::Comparison::Equal => Comparison::Equal,
         v1::Comparison::NotEqual => Comparison::NotEqual,
         v1::Comparison::Less => Comparison::Less,

@@ -57,8 +57,13 @@ impl<'a> Known<'a> {
         let kind = wire
             .and_then(|c| c.kind)
             .ok_or_else(|| invalid("a constraint is empty: one kind must be set"))?;
-        let deeper =
-            || depth.checked_sub(1).ok_or_else(|| invalid("the constraint passes constraint_depth_max"));
+        let max = self.limits.constraint_depth_max;
+        let deeper = || {
+            depth
+                .checked_sub(1)
+                .ok_or_else(|| invalid(&format!("the constraint passes constraint_depth_max = {max}")))
+        };
+
         let list = |list: v1::ConstraintList| {
             let left = deeper()?;
             list.constraints

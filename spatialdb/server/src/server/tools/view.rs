@@ -78,11 +78,18 @@ fn add_bands(known: &Known<'_>, bands: v1::Bands, view: &mut View) -> Result<(),
         let detail = format!("{} bands; view_bands_max = {max}", bands.bands.len());
         return Err(Error::new(Reason::QueryInvalid, detail));
     }
+    if bands.bands.is_empty() {
+        return Err(invalid("bands are empty: leave them out"));
+    }
     let from = bands.from.ok_or_else(|| invalid("bands have no place or entity that they go out from"))?;
     let mut inner: Option<(f64, u64)> = None;
     for band in bands.bands {
         let interval_us = View::interval_of(band.rate_hz, known.limits)?;
         let all = &view.parts[0];
+        if !(band.radius_m >= 0.0 && band.radius_m.is_finite()) {
+            let detail = format!("bands: radius_m = {}; a finite number from 0 up is needed", band.radius_m);
+            return Err(invalid(&detail));
+        }
         if inner.is_some_and(|(radius_m, _)| radius_m >= band.radius_m) {
             return Err(invalid("bands: each one's radius_m is larger than that of the one before"));
         }

@@ -1,0 +1,170 @@
+//! The rows that a session holds in view.
+//!
+//! Each change of a cell is asked for by all who look there, and most of them do not hold the row. A filter says so
+//! mostly, in a bit: the table itself would be a cache miss each time.
+
+use indexmap::IndexMap;
+use rustc_hash::FxBuildHasher;
+
+use super::subscriber::Held;
+use crate::partition::RowId;
+
+/// Bits of the filter for each row, at least.
+const BITS_PER_ROW: usize = 16;
+
+const BITS_MIN: usize = 1 << 10;
+
+/// A session that holds more rows than this filter is for goes without one.
+const BITS_MAX: usize = 1 << 20;
+
+/// Rows in view, in an order that depends on nothing but what was done.
+#[derive(Debug, Default)]
+pub(super) struct HeldRows {
+    rows: IndexMap<RowId, Held, FxBuildHasher>,
+    /// Has the bit of each row, and of some that were removed. As many bits as a power of two; empty: says nothing.
+    filter: Vec<u64>,
+    /// Rows whose bits are still there.
+    removed: usize,
+}
+
+impl HeldRows {
+    pub(super) fn len(&self) -> usize {
+        self.rows.len()
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.rows.is_empty()
+    }
+
+    pub(super) fn contains(&self, row: RowId) -> bool {
+        self.may_hold(row) && self.rows.contains_key(&row)
+    }
+
+    pub(super) fn get(&self, row: RowId) -> Option<&Held> {
+        if self.may_hold(row) { self.rows.get(&row) } else { None }
+    }
+
+    pub(super) fn get_mut(&mut self, row: RowId) -> Option<&mut Held> {
+        if self.may_hold(row) { self.rows.get_mut(&row) } else { None }
+    }
+
+    /// The row at a place in the order.
+    pub(super) fn at(&self, place: usize) -> Option<RowId> {
+        self.rows.get_index(place).map(|(&row, _)| row)
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = (RowId, &Held)> {
+        self.rows.iter().map(|(&row, held)| (row, held))
+    }
+
+    pub(super) fn insert(&mut self, row: RowId, held: Held) {
+        self.rows.insert(row, held);
+        if self.filter.len() * 64 < self.rows.len() * BITS_PER_ROW {
+            self.build_filter();
+        } else {
+            self.set_bit(row);
+        }
+    }
+
+    /// The last row takes its place in the order.
+    pub(super) fn remove(&mut self, row: RowId) -> Option<Held> {
+        if !self.may_hold(row) {
+            return None;
+        }
+        let held = self.rows.swap_remove(&row)?;
+        self.removed += 1;
+        if self.removed > BITS_MIN / BITS_PER_ROW + self.rows.len() {
+            self.build_filter();
+        }
+        Some(held)
+    }
+
+    fn may_hold(&self, row: RowId) -> bool {
+        if self.filter.is_empty() {
+            return !self.rows.is_empty();
+        }
+        let (word, bit) = self.bit_of(row);
+        self.filter[word] & bit != 0
+    }
+
+    fn bit_of(&self, row: RowId) -> (usize, u64) {
+        let mixed = u64::from(row.0).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32;
+        let place = mixed as usize & (self.filter.len() * 64 - 1);
+        (place / 64, 1 << (place % 64))
+    }
+
+    fn set_bit(&mut self, row: RowId) {
+        if !self.filter.is_empty() {
+            let (word, bit) = self.bit_of(row);
+            self.filter[word] |= bit;
+        }
+    }
+
+    /// With room for twice as many rows.
+    fn build_filter(&mut self) {
+        self.removed = 0;
+        self.filter.clear();
+        let bits = (2 * BITS_PER_ROW * self.rows.len()).next_power_of_two().max(BITS_MIN);
+        if bits > BITS_MAX {
+            self.filter = Vec::new();
+            return;
+        }
+        self.filter.resize(bits / 64, 0);
+        for place in 0..self.rows.len() {
+            let row = *self.rows.get_index(place).expect("below their number").0;
+            self.set_bit(row);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    fn held_rows(rows: impl IntoIterator<Item = u32>) -> HeldRows {
+        let mut held = HeldRows::default();
+        rows.into_iter().for_each(|row| held.insert(RowId(row), Held::OWED));
+        held
+    }
+
+    #[test]
+    fn most_rows_that_are_not_held_are_not_looked_for() {
+        let held = held_rows((0..500).map(|i| i * 7));
+        let wrongly = (0..100_000).filter(|i| i % 7 != 0).filter(|&row| held.may_hold(RowId(row))).count();
+        assert!(wrongly < 8_000, "{wrongly}");
+    }
+
+    #[test]
+    fn who_holds_very_many_goes_without_a_filter() {
+        let mut held = held_rows(0..100_000);
+        assert!(held.filter.is_empty() && held.may_hold(RowId(500_000)));
+        assert!((0..99_990).all(|row| held.remove(RowId(row)).is_some()));
+        assert!(!held.filter.is_empty() && held.contains(RowId(99_995)) && !held.may_hold(RowId(5)));
+    }
+
+    #[test]
+    fn it_holds_what_a_set_holds() {
+        let (mut held, mut set) = (HeldRows::default(), BTreeSet::new());
+        let mut random = 1u32;
+        for step in 0..20_000u32 {
+            random = random.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            let row = (random >> 8) % 300;
+            // By turns it grows and shrinks.
+            if (random >> 20) % 3 == (step / 500) % 2 {
+                assert_eq!(held.remove(RowId(row)).is_some(), set.remove(&row));
+            } else if step / 500 % 2 == 0 || set.contains(&row) {
+                held.insert(RowId(row), Held::OWED);
+                set.insert(row);
+            }
+            assert_eq!((held.len(), held.is_empty()), (set.len(), set.is_empty()));
+            assert_eq!(held.contains(RowId(step % 300)), set.contains(&(step % 300)));
+        }
+        assert!((0..300).all(|row| held.get(RowId(row)).is_some() == set.contains(&row)));
+        assert!((0..300).all(|row| held.get_mut(RowId(row)).is_some() == set.contains(&row)));
+        let listed: BTreeSet<u32> = held.iter().map(|(row, _)| row.0).collect();
+        assert_eq!(listed, set);
+        assert!((0..set.len()).all(|place| held.at(place).is_some_and(|row| set.contains(&row.0))));
+    }
+}
