@@ -21,6 +21,7 @@ mod shadow;
 mod shared;
 mod stance;
 mod subscriber;
+mod tell;
 mod touched;
 mod view;
 

@@ -167,17 +167,39 @@ async fn sessions_are_listed_with_how_they_do() {
     assert!(viewer.staleness_us < 30_000_000 && viewer.connected_unix_time_us > 1_600_000_000_000_000);
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
-async fn who_does_not_read_an_answer_gives_its_place_to_others() {
+/// A world that answers one query at a time, with more blobs than wait in a connection.
+async fn one_at_a_time() -> World {
     let world = World::launch(Launch::probe().config("[limits]\nqueries_at_once_max = 1"));
     let mut writer = world.attach("writer").await;
     for _ in 0..12 {
-        // More than waits in the connection.
         let data = [&b"\x0a\x90\xa1\x0f"[..], &[7; 250_000]].concat();
         let columns = vec![new_rows(BLOB_FIRST, vec![Bytes::from(data); 8])];
         let positions = vec![position_rows(&[(0.0, 0.0); 8])];
         writer.create(v1::Create { count: 8, positions, columns, ..v1::Create::default() }).await;
     }
+    world
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn a_call_whose_answer_is_not_read_gives_its_place_to_others() {
+    let world = one_at_a_time().await;
+    let mut unread = world.tools().await.query(request(has(BLOB_FIRST))).await.expect("begun").into_inner();
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    let pages = world.pages(request(has(METADATA))).await.expect("a place, after a while");
+    assert_eq!(ids(&pages).len(), 64);
+    let status = loop {
+        match unread.message().await {
+            Ok(Some(page)) => assert!(!page.last, "it was given up"),
+            Ok(None) => panic!("it ends with an error"),
+            Err(status) => break status,
+        }
+    };
+    assert_eq!(error_of_status(&status).expect("ours").reason, Reason::LimitReached);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn who_does_not_read_an_answer_gives_its_place_to_others() {
+    let world = one_at_a_time().await;
     let mut hog = world.attach("hog").await;
     let all = v1::Ask { constraint: Some(has(BLOB_FIRST)), ..v1::Ask::default() };
     let seqs = [hog.send(Body::Ask(all.clone())).await, hog.send(Body::Ask(all)).await];

@@ -6,7 +6,8 @@ use bytes::Bytes;
 use spatialdb_proto::v1::{self, client_message::Body, constraint::Kind};
 use spatialdb_tests::{
     Client, Launch, METADATA, Outcome, POSITION, TAG, VITALS, Vitals, World, all_made, all_of, any_of,
-    box_xy, column, entity_ids, has, metadata, new_rows, not, position_rows, positions, sphere, update, view,
+    box_xy, column, entity_ids, has, http_get, metadata, new_rows, not, position_rows, positions, sphere,
+    update, view,
 };
 
 async fn probe() -> (World, Client, Client) {
@@ -279,4 +280,39 @@ async fn views_beyond_the_limit_are_refused() {
     assert!(outcome.rejections[0].detail.contains("session_views_max = 3"));
     viewer.write(Body::EndView(v1::EndView { view_id: 2 })).await;
     assert_eq!(viewer.subscribe(view(4, all_made())).await, 64);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn what_partitions_tell_at_the_same_time_is_one_frame() {
+    let (world, mut client, mut viewer) = probe().await;
+    let ids = populate(&mut client).await;
+    viewer.subscribe(view(1, has(VITALS))).await;
+    // So many that partitions make pauses, and meet.
+    let mut others = Vec::new();
+    for _ in 0..11 {
+        let mut other = world.attach("other").await;
+        other.subscribe(view(1, has(VITALS))).await;
+        others.push(other);
+    }
+    let session_id = viewer.welcome.session_id;
+    let published = || {
+        let metrics = http_get(world.address(), "/metrics").1;
+        let count =
+            metrics.lines().find_map(|l| l.strip_prefix("spatialdb_partition_publish_seconds_count "));
+        count.expect("it is told").parse::<u64>().expect("a number")
+    };
+    let sent =
+        || async { world.session("it is listed", |one| one.session_id == session_id).await.frames_sent };
+    let (frames, publishes) = (sent().await, published());
+    for hp in 1..=500 {
+        let vitals = column(VITALS, ids.iter().map(|&id| (id, Vitals::hp(hp).bytes())));
+        client.send(update(vec![], vec![vitals])).await;
+        tokio::time::sleep(Duration::from_millis(2)).await;
+    }
+    let is_last = |viewer: &Client| {
+        ids.iter().all(|&id| viewer.replica.component::<Vitals>(id, VITALS).is_some_and(|v| v.hp == 500))
+    };
+    viewer.until("the last", is_last).await;
+    let (frames, publishes) = (sent().await - frames, published() - publishes);
+    assert!(publishes > 50 && frames * 3 < publishes * 2, "{frames} frames of {publishes} publishes");
 }

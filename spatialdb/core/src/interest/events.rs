@@ -13,7 +13,8 @@ use spatialdb_types::{ComponentId, EntityId, Limits};
 
 use super::DeltaBuilder;
 use super::backlog::{Backlog, Waiting};
-use super::subscriber::{Aim, Held, Subscriber};
+use super::held::Held;
+use super::subscriber::{Aim, Subscriber};
 use crate::events::{Event, Missed};
 use crate::partition::{RowEvent, RowId, Store};
 

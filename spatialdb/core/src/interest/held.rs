@@ -6,8 +6,9 @@
 use indexmap::IndexMap;
 use rustc_hash::FxBuildHasher;
 
-use super::subscriber::Held;
-use crate::partition::RowId;
+use super::lane::NEVER;
+use super::stance::StanceId;
+use crate::partition::{PublishSeq, RowId};
 
 /// Bits of the filter for each row, at least.
 const BITS_PER_ROW: usize = 16;
@@ -17,6 +18,18 @@ const BITS_MIN: usize = 1 << 10;
 /// A session that holds more rows than this filter is for goes without one.
 const BITS_MAX: usize = 1 << 20;
 
+/// An entity in view.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Held {
+    pub(super) stance: StanceId,
+    /// When it was last told by itself.
+    pub(super) told_at: PublishSeq,
+    /// The session's own updates are newer than what it was told: a view that asks for them gets them.
+    pub(super) withheld: bool,
+    /// While an answer is owed: the session may not have received what another partition told of its events.
+    pub(super) overlaps: bool,
+}
+
 /// Rows in view, in an order that depends on nothing but what was done.
 #[derive(Debug, Default)]
 pub(super) struct HeldRows {
@@ -25,6 +38,16 @@ pub(super) struct HeldRows {
     filter: Vec<u64>,
     /// Rows whose bits are still there.
     removed: usize,
+}
+
+impl Held {
+    /// Of a row that moved here: an answer is owed.
+    pub(super) const OWED: Self =
+        Self { stance: StanceId::OWED, told_at: NEVER, withheld: false, overlaps: false };
+
+    pub(super) fn is_owed(&self) -> bool {
+        self.stance == StanceId::OWED
+    }
 }
 
 impl HeldRows {

@@ -1,27 +1,28 @@
 //! What one session sees in one partition.
 //!
-//! Responsible for: which rows the session holds, under which stance, and what it is told of one row.
-//! Not responsible for: which rows to look at (`fill`, `increment`), or other partitions (the session machine).
+//! Responsible for: which rows the session holds, under which stance, and when it is told how much.
+//! Not responsible for: which rows to look at (`fill`, `increment`), what is told of one (`tell`), or other partitions (the
+//! session machine).
 
 use std::sync::Arc;
 
-use spatialdb_types::{ComponentId, EntityId, Limits, SessionId, SpaceId, ViewId};
+use spatialdb_types::{ComponentId, EntityId, Limits, SessionId, ViewId};
 
 use super::anchors::Anchors;
 use super::area::Area;
 use super::counting::Counting;
 use super::events::EventQueue;
 use super::fill::Fill;
-use super::held::HeldRows;
+use super::held::{Held, HeldRows};
 use super::increment::Increment;
-use super::lane::{Lane, Mask, NEVER, bits};
-use super::stance::{Stance, StanceId, Stances};
+use super::lane::{Lane, Mask, bits};
+use super::stance::Stances;
 use super::touched::Touched;
 use super::view::Part;
 use super::{Candidates, DeltaBuilder, View, ViewSet};
 use crate::Micros;
-use crate::message::{Delta, Filled, Holder, LeaveReason, Shape};
-use crate::partition::{CellRow, PublishSeq, RowEvent, RowId, Store};
+use crate::message::{Delta, Filled, Holder, LeaveReason};
+use crate::partition::{PublishSeq, RowEvent, RowId, Store};
 
 /// So many rows that are owed an answer are noted before it is looked whether they still are.
 const OWED_MIN: usize = 64;
@@ -32,7 +33,7 @@ pub(crate) struct Subscriber {
     session: SessionId,
     pub(super) parts: Vec<ActivePart>,
     /// Parallel to the parts.
-    areas: Vec<Area>,
+    pub(super) areas: Vec<Area>,
     /// The rates of the parts, the highest first.
     pub(super) lanes: Vec<Lane>,
     pub(super) stances: Stances,
@@ -64,18 +65,6 @@ pub(super) struct ActivePart {
     /// All that matches has been told at least once.
     pub(super) is_filled: bool,
     pub(super) candidates: Vec<Candidates>,
-}
-
-/// An entity in view.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Held {
-    pub(super) stance: StanceId,
-    /// When it was last told by itself.
-    told_at: PublishSeq,
-    /// The session's own updates are newer than what it was told: a view that asks for them gets them.
-    withheld: bool,
-    /// While an answer is owed: the session may not have received what another partition told of its events.
-    overlaps: bool,
 }
 
 /// Telling what some lanes lack, in pieces that fit a frame.
@@ -111,16 +100,6 @@ pub(super) enum Progress {
     Done,
     /// The delta is full.
     Full,
-}
-
-impl Held {
-    /// Of a row that moved here: an answer is owed.
-    pub(super) const OWED: Self =
-        Self { stance: StanceId::OWED, told_at: NEVER, withheld: false, overlaps: false };
-
-    pub(super) fn is_owed(&self) -> bool {
-        self.stance == StanceId::OWED
-    }
 }
 
 impl ActivePart {
@@ -449,111 +428,6 @@ impl Subscriber {
     pub(super) fn all_parts(&self) -> Mask {
         u64::MAX.checked_shr(64 - self.parts.len() as u32).unwrap_or(0)
     }
-
-    /// Which of the parts a row of a space matches.
-    pub(super) fn mask(&self, store: &Store, row: &CellRow, space: Option<SpaceId>, of: Mask) -> Mask {
-        let (mut mask, mut open) = (0, 0);
-        for bit in bits(of) {
-            match self.areas[bit].contains(space, row.point) {
-                Some(is_inside) => mask |= u64::from(is_inside) << bit,
-                None => open |= 1 << bit,
-            }
-        }
-        if open != 0 {
-            mask |= store.with_cell_row(row, space, |subject| {
-                let matches = |bit: &usize| self.parts[*bit].part().constraint.matches(subject);
-                bits(open).filter(matches).fold(0, |mask, bit| mask | 1 << bit)
-            });
-        }
-        mask
-    }
-
-    /// Looks at one row, and tells what the session does not know of it.
-    pub(super) fn examine(&mut self, store: &Store, id: RowId, aim: &Aim, builder: &mut DeltaBuilder) {
-        let row = store.row(id);
-        let of = self.touched.parts_in(&store.grid, row.cell());
-        let nodes = |bit: usize| self.parts[bit].part().constraint.nodes();
-        builder.spend(bits(of).map(nodes).sum());
-        let (in_cell, space) = (store.in_cell(row), store.grid.space(row.cell()));
-        let mask = self.mask(store, in_cell, space, of);
-        self.tell(store, in_cell, space, mask, aim, builder);
-    }
-
-    /// Tells what the session does not know of a row that lies in a space and matches these parts.
-    pub(super) fn tell(
-        &mut self,
-        store: &Store,
-        row: &CellRow,
-        space: Option<SpaceId>,
-        mask: Mask,
-        aim: &Aim,
-        builder: &mut DeltaBuilder,
-    ) {
-        let is_due = |lanes: Mask| aim.recheck || lanes & aim.due != 0;
-        if mask == 0 {
-            let known = self.held.get(row.id).map(|held| self.stances.get(held.stance));
-            if known.is_some_and(|known| known.is_none_or(|known| is_due(known.lanes))) {
-                self.held.remove(row.id);
-                builder.delta.left.push((row.entity, LeaveReason::OutOfView));
-                builder.count_id();
-            }
-            return;
-        }
-        let stance = self.stances.intern(store, &self.parts, row.set, mask);
-        let Some(wanted) = self.stances.get(stance) else { return };
-        let mut entry = self.held.get_mut(row.id);
-        let held = entry.as_deref().copied();
-        let known = held.map(|held| self.stances.get(held.stance));
-        let is_same = held.is_some_and(|held| held.stance == stance);
-        match known {
-            // Not in view yet, or only in another partition.
-            None | Some(None) if !is_due(wanted.lanes) => return,
-            Some(Some(known)) if !is_due(known.lanes | wanted.lanes) => return,
-            _ => {}
-        }
-        let known = known.flatten();
-        let told_at = held.map_or(NEVER, |held| held.told_at);
-        // In this very run.
-        let told_now = if told_at >= aim.stamp { told_at } else { NEVER };
-        if is_same && told_now != NEVER && told_now >= store.row(row.id).changed_at {
-            return;
-        }
-        if !is_same && known.is_none_or(|known| known.wanted != wanted.wanted) {
-            let shape = Shape { entity: row.entity, components: wanted.wanted.clone() };
-            let delta = &mut builder.delta;
-            match (held, known) {
-                (None, _) => delta.entered.push(shape),
-                (Some(_), None) => delta.arrived.push(shape),
-                (Some(_), Some(_)) => delta.reshaped.push(shape),
-            }
-            if held.is_some_and(|held| held.overlaps) {
-                delta.overlapping.push(row.entity);
-            }
-            // Who moved here has heard of all that happened here.
-            if !held.is_some_and(|held| held.is_owed()) {
-                self.events.note_gain(row.id, known.map(|known| &known.wanted));
-            }
-            builder.count_id();
-        }
-        let was_withheld = held.is_some_and(|held| held.withheld);
-        let catches_up = was_withheld && wanted.wants_own;
-        let mut withheld = was_withheld && known.is_some() && !catches_up;
-        let mut tell = Telling { session: self.session, row, space, builder };
-        for (&component, pair) in wanted.wanted.iter().zip(&wanted.pairs) {
-            let told = |known: &Stance| known.told(component, &self.lanes, aim.due, told_now);
-            let told = known.filter(|_| !catches_up).and_then(told);
-            if is_same && !catches_up && aim.due & (1 << pair.lane) == 0 {
-                continue;
-            }
-            let skips_own = known.is_some() && !pair.own;
-            withheld |= tell.component(store, component, told, skips_own);
-        }
-        let now = Held { stance, told_at: store.publish(), withheld, overlaps: false };
-        match &mut entry {
-            Some(held) => **held = now,
-            None => self.held.insert(row.id, now),
-        }
-    }
 }
 
 /// The rates of the parts, the highest first; those that were there before go on.
@@ -564,49 +438,6 @@ fn lanes_of(views: &[Arc<View>], before: &[Lane]) -> Vec<Lane> {
     intervals.dedup();
     let lane = |interval| before.iter().find(|lane| lane.interval_us == interval).copied();
     intervals.into_iter().map(|interval| lane(interval).unwrap_or(Lane::new(interval))).collect()
-}
-
-/// Telling what is new of one row.
-struct Telling<'a, 'b> {
-    session: SessionId,
-    row: &'a CellRow,
-    space: Option<SpaceId>,
-    builder: &'b mut DeltaBuilder,
-}
-
-impl Telling<'_, '_> {
-    /// Tells a component that changed after `told` (`None`: it was not told). Returns whether it is withheld because the
-    /// session wrote it itself, knowing what it wrote over.
-    fn component(
-        &mut self,
-        store: &Store,
-        component: ComponentId,
-        told: Option<PublishSeq>,
-        skips_own: bool,
-    ) -> bool {
-        let row = self.row;
-        let since = told.unwrap_or(NEVER);
-        let is_own = |writer: SessionId, foreign_at: PublishSeq| {
-            skips_own && told.is_some() && writer == self.session && foreign_at <= since
-        };
-        if component == ComponentId::POSITION {
-            let Some(space) = self.space.filter(|_| row.moved_at > since) else { return false };
-            if is_own(row.mover, NEVER) {
-                return true;
-            }
-            self.builder.position(row.entity, row.revision, space, row.point);
-            return false;
-        }
-        let Some(slot) = store.slot(store.row(row.id), component) else { return false };
-        if slot.changed_at <= since {
-            return false;
-        }
-        if is_own(slot.writer, slot.foreign_at) {
-            return true;
-        }
-        self.builder.value(component, row.entity, slot.revision, &slot.value);
-        false
-    }
 }
 
 #[cfg(test)]
