@@ -30,6 +30,11 @@ const FOLLOW_MAX: usize = 64;
 /// Bytes of a page of a query's answer, about.
 const PAGE_BYTES: usize = 256 << 10;
 
+/// Pages that wait for their reader.
+const PAGES_WAITING: usize = 2;
+
+type Pages = mpsc::Sender<Result<v1::QueryPage, Status>>;
+
 /// The service.
 pub(super) struct Tools {
     pub(super) edge: Arc<Edge>,
@@ -47,10 +52,13 @@ impl WorldService for Tools {
         let request = request.into_inner();
         let asked = ask::ask(&self.edge, request).await;
         let (answers, permit) = asked.map_err(|error| status_of(&error))?;
-        let (pages, stream) = mpsc::channel(2);
+        let (pages, stream) = mpsc::channel(PAGES_WAITING + 1);
+        let last_word = pages.clone().try_reserve_owned();
         let edge = self.edge.clone();
         tokio::spawn(async move {
-            send_pages(&edge, &answers, pages).await;
+            if let (Err(error), Ok(last_word)) = (send_pages(&edge, &answers, pages).await, last_word) {
+                last_word.send(Err(status_of(&error)));
+            }
             drop(permit);
         });
         Ok(Response::new(ReceiverStream::new(stream)))
@@ -126,7 +134,11 @@ impl Tools {
     }
 }
 
-async fn send_pages(edge: &Edge, answers: &Answers, pages: mpsc::Sender<Result<v1::QueryPage, Status>>) {
+/// Ends early if nobody listens any longer.
+///
+/// # Errors
+/// What is left is given up.
+async fn send_pages(edge: &Edge, answers: &Answers, pages: Pages) -> Result<(), Error> {
     let mut page = v1::QueryPage::default();
     let mut bytes = 0;
     for (partition, hit) in answers.hits() {
@@ -136,15 +148,15 @@ async fn send_pages(edge: &Edge, answers: &Answers, pages: mpsc::Sender<Result<v
         page.entities.push(entity);
         if bytes >= PAGE_BYTES {
             bytes = 0;
-            // Where the rest is given up the stream ends without a last page: there is no room to say why.
-            let Ok(Some(room)) = ask::page_room(edge, &pages).await else { return };
+            let Some(room) = ask::page_room(edge, &pages).await? else { return Ok(()) };
             room.send(Ok(std::mem::take(&mut page)));
         }
     }
     (page.match_count, page.last) = (answers.match_count(), true);
-    if let Ok(Some(room)) = ask::page_room(edge, &pages).await {
+    if let Some(room) = ask::page_room(edge, &pages).await? {
         room.send(Ok(page));
     }
+    Ok(())
 }
 
 fn entity_of(edge: &Edge, partition: PartitionId, state: EntityState) -> v1::Entity {
