@@ -21,9 +21,11 @@ mod shadow;
 mod shared;
 mod stance;
 mod subscriber;
+mod sweep;
 mod tell;
 mod touched;
 mod view;
+mod watch;
 
 pub use constraint::{Candidates, Constraint, Subject, Values};
 pub(crate) use coverage::{Coverage, Crowd, Extent, Place};
@@ -34,4 +36,6 @@ pub use shadow::ShadowMismatch;
 pub use shared::{Rows, SharedRows};
 pub(crate) use shared::{SharedPlace, SharedSet};
 pub(crate) use subscriber::Subscriber;
+pub(crate) use sweep::Sweep;
 pub use view::{Part, View, ViewSet};
+pub(crate) use watch::{SubscriberId, SubscriberIds, Watch, Watchers};

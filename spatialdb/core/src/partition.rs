@@ -34,7 +34,7 @@ pub(crate) use self::store::{PublishSeq, Row, RowId, Store};
 pub(crate) use self::table::SetId;
 use self::table::Slot;
 use crate::columns::{Batch, CreateRows};
-use crate::interest::{Subscriber, ViewSet};
+use crate::interest::{Subscriber, SubscriberIds, Sweep, ViewSet};
 use crate::message::{Outbox, Outcome, ToSession};
 use crate::world::PartitionMap;
 use crate::{LeaveReason, Micros};
@@ -46,6 +46,8 @@ pub struct Tuning {
     pub share_from: usize,
     /// How many departures a cell remembers beside as many as it has rows.
     pub departures_kept: usize,
+    /// Subscribers are looked for together if that many of them look at a cell that is gone through, on average.
+    pub sweep_from: usize,
     /// How many cells a part of a view notes one by one.
     pub part_cells_max: u64,
     /// Beyond so many bytes of answers in one cut the other queries are postponed.
@@ -61,6 +63,7 @@ impl Default for Tuning {
         Self {
             share_from: 16,
             departures_kept: 16,
+            sweep_from: 1,
             part_cells_max: 1024,
             answer_bytes_at_once: 16 << 20,
             counted_at_once: 1 << 16,
@@ -81,6 +84,8 @@ pub struct Partition {
     interests: interests::Interests,
     events: events::Pending,
     subscribers: IndexMap<SessionId, Subscriber, FxBuildHasher>,
+    subscriber_ids: SubscriberIds,
+    sweep: Sweep,
     outcomes: IndexMap<SessionId, Outcome, FxBuildHasher>,
     /// After a restart, until the session is greeted: leaves that it was not told of.
     owed: IndexMap<SessionId, Vec<(EntityId, LeaveReason)>, FxBuildHasher>,
@@ -108,6 +113,8 @@ impl Partition {
             interests: interests::Interests::default(),
             events: events::Pending::default(),
             subscribers: IndexMap::default(),
+            subscriber_ids: SubscriberIds::default(),
+            sweep: Sweep::default(),
             outcomes: IndexMap::default(),
             owed: IndexMap::default(),
             departed: FxHashMap::default(),
@@ -182,7 +189,9 @@ impl Partition {
 
     /// Replaces the views of a session. `version` rises with each call for the session.
     pub fn set_views(&mut self, session: SessionId, version: u64, views: &ViewSet) {
-        let subscriber = self.subscribers.entry(session).or_insert_with(|| Subscriber::new(session));
+        let ids = &mut self.subscriber_ids;
+        let subscriber =
+            self.subscribers.entry(session).or_insert_with(|| Subscriber::new(ids.take(), session));
         subscriber.set_views(version, views, &mut self.store);
     }
 
@@ -213,6 +222,7 @@ impl Partition {
     /// The session is over.
     pub fn end_session(&mut self, session: SessionId) {
         if let Some(subscriber) = self.subscribers.swap_remove(&session) {
+            self.subscriber_ids.give_back(subscriber.id());
             subscriber.end(&mut self.store);
         }
         self.outcomes.swap_remove(&session);
@@ -223,6 +233,7 @@ impl Partition {
     /// not who was looking, nor events. Every session must be told by [`Partition::greet`].
     pub fn restart(&mut self) {
         for (session, subscriber) in self.subscribers.drain(..) {
+            self.subscriber_ids.give_back(subscriber.id());
             self.owed.entry(session).or_default().extend(subscriber.into_owed(&mut self.store));
         }
         self.cuts.forget_answer();

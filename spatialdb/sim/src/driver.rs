@@ -189,6 +189,10 @@ impl Sim {
                     EdgeItem::Batch(batch) => self.partitions[p].apply(&batch, &mut outbox),
                     EdgeItem::Fence(token) => self.partitions[p].fence(token, &mut outbox),
                 }
+                // As a real driver does when the next publish is some way off.
+                if self.partitions[p].updates_applied().is_multiple_of(3) {
+                    self.partitions[p].tell_writers(&mut outbox);
+                }
                 self.collect(p, outbox);
                 self.publish_if_full(p);
             }

@@ -6,7 +6,7 @@ use super::Constraint;
 
 /// A constraint as far as it is a place.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Area {
+pub(crate) struct Area {
     space: SpaceId,
     form: Form,
 }
@@ -22,6 +22,13 @@ enum Form {
     Other,
 }
 
+/// It contains nothing that it knows of.
+impl Default for Area {
+    fn default() -> Self {
+        Self { space: SpaceId(0), form: Form::Other }
+    }
+}
+
 impl Area {
     pub(super) fn of(constraint: &Constraint) -> Self {
         match *constraint {
@@ -29,8 +36,13 @@ impl Area {
             Constraint::Sphere { space, center, radius_m } => {
                 Self { space, form: Form::Ball { center, radius_m } }
             }
-            _ => Self { space: SpaceId(0), form: Form::Other },
+            _ => Self::default(),
         }
+    }
+
+    /// Whether a place is all that is asked for.
+    pub(super) const fn is_all(&self) -> bool {
+        !matches!(self.form, Form::Other)
     }
 
     /// Whether a point of a space is inside, as [`Constraint::matches`] has it; `None`: that is not all that matters.

@@ -18,7 +18,7 @@ const SQUARE_BYTES: usize = 8;
 
 /// How many conditions may be looked at for one delta: a few milliseconds. What is left is looked at in the next
 /// publish, so that a view that is hard to match does not hold up the partition.
-const WORK_MAX: u64 = 1 << 20;
+pub(super) const WORK_MAX: u64 = 1 << 20;
 
 /// A delta that tells when it is full.
 pub(crate) struct DeltaBuilder {

@@ -102,7 +102,8 @@ impl HeldRows {
         Some(held)
     }
 
-    fn may_hold(&self, row: RowId) -> bool {
+    /// Mostly says no to rows that are not in view; never to those that are.
+    pub(super) fn may_hold(&self, row: RowId) -> bool {
         if self.filter.is_empty() {
             return !self.rows.is_empty();
         }

@@ -11,7 +11,7 @@ use super::{Candidates, Coverage, Crowd, DeltaBuilder, Place};
 use crate::partition::{CellRow, EVERYWHERE, PublishSeq, Row, RowId, SetId, Store};
 
 /// About what a changed row takes on the wire, to guess whether all fit.
-const CHANGE_BYTES: usize = 48;
+pub(super) const CHANGE_BYTES: usize = 48;
 
 /// Up to so many rows in view for each noted cell it costs less to look at all of them than at who left the cells.
 const HELD_PER_CELL: usize = 4;
@@ -24,7 +24,12 @@ pub(super) struct Increment {
     phase: Phase,
     /// Who left a cell is found among the rows in view: few are, or some cell does not know any longer who left it.
     by_held: bool,
+    /// Cells of which a sweep found something, for which there was no room.
+    rest: Vec<u32>,
 }
+
+/// So many suspects are brought together before they are told: each is a wait for memory, and these wait together.
+const SUSPECTS_AT_ONCE: usize = 16;
 
 /// Which cells are looked at, and from which on they have not been.
 #[derive(Clone, Copy, Debug)]
@@ -33,6 +38,10 @@ enum Phase {
     Everything,
     /// Those that changed since the last publish: only within one publish.
     Changed(usize),
+    /// What a sweep found: only within one publish.
+    Swept,
+    /// Those of which a sweep found something.
+    Rest(usize),
     /// Those that the parts have noted.
     Noted(usize),
     /// All there are.
@@ -46,25 +55,28 @@ enum Phase {
 }
 
 impl Increment {
-    pub(super) fn new(subscriber: &Subscriber, store: &Store, aim: &Aim, frame_bytes_max: usize) -> Self {
-        let since = |lane: usize| subscriber.lanes[lane].since;
-        let oldest = bits(aim.due).map(since).min().unwrap_or(aim.stamp);
+    pub(super) fn new(subscriber: &mut Subscriber, store: &Store, aim: &Aim, frame_bytes_max: usize) -> Self {
+        let oldest = subscriber.oldest(aim.due).unwrap_or(aim.stamp);
         let is_caught_up = store.is_caught_up(oldest);
         let fits = |rows: usize| rows * CHANGE_BYTES <= frame_bytes_max / 2;
         let all_fit = fits(store.len()) || (is_caught_up && fits(store.dirty().len()));
         let fits = is_caught_up && fits(store.dirty().len());
+        let is_swept = subscriber.swept.take();
         let touched = &subscriber.touched;
-        let phase = if all_fit && subscriber.sees_all() {
+        let noted = touched.noted().len();
+        let phase = if is_swept {
+            Phase::Swept
+        } else if all_fit && subscriber.sees_all() {
             Phase::Everything
-        } else if fits && !(touched.is_noted() && touched.noted_count() < store.grid.changed().len()) {
+        } else if fits && !(touched.is_noted() && noted < store.grid.changed().len()) {
             Phase::Changed(0)
         } else if touched.is_noted() {
             Phase::Noted(0)
         } else {
             Phase::Slots(0)
         };
-        let by_held = !is_caught_up && subscriber.held.len() <= touched.noted_count() * HELD_PER_CELL;
-        Self { oldest, phase, by_held }
+        let by_held = !is_caught_up && !is_swept && subscriber.held.len() <= noted * HELD_PER_CELL;
+        Self { oldest, phase, by_held, rest: Vec::new() }
     }
 }
 
@@ -87,9 +99,7 @@ impl Subscriber {
         }
         loop {
             if builder.is_full() {
-                if !matches!(increment.phase, Phase::Noted(_) | Phase::Held(_) | Phase::Listed(_)) {
-                    increment.phase = increment.phase.lasting();
-                }
+                increment.phase = increment.phase.lasting();
                 return Progress::Full;
             }
             let (cell, next) = match increment.phase {
@@ -103,7 +113,18 @@ impl Subscriber {
                     continue;
                 }
                 Phase::Changed(i) => (store.grid.changed().get(i).copied(), Phase::Changed(i + 1)),
-                Phase::Noted(i) => (self.touched.noted_cell(i), Phase::Noted(i + 1)),
+                Phase::Swept => {
+                    match self.tell_swept(increment, aim, store, builder) {
+                        Progress::Done => increment.phase = self.after_cells(increment.by_held),
+                        Progress::Full => {
+                            increment.phase = Phase::Rest(0);
+                            return Progress::Full;
+                        }
+                    }
+                    continue;
+                }
+                Phase::Rest(i) => (increment.rest.get(i).copied(), Phase::Rest(i + 1)),
+                Phase::Noted(i) => (self.touched.noted().get(i).copied(), Phase::Noted(i + 1)),
                 Phase::Slots(cell) => {
                     ((cell < store.grid.slot_count()).then_some(cell), Phase::Slots(cell + 1))
                 }
@@ -151,6 +172,44 @@ impl Subscriber {
         if by_held { Phase::Held(self.held.len()) } else { Phase::Listed(0) }
     }
 
+    /// Tells what a sweep found.
+    fn tell_swept(
+        &mut self,
+        increment: &mut Increment,
+        aim: &Aim,
+        store: &mut Store,
+        builder: &mut DeltaBuilder,
+    ) -> Progress {
+        let swept = std::mem::take(&mut self.swept);
+        // Each was looked at in the sweep.
+        builder.spend(swept.suspects.len() as u64);
+        increment.by_held |= swept.by_held;
+        self.examine_departed(&swept.left, aim, store, builder);
+        let (mut suspects, mut shared) = (0, 0);
+        for some in swept.suspects.chunks(SUSPECTS_AT_ONCE) {
+            if builder.is_full() {
+                break;
+            }
+            let mut rows = [CellRow::NOBODY; SUSPECTS_AT_ONCE];
+            let noted = store.noted_rows(swept.oldest);
+            some.iter().zip(&mut rows).for_each(|(suspect, row)| *row = noted[suspect.row as usize]);
+            for (suspect, row) in some.iter().zip(&rows) {
+                self.tell(store, row, store.grid.space(suspect.cell), suspect.mask, aim, builder);
+            }
+            suspects += some.len();
+        }
+        // Shared rows come last: they do not know to whom they have been told.
+        while suspects == swept.suspects.len() && !builder.is_full() && shared < swept.shared.len() {
+            match self.tell_cell(swept.shared[shared], increment, aim, store, builder) {
+                Progress::Done => shared += 1,
+                Progress::Full => break,
+            }
+        }
+        increment.rest = swept.cells_from(suspects, shared);
+        self.swept = swept;
+        if increment.rest.is_empty() { Progress::Done } else { Progress::Full }
+    }
+
     /// Tells what changed in a cell, and who left it.
     fn tell_cell(
         &mut self,
@@ -165,10 +224,7 @@ impl Subscriber {
             return Progress::Done;
         }
         builder.spend(1);
-        let touch = match increment.phase {
-            Phase::Noted(i) => self.touched.touch_noted(&store.grid, &self.parts, i),
-            _ => self.touched.touch(&store.grid, &self.parts, cell),
-        };
+        let touch = self.touched.touch(&mut store.grid, &self.parts, cell);
         let Some(touch) = touch else { return Progress::Done };
         if !increment.by_held && store.grid.has_departures(cell, oldest) {
             match store.left_since(cell, oldest) {
@@ -190,7 +246,7 @@ impl Subscriber {
     fn is_worth_sharing(&self, cell: u32, store: &Store) -> bool {
         let from = store.grid.tuning.share_from;
         // Who looks at large areas is not counted by cell.
-        let watchers = if self.touched.is_noted() { store.grid.watchers(cell) as usize } else { from };
+        let watchers = if self.touched.is_noted() { store.grid.watchers(cell) } else { from };
         store.grid.rows(cell).len().saturating_mul(watchers) >= from
     }
 
@@ -382,6 +438,7 @@ impl Phase {
     const fn lasting(self) -> Self {
         match self {
             Self::Everything | Self::Changed(_) => Self::Slots(0),
+            Self::Swept => Self::Noted(0),
             other => other,
         }
     }

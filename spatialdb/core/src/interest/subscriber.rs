@@ -17,9 +17,10 @@ use super::held::{Held, HeldRows};
 use super::increment::Increment;
 use super::lane::{Lane, Mask, bits};
 use super::stance::Stances;
+use super::sweep::Swept;
 use super::touched::Touched;
 use super::view::Part;
-use super::{Candidates, DeltaBuilder, View, ViewSet};
+use super::{Candidates, DeltaBuilder, SubscriberId, View, ViewSet};
 use crate::Micros;
 use crate::message::{Delta, Filled, Holder, LeaveReason};
 use crate::partition::{PublishSeq, RowEvent, RowId, Store};
@@ -30,6 +31,7 @@ const OWED_MIN: usize = 64;
 /// The views of one session over one partition, and what it holds in view.
 #[derive(Debug)]
 pub(crate) struct Subscriber {
+    id: SubscriberId,
     session: SessionId,
     pub(super) parts: Vec<ActivePart>,
     /// Parallel to the parts.
@@ -48,6 +50,7 @@ pub(crate) struct Subscriber {
     pub(super) held: HeldRows,
     /// Rows that moved here whose holder is owed an answer.
     pub(super) owed: Vec<RowId>,
+    pub(super) swept: Swept,
     /// Memory for rows that are to be looked at.
     pub(super) suspects: Vec<(u32, Mask)>,
     left: Vec<(EntityId, LeaveReason)>,
@@ -115,14 +118,15 @@ impl ActivePart {
 }
 
 impl Subscriber {
-    pub(crate) fn new(session: SessionId) -> Self {
+    pub(crate) fn new(id: SubscriberId, session: SessionId) -> Self {
         Self {
+            id,
             session,
             parts: Vec::new(),
             areas: Vec::new(),
             lanes: Vec::new(),
             stances: Stances::default(),
-            touched: Touched::default(),
+            touched: Touched::new(id),
             anchors: Anchors::default(),
             counting: Counting::default(),
             version: 0,
@@ -131,12 +135,17 @@ impl Subscriber {
             recheck: false,
             held: HeldRows::default(),
             owed: Vec::new(),
+            swept: Swept::default(),
             suspects: Vec::new(),
             left: Vec::new(),
             events: EventQueue::default(),
             flush: None,
             run: None,
         }
+    }
+
+    pub(crate) const fn id(&self) -> SubscriberId {
+        self.id
     }
 
     pub(crate) const fn session(&self) -> SessionId {
@@ -183,7 +192,7 @@ impl Subscriber {
         self.lanes = lanes;
         self.areas = self.parts.iter().map(|part| Area::of(&part.part().constraint)).collect();
         self.stances.set(&self.parts);
-        self.touched.set(&mut store.grid, &self.parts);
+        self.touched.set(&mut store.grid, &self.parts, &self.areas);
         self.counting.set(views, store);
         self.version = version;
         self.recheck = true;
@@ -337,10 +346,7 @@ impl Subscriber {
 
     /// A run for the lanes that are due, if there is anything to look for.
     fn start(&mut self, store: &Store, now: Micros, frame_bytes_max: usize) -> Option<Run> {
-        let last_change = store.last_change();
-        let is_due = |lane: &Lane| lane.since < last_change && lane.due <= now;
-        let mut due =
-            self.lanes.iter().enumerate().filter(|(_, lane)| is_due(lane)).fold(0, |m, (i, _)| m | 1 << i);
+        let mut due = self.due_lanes(store, now);
         let unfilled = self.parts.iter().filter(|part| !part.is_filled);
         due |= unfilled.fold(0, |mask, part| mask | 1 << part.lane);
         let owes = !self.owed.is_empty() && self.lanes.is_empty();
@@ -355,6 +361,27 @@ impl Subscriber {
             Way::Increment(Increment::new(self, store, &aim, frame_bytes_max))
         };
         Some(Run { aim, way })
+    }
+
+    /// The lanes whose time has come, as far as there is something new to look at.
+    fn due_lanes(&self, store: &Store, now: Micros) -> Mask {
+        let last_change = store.last_change();
+        let is_due = |lane: &Lane| lane.since < last_change && lane.due <= now;
+        self.lanes.iter().enumerate().filter(|(_, lane)| is_due(lane)).fold(0, |m, (i, _)| m | 1 << i)
+    }
+
+    /// The lanes that are about to be told what changed, if that is all that there is to do.
+    pub(super) fn due_for_increment(&self, store: &Store, now: Micros) -> Option<Mask> {
+        if !self.ready || self.run.is_some() || self.recheck || self.parts.iter().any(|part| !part.is_filled)
+        {
+            return None;
+        }
+        Some(self.due_lanes(store, now)).filter(|due| *due != 0)
+    }
+
+    /// As of when all of these lanes have been told; `None`: there are none.
+    pub(super) fn oldest(&self, due: Mask) -> Option<PublishSeq> {
+        bits(due).map(|lane| self.lanes[lane].since).min()
     }
 
     fn finish(&mut self, aim: &Aim, store: &Store, now: Micros, builder: &mut DeltaBuilder) {
@@ -447,7 +474,7 @@ mod tests {
     #[test]
     fn what_comes_and_goes_while_the_session_takes_nothing_takes_no_more_room() {
         let session = SessionId(1);
-        let mut subscriber = Subscriber::new(session);
+        let mut subscriber = Subscriber::new(SubscriberId(0), session);
         let limits = Limits::default();
         let comes = |subscriber: &mut Subscriber, row| {
             let holder = Holder { session, events: Vec::new(), overlaps: false };

@@ -3,21 +3,22 @@
 //! Small parts note each cell that they touch. A part that touches more than that is asked cell by cell; so are the few
 //! that are not bound to any place.
 
-use indexmap::IndexMap;
-use rustc_hash::FxBuildHasher;
-
-use super::lane::{Mask, bits};
+use super::area::Area;
+use super::lane::Mask;
 use super::subscriber::ActivePart;
-use super::{Candidates, Coverage, Crowd, Place};
+use super::watch::cover_of;
+use super::{Candidates, SubscriberId, Watch};
 use crate::partition::{CellRange, Grid, NOWHERE};
 
 /// How many cells all parts of a subscriber note in one partition.
 const CELLS_MAX: usize = 8192;
 
 /// The cells of one subscriber.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Touched {
-    noted: IndexMap<u32, Noted, FxBuildHasher>,
+    subscriber: SubscriberId,
+    /// The noted cells; what is looked for there stands in the cell.
+    noted: Vec<u32>,
     /// Parts too large to note their cells, and where they reach.
     wide: Vec<(usize, CellRange)>,
     /// The parts in `wide`.
@@ -28,25 +29,6 @@ pub(super) struct Touched {
     listed: Mask,
     /// Parts that ask which components entities have.
     by_components: Mask,
-}
-
-#[derive(Clone, Copy, Debug, Default)]
-struct Noted {
-    touch: Mask,
-    cover: Mask,
-    /// The extent that `cover` was found for.
-    version: Option<u32>,
-}
-
-impl Noted {
-    fn up_to_date(&mut self, grid: &Grid, parts: &[ActivePart], cell: u32) -> Self {
-        let version = grid.extent_version(cell);
-        if self.version != Some(version) {
-            self.version = Some(version);
-            self.cover = cover_of(grid, parts, cell, self.touch);
-        }
-        *self
-    }
 }
 
 /// What a subscriber looks for in one cell.
@@ -61,25 +43,44 @@ pub(super) struct Touch {
 }
 
 impl Touched {
+    pub(super) const fn new(subscriber: SubscriberId) -> Self {
+        Self {
+            subscriber,
+            noted: Vec::new(),
+            wide: Vec::new(),
+            wide_parts: 0,
+            everywhere: 0,
+            listed: 0,
+            by_components: 0,
+        }
+    }
+
     /// Notes what the parts touch, in place of what was noted before.
-    pub(super) fn set(&mut self, grid: &mut Grid, parts: &[ActivePart]) {
-        // Watched again before the old ones are let go, so that cells that both have stay.
-        let before = std::mem::take(self);
-        for (bit, part) in parts.iter().enumerate() {
+    pub(super) fn set(&mut self, grid: &mut Grid, parts: &[ActivePart], areas: &[Area]) {
+        // Cells that both have stay, so the others are let go last.
+        let before = std::mem::replace(self, Self::new(self.subscriber));
+        for &cell in &before.noted {
+            grid.watch_mut(cell, self.subscriber).expect("it is noted").clear();
+        }
+        for (bit, (part, area)) in parts.iter().zip(areas).enumerate() {
             self.by_components |= u64::from(part.part().constraint.asks_for_components()) << bit;
             for place in &part.candidates {
-                self.add(grid, bit, place);
+                self.add(grid, bit, area, place);
             }
         }
-        before.release(grid);
+        for cell in before.noted {
+            if grid.watch(cell, self.subscriber).is_some_and(|watch| watch.touch == 0) {
+                grid.end_watch(cell, self.subscriber);
+            }
+        }
     }
 
     /// Lets all cells go.
     pub(super) fn release(self, grid: &mut Grid) {
-        self.noted.keys().for_each(|&cell| grid.unwatch(cell));
+        self.noted.iter().for_each(|&cell| grid.end_watch(cell, self.subscriber));
     }
 
-    fn add(&mut self, grid: &mut Grid, bit: usize, place: &Candidates) {
+    fn add(&mut self, grid: &mut Grid, bit: usize, area: &Area, place: &Candidates) {
         match place {
             Candidates::All => self.everywhere |= 1 << bit,
             Candidates::Entities(_) => self.listed |= 1 << bit,
@@ -93,12 +94,11 @@ impl Touched {
                     return;
                 }
                 for key in (0..range.len()).map(|i| range.key(i)) {
-                    let cell = grid.watch(key);
-                    let noted = self.noted.entry(cell).or_default();
-                    if noted.touch != 0 {
-                        grid.unwatch(cell);
+                    let (cell, watch) = grid.start_watch(key, self.subscriber);
+                    if watch.touch == 0 {
+                        self.noted.push(cell);
                     }
-                    noted.touch |= 1 << bit;
+                    watch.add(bit, area);
                 }
             }
         }
@@ -119,31 +119,34 @@ impl Touched {
         self.everywhere == parts && self.listed == 0 && self.wide_parts == 0
     }
 
-    /// The noted cells by number, in no particular order.
-    pub(super) fn noted_cell(&self, i: usize) -> Option<u32> {
-        self.noted.get_index(i).map(|(&cell, _)| cell)
-    }
-
-    pub(super) fn noted_count(&self) -> usize {
-        self.noted.len()
-    }
-
-    /// What is looked for in a noted cell by number.
-    pub(super) fn touch_noted(&mut self, grid: &Grid, parts: &[ActivePart], i: usize) -> Option<Touch> {
-        let (&cell, noted) = self.noted.get_index_mut(i)?;
-        let noted = noted.up_to_date(grid, parts, cell);
-        self.touch_besides(grid, parts, cell, noted)
+    /// The noted cells, in no particular order.
+    pub(super) fn noted(&self) -> &[u32] {
+        &self.noted
     }
 
     /// What is looked for in a cell; `None`: nothing.
-    pub(super) fn touch(&mut self, grid: &Grid, parts: &[ActivePart], cell: u32) -> Option<Touch> {
-        let noted = self.noted.get_mut(&cell).map(|noted| noted.up_to_date(grid, parts, cell));
-        self.touch_besides(grid, parts, cell, noted.unwrap_or_default())
+    pub(super) fn touch(&self, grid: &mut Grid, parts: &[ActivePart], cell: u32) -> Option<Touch> {
+        let mut watch = Watch::default();
+        if !self.noted.is_empty()
+            && let Some(mut noted) = grid.watch(cell, self.subscriber).copied()
+        {
+            noted.update(grid, parts, cell);
+            *grid.watch_mut(cell, self.subscriber)? = noted;
+            watch = noted;
+        }
+        self.touch_besides(grid, parts, cell, &watch)
     }
 
-    fn touch_besides(&self, grid: &Grid, parts: &[ActivePart], cell: u32, noted: Noted) -> Option<Touch> {
-        let touch = self.everywhere | noted.touch | self.wide_in(grid, cell);
-        let mut cover = noted.cover;
+    /// What is looked for in a cell that is watched for this.
+    pub(super) fn touch_besides(
+        &self,
+        grid: &Grid,
+        parts: &[ActivePart],
+        cell: u32,
+        watch: &Watch,
+    ) -> Option<Touch> {
+        let touch = self.everywhere | watch.touch | self.wide_in(grid, cell);
+        let mut cover = watch.cover;
         let asked = touch & (self.everywhere | self.wide_parts);
         if asked != 0 {
             cover |= cover_of(grid, parts, cell, asked);
@@ -171,20 +174,12 @@ impl Touched {
 
     /// The parts that look there because of where it is.
     fn places_in(&self, grid: &Grid, cell: u32) -> Mask {
-        let noted = self.noted.get(&cell).map_or(0, |noted| noted.touch);
-        self.everywhere | noted | self.wide_in(grid, cell)
+        let watch = if self.noted.is_empty() { None } else { grid.watch(cell, self.subscriber) };
+        self.everywhere | watch.map_or(0, |watch| watch.touch) | self.wide_in(grid, cell)
     }
 
     fn wide_in(&self, grid: &Grid, cell: u32) -> Mask {
         let reaches = |(_, range): &&(usize, CellRange)| cell != NOWHERE && grid.is_in(range, cell);
         self.wide.iter().filter(reaches).fold(0, |mask, (bit, _)| mask | 1 << bit)
     }
-}
-
-/// Which of the parts match everything in the cell.
-fn cover_of(grid: &Grid, parts: &[ActivePart], cell: u32, of: Mask) -> Mask {
-    let extent = grid.extent(cell);
-    let crowd = Crowd { place: extent.as_ref().map_or(Place::Nowhere, Place::Cell), components: None };
-    let covers = |&bit: &usize| parts[bit].part().constraint.coverage(&crowd) == Coverage::Everything;
-    bits(of).filter(covers).fold(0, |mask, bit| mask | 1 << bit)
 }

@@ -1,6 +1,7 @@
 //! What changed since a publish, by place: grouped once, put in columns once, for all who look.
 
 use std::borrow::Cow;
+use std::ops::Range;
 use std::sync::Arc;
 
 use rustc_hash::FxHashMap;
@@ -27,6 +28,8 @@ pub(super) struct Changes {
     rows: Vec<CellRow>,
     /// Where each changed row is: memory for grouping them.
     places: Vec<(u32, u32)>,
+    /// Rows that changed since some earlier publish, as far as they were noted.
+    earlier: Vec<CellRow>,
     /// By place and by the publish that its rows changed after.
     shared: FxHashMap<(u32, PublishSeq), Arc<SharedPlace>>,
 }
@@ -34,6 +37,7 @@ pub(super) struct Changes {
 impl Changes {
     pub(super) fn clear(&mut self) {
         self.rows.clear();
+        self.earlier.clear();
         self.shared.clear();
     }
 }
@@ -81,6 +85,23 @@ impl Store {
     /// The rows of a cell that may have changed after `since`.
     pub(crate) fn rows_since(&self, cell: u32, since: PublishSeq) -> &[CellRow] {
         if self.is_caught_up(since) { self.changed_rows(cell) } else { self.grid.rows(cell) }
+    }
+
+    /// Notes which rows of a cell changed after `since`: these of [`Store::noted_rows`].
+    pub(crate) fn note_changed(&mut self, cell: u32, since: PublishSeq) -> Range<usize> {
+        if self.is_caught_up(since) {
+            return self.grid.changed_range(cell, self.publish());
+        }
+        let start = self.changes.earlier.len();
+        let rows = &self.rows;
+        let has_changed = |row: &&CellRow| row.moved_at > since || rows[row.id.0 as usize].changed_at > since;
+        self.changes.earlier.extend(self.grid.rows(cell).iter().filter(has_changed));
+        start..self.changes.earlier.len()
+    }
+
+    /// The changed rows for who has been told all as of `since`.
+    pub(crate) fn noted_rows(&self, since: PublishSeq) -> &[CellRow] {
+        if self.is_caught_up(since) { &self.changes.rows } else { &self.changes.earlier }
     }
 
     /// Who left a cell after `since`; `None` if that is not known any longer.

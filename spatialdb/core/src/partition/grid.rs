@@ -15,7 +15,7 @@ use self::departures::Departures;
 use self::index::CellIndex;
 pub(crate) use self::range::{CellKey, CellRange};
 use super::{PublishSeq, RowId, Tuning};
-use crate::interest::Extent;
+use crate::interest::{Extent, SubscriberId, Watch, Watchers};
 
 /// The cell of rows without a position.
 pub(crate) const NOWHERE: u32 = 0;
@@ -349,21 +349,40 @@ impl Grid {
     }
 
     /// How many subscribers look at this cell in particular.
-    pub(crate) fn watchers(&self, cell: u32) -> u32 {
-        self.cells[cell as usize].watchers
+    pub(crate) fn watchers(&self, cell: u32) -> usize {
+        self.cells[cell as usize].watchers.len()
     }
 
-    /// Keeps the cell of a square, whether it holds rows or not. Once for each subscriber.
-    pub(crate) fn watch(&mut self, key: CellKey) -> u32 {
+    /// What a subscriber looks for in a cell.
+    pub(crate) fn watch(&self, cell: u32, subscriber: SubscriberId) -> Option<&Watch> {
+        self.cells[cell as usize].watchers.get(&subscriber)
+    }
+
+    /// The same, to be changed.
+    pub(crate) fn watch_mut(&mut self, cell: u32, subscriber: SubscriberId) -> Option<&mut Watch> {
+        self.cells[cell as usize].watchers.get_mut(&subscriber)
+    }
+
+    /// Keeps the cell of a square for a subscriber, whether it holds rows or not. Returns it, and what is looked for there:
+    /// nothing, if that is new.
+    pub(crate) fn start_watch(&mut self, key: CellKey, subscriber: SubscriberId) -> (u32, &mut Watch) {
         let cell = self.open(key);
-        self.cells[cell as usize].watchers += 1;
-        cell
+        (cell, self.cells[cell as usize].watchers.entry(subscriber).or_default())
     }
 
-    /// The end of a `watch`.
-    pub(crate) fn unwatch(&mut self, cell: u32) {
-        self.cells[cell as usize].watchers -= 1;
+    /// The end of what `start_watch` began.
+    pub(crate) fn end_watch(&mut self, cell: u32, subscriber: SubscriberId) {
+        self.cells[cell as usize].watchers.swap_remove(&subscriber);
         self.close(cell);
+    }
+
+    /// Takes the watchers of a cell, to be put back.
+    pub(crate) fn take_watchers(&mut self, cell: u32) -> Watchers {
+        std::mem::take(&mut self.cells[cell as usize].watchers)
+    }
+
+    pub(crate) fn put_watchers(&mut self, cell: u32, watchers: Watchers) {
+        self.cells[cell as usize].watchers = watchers;
     }
 
     /// The cells that a box touches. Infinite sides are cut to what a cell number can hold.
@@ -418,7 +437,7 @@ impl Grid {
     /// Lets a cell go that nobody needs.
     fn close(&mut self, cell: u32) {
         let Cell { key, rows, watchers, departures } = &mut self.cells[cell as usize];
-        if !rows.is_empty() || *watchers > 0 {
+        if !rows.is_empty() || !watchers.is_empty() {
             return;
         }
         let Some(gone) = key.take() else { return };
@@ -480,14 +499,14 @@ mod tests {
         let mut grid = Grid::new(10.0);
         grid.start_watching(PublishSeq(1));
         let key = grid.key(SpaceId(0), 5.0, 5.0);
-        let cell = grid.watch(key);
+        let (cell, _) = grid.start_watch(key, SubscriberId(0));
         assert_eq!(grid.insert(Some(key), row(3)), (cell, 0));
         grid.note_departure(cell, RowId(3), PublishSeq(2));
         grid.remove(cell, 0);
         let left = |grid: &Grid, since| grid.departures(cell, since).map(|rows| rows.collect::<Vec<_>>());
         assert_eq!(left(&grid, PublishSeq(1)), Some(vec![RowId(3)]));
         assert_eq!(left(&grid, PublishSeq(2)), Some(vec![]));
-        grid.unwatch(cell);
+        grid.end_watch(cell, SubscriberId(0));
         assert_eq!(grid.orphans(PublishSeq(1)).map(Iterator::count), Some(1));
     }
 

@@ -20,6 +20,7 @@ impl Partition {
         if !self.subscribers.is_empty() {
             self.store.collect_changes();
             self.store.update_census(&self.limits);
+            self.sweep.run(&mut self.subscribers, &mut self.store, now, &self.limits);
         }
         for (session, subscriber) in &mut self.subscribers {
             let was_ready = subscriber.is_ready();
@@ -33,15 +34,24 @@ impl Partition {
                     .push((*session, ToSession { delta: delta.map(Box::new), outcome, restarted: None }));
             }
         }
-        // Sessions without views are told at once.
-        let subscribers = &self.subscribers;
-        for (session, outcome) in
-            self.outcomes.extract_if(.., |session, _| !subscribers.contains_key(session))
-        {
-            outbox.sessions.push((session, ToSession { outcome, ..ToSession::default() }));
-        }
+        self.tell_writers(outbox);
         self.store.finish_publish();
         self.events.clear();
+    }
+
+    /// Tells writers without views what became of their rows. They need not wait for a publish: there is nothing that they
+    /// would have to be told before.
+    pub fn tell_writers(&mut self, outbox: &mut Outbox) {
+        let subscribers = &self.subscribers;
+        let writers = self.outcomes.extract_if(.., |session, _| !subscribers.contains_key(session));
+        outbox.sessions.extend(
+            writers.map(|(session, outcome)| (session, ToSession { outcome, ..ToSession::default() })),
+        );
+    }
+
+    /// Whether [`Partition::tell_writers`] has anything to tell.
+    pub fn owes_writers(&self) -> bool {
+        self.outcomes.keys().any(|session| !self.subscribers.contains_key(session))
     }
 
     /// Compares what one session holds in view of some rows with what its views match, by brute force. Each call goes on

@@ -42,7 +42,7 @@ pub(crate) struct Row {
 #[derive(Debug)]
 pub(crate) struct Store {
     ids: RowMap,
-    rows: Vec<Row>,
+    pub(super) rows: Vec<Row>,
     free: Vec<RowId>,
     pub(crate) tables: Tables,
     pub(crate) grid: Grid,

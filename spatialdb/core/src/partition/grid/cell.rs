@@ -3,6 +3,7 @@
 use spatialdb_types::{EntityId, Point3, Revision, SessionId};
 
 use super::{CellKey, Departures};
+use crate::interest::Watchers;
 use crate::partition::{PublishSeq, RowId, SetId};
 
 /// An entity as its cell knows it: where it is, and what is asked of many entities at once. Without a position the point
@@ -40,14 +41,13 @@ pub(super) struct Cell {
     /// `None`: of the rows without a position, or free.
     pub(super) key: Option<CellKey>,
     pub(super) rows: Vec<CellRow>,
-    /// How many subscribers look here.
-    pub(super) watchers: u32,
+    pub(super) watchers: Watchers,
     pub(super) departures: Departures,
 }
 
 impl Cell {
     pub(super) fn new(key: Option<CellKey>) -> Self {
-        Self { key, rows: Vec::new(), watchers: 0, departures: Departures::default() }
+        Self { key, rows: Vec::new(), watchers: Watchers::default(), departures: Departures::default() }
     }
 
     /// Adds a row. Returns its place.

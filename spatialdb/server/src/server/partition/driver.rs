@@ -25,6 +25,10 @@ const CONTROLS_AT_ONCE: usize = 256;
 /// A publish that takes longer is left to the thread.
 const PUBLISH_AT_HAND_US: Micros = 300;
 
+/// Writers without views are told what became of their rows about this often, when publishes are further apart: what they
+/// may have on the way is bounded, and pauses are not to bound how fast they write.
+const TELL_WRITERS_US: Micros = 5_000;
+
 /// How often the clock is looked at while a fence is open.
 const FENCE_POLL_US: Micros = 50;
 
@@ -41,6 +45,8 @@ pub(in crate::server) struct Driver {
     shadow_share: f64,
     shadow_due: f64,
     fences: Fences,
+    /// When writers may be told next without a publish.
+    tells_writers: Micros,
     /// Until then what it has for sessions may wait for other partitions.
     leaves_until: Option<Micros>,
     /// The thread looks again at this time, if nothing wakes it before.
@@ -58,6 +64,7 @@ impl Driver {
             shadow_share: pace.shadow_check,
             shadow_due: 0.0,
             fences: Fences::default(),
+            tells_writers: 0,
             leaves_until: None,
             wakes_at: 0,
             stopped: false,
@@ -276,6 +283,11 @@ impl Driver {
         let now = edge.clock.now();
         let is_time = self.pacer.may_publish(now, self.has_drained()) && self.wants_publish(now);
         if !is_time && !self.machine.must_publish() {
+            if now >= self.tells_writers && self.machine.owes_writers() {
+                self.tells_writers = now + TELL_WRITERS_US;
+                self.machine.tell_writers(&mut self.outbox);
+                self.deliver(edge);
+            }
             return;
         }
         self.machine.publish(now, &mut self.outbox);
@@ -284,6 +296,7 @@ impl Driver {
         let (id, deltas) = (self.machine.id(), deltas as u64);
         let period = edge.rounds.agree(id, self.pacer.period(deltas));
         self.pacer.published(now, end, deltas, period);
+        self.tells_writers = end + TELL_WRITERS_US;
         self.end_round(edge);
         edge.rounds.set_due(id, self.due(end));
         let letters = if Pacer::is_many(deltas) { self.letters(end) } else { Vec::new() };
@@ -334,7 +347,8 @@ impl Driver {
         if self.fences.are_open() {
             return now + FENCE_POLL_US;
         }
-        due.min(self.leaves_until.unwrap_or(Micros::MAX)).min(now + SLEEP_MAX_US)
+        let due = due.min(self.leaves_until.unwrap_or(Micros::MAX)).min(now + SLEEP_MAX_US);
+        if due > self.tells_writers && self.machine.owes_writers() { self.tells_writers } else { due }
     }
 
     /// When it publishes if nothing else comes.

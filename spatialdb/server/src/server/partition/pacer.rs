@@ -15,6 +15,9 @@ const SEND_PER_DELTA: Micros = 30;
 /// How many of the longest pauses are added at most, as long as sessions do not take what they are sent in time.
 const STRETCH_MAX: u64 = 4;
 
+/// While writers wait, they get so many times what publishing takes.
+const WRITING_SHARE: u64 = 3;
+
 /// While sessions do take it, so many publishes take back what one added.
 const RELAX: u64 = 5;
 
@@ -108,11 +111,14 @@ impl Pacer {
     pub(super) fn published(&mut self, start: Micros, end: Micros, deltas: u64, period: Micros) {
         self.cost = end.saturating_sub(start);
         let period = period.max(self.interval_max).max(1);
-        let earliest = end + self.cost.min(self.interval_max);
-        self.round = ((start + period / 2) / period * period + period).max(earliest.next_multiple_of(period));
+        let round = |pause: Micros| {
+            let earliest = (end + pause).next_multiple_of(period);
+            earliest.max((start + period / 2) / period * period + period)
+        };
+        self.round = round((self.cost * WRITING_SHARE).min(self.interval_max * (1 + STRETCH_MAX)));
         let pause = self.cost + deltas.saturating_sub(DELTAS_FREE) * PAUSE_PER_DELTA;
         self.next = if pause >= self.interval_max {
-            self.round
+            round(self.cost.min(self.interval_max))
         } else if Self::is_many(deltas) {
             // These meet too: what is a multiple of the longest pause is one of its half, and so on.
             let unit =
