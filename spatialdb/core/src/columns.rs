@@ -272,6 +272,18 @@ impl Batch {
 }
 
 impl PositionRows {
+    /// A column of a space with room for so many rows.
+    pub(crate) fn with_capacity(space: SpaceId, rows: usize) -> Self {
+        Self {
+            space,
+            entities: Vec::with_capacity(rows),
+            revisions: Vec::with_capacity(rows),
+            x: Vec::with_capacity(rows),
+            y: Vec::with_capacity(rows),
+            z: Vec::with_capacity(rows),
+        }
+    }
+
     /// Adds a row.
     pub fn push(&mut self, entity: EntityId, revision: Revision, point: Point3) {
         self.entities.push(entity);

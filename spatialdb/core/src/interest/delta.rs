@@ -28,6 +28,8 @@ pub(crate) struct DeltaBuilder {
     /// Kept for events.
     reserved: usize,
     work: u64,
+    /// So many rows are about to be told.
+    expected: usize,
 }
 
 impl DeltaBuilder {
@@ -35,12 +37,24 @@ impl DeltaBuilder {
     /// is very large.
     pub(crate) fn new(clock: Revision, frame_bytes_max: usize) -> Self {
         let bytes_max = frame_bytes_max / 10 * 9;
-        Self { delta: Delta { clock, ..Delta::default() }, bytes: 0, bytes_max, reserved: 0, work: 0 }
+        Self {
+            delta: Delta { clock, ..Delta::default() },
+            bytes: 0,
+            bytes_max,
+            reserved: 0,
+            work: 0,
+            expected: 0,
+        }
     }
 
     /// Keeps so much for events, up to half of it all.
     pub(crate) fn reserve(&mut self, bytes: usize) {
         self.reserved = bytes.min(self.bytes_max / 2);
+    }
+
+    /// So many rows are about to be told, as far as is known.
+    pub(crate) const fn expect(&mut self, rows: usize) {
+        self.expected = rows;
     }
 
     /// All else has been told.
@@ -94,7 +108,7 @@ impl DeltaBuilder {
         let group = match groups.iter().position(|g| g.space == space) {
             Some(i) => &mut groups[i],
             None => {
-                groups.push(PositionRows { space, ..PositionRows::default() });
+                groups.push(PositionRows::with_capacity(space, self.expected));
                 groups.last_mut().expect("just pushed")
             }
         };

@@ -63,12 +63,18 @@ impl HeldRows {
         self.may_hold(row) && self.rows.contains_key(&row)
     }
 
+    /// Where in the order a row is, until a row is added or removed.
+    pub(super) fn find(&self, row: RowId) -> Option<usize> {
+        if self.may_hold(row) { self.rows.get_index_of(&row) } else { None }
+    }
+
     pub(super) fn get(&self, row: RowId) -> Option<&Held> {
         if self.may_hold(row) { self.rows.get(&row) } else { None }
     }
 
-    pub(super) fn get_mut(&mut self, row: RowId) -> Option<&mut Held> {
-        if self.may_hold(row) { self.rows.get_mut(&row) } else { None }
+    /// What is held at a place that was found.
+    pub(super) fn get_at(&mut self, place: usize) -> Option<&mut Held> {
+        self.rows.get_index_mut(place).map(|(_, held)| held)
     }
 
     /// The row at a place in the order.
@@ -186,7 +192,8 @@ mod tests {
             assert_eq!(held.contains(RowId(step % 300)), set.contains(&(step % 300)));
         }
         assert!((0..300).all(|row| held.get(RowId(row)).is_some() == set.contains(&row)));
-        assert!((0..300).all(|row| held.get_mut(RowId(row)).is_some() == set.contains(&row)));
+        let is_found = |row| held.find(RowId(row)).is_some_and(|place| held.at(place) == Some(RowId(row)));
+        assert!((0..300).all(|row| is_found(row) == set.contains(&row)));
         let listed: BTreeSet<u32> = held.iter().map(|(row, _)| row.0).collect();
         assert_eq!(listed, set);
         assert!((0..set.len()).all(|place| held.at(place).is_some_and(|row| set.contains(&row.0))));

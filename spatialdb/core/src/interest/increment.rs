@@ -183,6 +183,7 @@ impl Subscriber {
         let swept = std::mem::take(&mut self.swept);
         // Each was looked at in the sweep.
         builder.spend(swept.suspects.len() as u64);
+        builder.expect(swept.suspects.len());
         increment.by_held |= swept.by_held;
         self.examine_departed(&swept.left, aim, store, builder);
         let (mut suspects, mut shared) = (0, 0);
@@ -193,8 +194,16 @@ impl Subscriber {
             let mut rows = [CellRow::NOBODY; SUSPECTS_AT_ONCE];
             let noted = store.noted_rows(swept.oldest);
             some.iter().zip(&mut rows).for_each(|(suspect, row)| *row = noted[suspect.row as usize]);
-            for (suspect, row) in some.iter().zip(&rows) {
-                self.tell(store, row, store.grid.space(suspect.cell), suspect.mask, aim, builder);
+            let places = rows.map(|row| self.held.find(row.id));
+            for ((suspect, row), mut place) in some.iter().zip(&rows).zip(places) {
+                // Another one has left.
+                if place.is_some_and(|place| self.held.at(place) != Some(row.id)) {
+                    place = self.held.find(row.id);
+                }
+                if suspect.mask != 0 || place.is_some() {
+                    let space = store.grid.space(suspect.cell);
+                    self.tell_at(place, store, row, space, suspect.mask, aim, builder);
+                }
             }
             suspects += some.len();
         }

@@ -56,6 +56,8 @@ pub(super) struct Stances {
     list: Vec<Option<Stance>>,
     free: Vec<u32>,
     ids: FxHashMap<(SetId, Mask), StanceId>,
+    /// The one asked for last: mostly it is asked for again.
+    last: Option<((SetId, Mask), StanceId)>,
     plans: FxHashMap<Mask, Plan>,
     /// For each part, the first one that wants the same.
     alike: Vec<u8>,
@@ -88,6 +90,17 @@ impl Stances {
     /// The stance of entities with these components that match these parts.
     pub(super) fn intern(&mut self, store: &Store, parts: &[ActivePart], set: SetId, mask: Mask) -> StanceId {
         let mask = self.essence(mask);
+        if let Some((last, id)) = self.last
+            && last == (set, mask)
+        {
+            return id;
+        }
+        let id = self.find_or_add(store, parts, set, mask);
+        self.last = Some(((set, mask), id));
+        id
+    }
+
+    fn find_or_add(&mut self, store: &Store, parts: &[ActivePart], set: SetId, mask: Mask) -> StanceId {
         if let Some(&id) = self.ids.get(&(set, mask)) {
             return id;
         }
@@ -132,6 +145,7 @@ impl Stances {
     /// The views change: what is known so far is known as of when its lane was told.
     pub(super) fn grow_old(&mut self, lanes: &[Lane]) {
         self.ids.clear();
+        self.last = None;
         self.plans.clear();
         for stance in self.list.iter_mut().flatten().filter(|stance| !stance.is_old) {
             stance.is_old = true;

@@ -53,9 +53,24 @@ impl Subscriber {
         aim: &Aim,
         builder: &mut DeltaBuilder,
     ) {
+        self.tell_at(self.held.find(row.id), store, row, space, mask, aim, builder);
+    }
+
+    /// The same of a row that is at this place among those in view; `None`: it is not in view.
+    pub(super) fn tell_at(
+        &mut self,
+        place: Option<usize>,
+        store: &Store,
+        row: &CellRow,
+        space: Option<SpaceId>,
+        mask: Mask,
+        aim: &Aim,
+        builder: &mut DeltaBuilder,
+    ) {
         let is_due = |lanes: Mask| aim.recheck || lanes & aim.due != 0;
         if mask == 0 {
-            let known = self.held.get(row.id).map(|held| self.stances.get(held.stance));
+            let held = place.and_then(|place| self.held.get_at(place));
+            let known = held.map(|held| self.stances.get(held.stance));
             if known.is_some_and(|known| known.is_none_or(|known| is_due(known.lanes))) {
                 self.held.remove(row.id);
                 builder.delta.left.push((row.entity, LeaveReason::OutOfView));
@@ -66,7 +81,7 @@ impl Subscriber {
         let stance = self.stances.intern(store, &self.parts, row.set, mask);
         let Some(wanted) = self.stances.get(stance) else { return };
         let session = self.session();
-        let mut entry = self.held.get_mut(row.id);
+        let mut entry = place.and_then(|place| self.held.get_at(place));
         let held = entry.as_deref().copied();
         let known = held.map(|held| self.stances.get(held.stance));
         let is_same = held.is_some_and(|held| held.stance == stance);

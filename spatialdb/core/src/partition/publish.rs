@@ -49,9 +49,10 @@ impl Partition {
         );
     }
 
-    /// Whether [`Partition::tell_writers`] has anything to tell.
-    pub fn owes_writers(&self) -> bool {
-        self.outcomes.keys().any(|session| !self.subscribers.contains_key(session))
+    /// Of how many rows [`Partition::tell_writers`] would tell.
+    pub fn untold_rows(&self) -> u64 {
+        let writers = self.outcomes.iter().filter(|(session, _)| !self.subscribers.contains_key(*session));
+        writers.flat_map(|(_, outcome)| &outcome.decided).map(|&(_, rows)| u64::from(rows)).sum()
     }
 
     /// Compares what one session holds in view of some rows with what its views match, by brute force. Each call goes on

@@ -25,9 +25,10 @@ const CONTROLS_AT_ONCE: usize = 256;
 /// A publish that takes longer is left to the thread.
 const PUBLISH_AT_HAND_US: Micros = 300;
 
-/// Writers without views are told what became of their rows about this often, when publishes are further apart: what they
-/// may have on the way is bounded, and pauses are not to bound how fast they write.
-const TELL_WRITERS_US: Micros = 5_000;
+/// When publishes are further apart, writers without views are told what became of their rows this often, or once it is so
+/// many: what they may have on the way is bounded, and pauses are not to bound how fast they write.
+const TELL_WRITERS_US: Micros = 10_000;
+const TELL_WRITERS_ROWS: u64 = 1024;
 
 /// How often the clock is looked at while a fence is open.
 const FENCE_POLL_US: Micros = 50;
@@ -89,7 +90,9 @@ impl Driver {
     /// A turn of the thread: some of all that waits. Returns how long it may sleep.
     pub(super) fn turn(&mut self, edge: &Edge) -> Duration {
         self.drain_control(edge);
+        let start = edge.clock.now();
         self.drain_work(edge);
+        self.pacer.wrote(edge.clock.now() - start);
         self.settle(edge, true);
         let now = edge.clock.now();
         self.wakes_at = if self.has_drained() && !self.stopped { self.next(edge, now) } else { now };
@@ -283,7 +286,8 @@ impl Driver {
         let now = edge.clock.now();
         let is_time = self.pacer.may_publish(now, self.has_drained()) && self.wants_publish(now);
         if !is_time && !self.machine.must_publish() {
-            if now >= self.tells_writers && self.machine.owes_writers() {
+            let rows = self.machine.untold_rows();
+            if rows >= TELL_WRITERS_ROWS || (rows > 0 && now >= self.tells_writers) {
                 self.tells_writers = now + TELL_WRITERS_US;
                 self.machine.tell_writers(&mut self.outbox);
                 self.deliver(edge);
@@ -348,7 +352,7 @@ impl Driver {
             return now + FENCE_POLL_US;
         }
         let due = due.min(self.leaves_until.unwrap_or(Micros::MAX)).min(now + SLEEP_MAX_US);
-        if due > self.tells_writers && self.machine.owes_writers() { self.tells_writers } else { due }
+        if due > self.tells_writers && self.machine.untold_rows() > 0 { self.tells_writers } else { due }
     }
 
     /// When it publishes if nothing else comes.

@@ -18,6 +18,10 @@ const STRETCH_MAX: u64 = 4;
 /// While writers wait, they get so many times what publishing takes.
 const WRITING_SHARE: u64 = 3;
 
+/// Writers count as waiting too if applying took more than one in so many microseconds: where processors are few what they
+/// wrote may not have come so far.
+const WRITING_FROM: u64 = 10;
+
 /// While sessions do take it, so many publishes take back what one added.
 const RELAX: u64 = 5;
 
@@ -54,12 +58,16 @@ pub(super) struct Pacer {
     next: Micros,
     /// The same under load.
     round: Micros,
+    /// When the last one ended.
+    end: Micros,
+    /// What applying took since.
+    wrote: Micros,
 }
 
 impl Pacer {
     /// Pauses are never longer than `interval_max`.
     pub(super) const fn new(interval_max: Micros) -> Self {
-        Self { interval_max, cost: 0, sent: 0, taken: 0, stretch: 0, next: 0, round: 0 }
+        Self { interval_max, cost: 0, sent: 0, taken: 0, stretch: 0, next: 0, round: 0, end: 0, wrote: 0 }
     }
 
     /// Whether it is time: after a pause that grows with what the last one took, if idle; under load after the longest.
@@ -70,6 +78,11 @@ impl Pacer {
     /// The earliest time for the next one if nothing else comes.
     pub(super) fn next(&self, now: Micros) -> Micros {
         self.next.max(now)
+    }
+
+    /// So long something was applied.
+    pub(super) const fn wrote(&mut self, time: Micros) {
+        self.wrote += time;
     }
 
     /// What the last publish took.
@@ -115,9 +128,14 @@ impl Pacer {
             let earliest = (end + pause).next_multiple_of(period);
             earliest.max((start + period / 2) / period * period + period)
         };
-        self.round = round((self.cost * WRITING_SHARE).min(self.interval_max * (1 + STRETCH_MAX)));
+        let longest = (self.interval_max * (1 + STRETCH_MAX)).saturating_sub(self.cost).max(self.cost);
+        self.round = round((self.cost * WRITING_SHARE).min(longest));
         let pause = self.cost + deltas.saturating_sub(DELTAS_FREE) * PAUSE_PER_DELTA;
-        self.next = if pause >= self.interval_max {
+        let writes = self.wrote * WRITING_FROM > start.saturating_sub(self.end);
+        (self.end, self.wrote) = (end, 0);
+        self.next = if writes {
+            self.round
+        } else if pause >= self.interval_max {
             round(self.cost.min(self.interval_max))
         } else if Self::is_many(deltas) {
             // These meet too: what is a multiple of the longest pause is one of its half, and so on.
