@@ -46,8 +46,9 @@ pub struct Tuning {
     pub share_from: usize,
     /// How many departures a cell remembers beside as many as it has rows.
     pub departures_kept: usize,
-    /// Subscribers are looked for together if that many of them look at a cell that is gone through, on average.
-    pub sweep_from: usize,
+    /// What changed is looked for together for all who look at cells, if no more than so many cells have to be gone through
+    /// for each one that somebody looks at.
+    pub sweep_cells_max: usize,
     /// How many cells a part of a view notes one by one.
     pub part_cells_max: u64,
     /// Beyond so many bytes of answers in one cut the other queries are postponed.
@@ -63,7 +64,7 @@ impl Default for Tuning {
         Self {
             share_from: 16,
             departures_kept: 16,
-            sweep_from: 1,
+            sweep_cells_max: 4,
             part_cells_max: 1024,
             answer_bytes_at_once: 16 << 20,
             counted_at_once: 1 << 16,

@@ -326,7 +326,7 @@ fn tuning(rng: &mut Rng) -> Tuning {
     Tuning {
         share_from: rng.below(5) as usize,
         departures_kept: rng.below(4) as usize,
-        sweep_from: [0, 1, usize::MAX][rng.below(3) as usize],
+        sweep_cells_max: [0, 1, usize::MAX][rng.below(3) as usize],
         part_cells_max: [0, 4, 1024][rng.below(3) as usize],
         answer_bytes_at_once: if rng.one_in(2) { 1 << 20 } else { 2000 },
         counted_at_once: [1, 10, 1000][rng.below(3) as usize],

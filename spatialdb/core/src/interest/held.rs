@@ -34,10 +34,52 @@ pub(super) struct Held {
 #[derive(Debug, Default)]
 pub(super) struct HeldRows {
     rows: IndexMap<RowId, Held, FxBuildHasher>,
-    /// Has the bit of each row, and of some that were removed. As many bits as a power of two; empty: says nothing.
-    filter: Vec<u64>,
+    filter: RowFilter,
     /// Rows whose bits are still there.
     removed: usize,
+}
+
+/// Mostly says no to rows that are not in view; never to those that are.
+#[derive(Debug, Default)]
+pub(super) struct RowFilter {
+    /// Has the bit of each row, and of some that were removed. As many bits as a power of two; empty: says nothing.
+    words: Vec<u64>,
+    /// What it says of all if it has no bits.
+    all: bool,
+}
+
+impl RowFilter {
+    pub(super) fn may_hold(&self, row: RowId) -> bool {
+        if self.words.is_empty() {
+            return self.all;
+        }
+        let (word, bit) = self.bit_of(row);
+        self.words[word] & bit != 0
+    }
+
+    fn bit_of(&self, row: RowId) -> (usize, u64) {
+        let mixed = u64::from(row.0).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32;
+        let place = mixed as usize & (self.words.len() * 64 - 1);
+        (place / 64, 1 << (place % 64))
+    }
+
+    fn set_bit(&mut self, row: RowId) {
+        if !self.words.is_empty() {
+            let (word, bit) = self.bit_of(row);
+            self.words[word] |= bit;
+        }
+    }
+
+    /// None of the rows is in it any longer, and there is room for twice as many.
+    fn clear_for(&mut self, rows: usize) {
+        self.words.clear();
+        let bits = (2 * BITS_PER_ROW * rows).next_power_of_two().max(BITS_MIN);
+        if bits > BITS_MAX {
+            self.words = Vec::new();
+        } else {
+            self.words.resize(bits / 64, 0);
+        }
+    }
 }
 
 impl Held {
@@ -60,16 +102,16 @@ impl HeldRows {
     }
 
     pub(super) fn contains(&self, row: RowId) -> bool {
-        self.may_hold(row) && self.rows.contains_key(&row)
+        self.filter.may_hold(row) && self.rows.contains_key(&row)
     }
 
     /// Where in the order a row is, until a row is added or removed.
     pub(super) fn find(&self, row: RowId) -> Option<usize> {
-        if self.may_hold(row) { self.rows.get_index_of(&row) } else { None }
+        if self.filter.may_hold(row) { self.rows.get_index_of(&row) } else { None }
     }
 
     pub(super) fn get(&self, row: RowId) -> Option<&Held> {
-        if self.may_hold(row) { self.rows.get(&row) } else { None }
+        if self.filter.may_hold(row) { self.rows.get(&row) } else { None }
     }
 
     /// What is held at a place that was found.
@@ -88,19 +130,21 @@ impl HeldRows {
 
     pub(super) fn insert(&mut self, row: RowId, held: Held) {
         self.rows.insert(row, held);
-        if self.filter.len() * 64 < self.rows.len() * BITS_PER_ROW {
+        self.filter.all = true;
+        if self.filter.words.len() * 64 < self.rows.len() * BITS_PER_ROW {
             self.build_filter();
         } else {
-            self.set_bit(row);
+            self.filter.set_bit(row);
         }
     }
 
     /// The last row takes its place in the order.
     pub(super) fn remove(&mut self, row: RowId) -> Option<Held> {
-        if !self.may_hold(row) {
+        if !self.filter.may_hold(row) {
             return None;
         }
         let held = self.rows.swap_remove(&row)?;
+        self.filter.all = !self.rows.is_empty();
         self.removed += 1;
         if self.removed > BITS_MIN / BITS_PER_ROW + self.rows.len() {
             self.build_filter();
@@ -108,41 +152,20 @@ impl HeldRows {
         Some(held)
     }
 
-    /// Mostly says no to rows that are not in view; never to those that are.
-    pub(super) fn may_hold(&self, row: RowId) -> bool {
-        if self.filter.is_empty() {
-            return !self.rows.is_empty();
-        }
-        let (word, bit) = self.bit_of(row);
-        self.filter[word] & bit != 0
+    /// To be put back before rows are asked for.
+    pub(super) fn take_filter(&mut self) -> RowFilter {
+        std::mem::take(&mut self.filter)
     }
 
-    fn bit_of(&self, row: RowId) -> (usize, u64) {
-        let mixed = u64::from(row.0).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32;
-        let place = mixed as usize & (self.filter.len() * 64 - 1);
-        (place / 64, 1 << (place % 64))
+    pub(super) fn put_filter(&mut self, filter: RowFilter) {
+        self.filter = filter;
     }
 
-    fn set_bit(&mut self, row: RowId) {
-        if !self.filter.is_empty() {
-            let (word, bit) = self.bit_of(row);
-            self.filter[word] |= bit;
-        }
-    }
-
-    /// With room for twice as many rows.
     fn build_filter(&mut self) {
         self.removed = 0;
-        self.filter.clear();
-        let bits = (2 * BITS_PER_ROW * self.rows.len()).next_power_of_two().max(BITS_MIN);
-        if bits > BITS_MAX {
-            self.filter = Vec::new();
-            return;
-        }
-        self.filter.resize(bits / 64, 0);
-        for place in 0..self.rows.len() {
-            let row = *self.rows.get_index(place).expect("below their number").0;
-            self.set_bit(row);
+        self.filter.clear_for(self.rows.len());
+        for &row in self.rows.keys() {
+            self.filter.set_bit(row);
         }
     }
 }
@@ -162,16 +185,19 @@ mod tests {
     #[test]
     fn most_rows_that_are_not_held_are_not_looked_for() {
         let held = held_rows((0..500).map(|i| i * 7));
-        let wrongly = (0..100_000).filter(|i| i % 7 != 0).filter(|&row| held.may_hold(RowId(row))).count();
+        let wrongly =
+            (0..100_000).filter(|i| i % 7 != 0).filter(|&row| held.filter.may_hold(RowId(row))).count();
         assert!(wrongly < 8_000, "{wrongly}");
     }
 
     #[test]
     fn who_holds_very_many_goes_without_a_filter() {
         let mut held = held_rows(0..100_000);
-        assert!(held.filter.is_empty() && held.may_hold(RowId(500_000)));
+        assert!(held.filter.words.is_empty() && held.filter.may_hold(RowId(500_000)));
         assert!((0..99_990).all(|row| held.remove(RowId(row)).is_some()));
-        assert!(!held.filter.is_empty() && held.contains(RowId(99_995)) && !held.may_hold(RowId(5)));
+        assert!(
+            !held.filter.words.is_empty() && held.contains(RowId(99_995)) && !held.filter.may_hold(RowId(5))
+        );
     }
 
     #[test]

@@ -6,6 +6,7 @@
 
 use super::lane::{Mask, bits};
 use super::subscriber::{Aim, Progress, Subscriber};
+use super::tell::Seen;
 use super::touched::Touch;
 use super::{Candidates, Coverage, Crowd, DeltaBuilder, Place};
 use crate::partition::{CellRow, EVERYWHERE, PublishSeq, Row, RowId, SetId, Store};
@@ -28,8 +29,8 @@ pub(super) struct Increment {
     rest: Vec<u32>,
 }
 
-/// So many suspects are brought together before they are told: each is a wait for memory, and these wait together.
-const SUSPECTS_AT_ONCE: usize = 16;
+/// So many rows are brought together before they are looked at: each is a wait for memory, and these wait together.
+const AT_ONCE: usize = 16;
 
 /// Which cells are looked at, and from which on they have not been.
 #[derive(Clone, Copy, Debug)]
@@ -55,13 +56,13 @@ enum Phase {
 }
 
 impl Increment {
-    pub(super) fn new(subscriber: &mut Subscriber, store: &Store, aim: &Aim, frame_bytes_max: usize) -> Self {
+    pub(super) fn new(subscriber: &Subscriber, store: &Store, aim: &Aim, frame_bytes_max: usize) -> Self {
         let oldest = subscriber.oldest(aim.due).unwrap_or(aim.stamp);
         let is_caught_up = store.is_caught_up(oldest);
         let fits = |rows: usize| rows * CHANGE_BYTES <= frame_bytes_max / 2;
         let all_fit = fits(store.len()) || (is_caught_up && fits(store.dirty().len()));
         let fits = is_caught_up && fits(store.dirty().len());
-        let is_swept = subscriber.swept.take();
+        let is_swept = subscriber.swept.is_of(aim.stamp);
         let touched = &subscriber.touched;
         let noted = touched.noted().len();
         let phase = if is_swept {
@@ -180,19 +181,19 @@ impl Subscriber {
         store: &mut Store,
         builder: &mut DeltaBuilder,
     ) -> Progress {
-        let swept = std::mem::take(&mut self.swept);
+        let (since, swept) = self.swept.take();
         // Each was looked at in the sweep.
         builder.spend(swept.suspects.len() as u64);
         builder.expect(swept.suspects.len());
         increment.by_held |= swept.by_held;
         self.examine_departed(&swept.left, aim, store, builder);
         let (mut suspects, mut shared) = (0, 0);
-        for some in swept.suspects.chunks(SUSPECTS_AT_ONCE) {
+        for some in swept.suspects.chunks(AT_ONCE) {
             if builder.is_full() {
                 break;
             }
-            let mut rows = [CellRow::NOBODY; SUSPECTS_AT_ONCE];
-            let noted = store.noted_rows(swept.oldest);
+            let mut rows = [CellRow::NOBODY; AT_ONCE];
+            let noted = store.noted_rows(since);
             some.iter().zip(&mut rows).for_each(|(suspect, row)| *row = noted[suspect.row as usize]);
             let places = rows.map(|row| self.held.find(row.id));
             for ((suspect, row), mut place) in some.iter().zip(&rows).zip(places) {
@@ -202,7 +203,8 @@ impl Subscriber {
                 }
                 if suspect.mask != 0 || place.is_some() {
                     let space = store.grid.space(suspect.cell);
-                    self.tell_at(place, store, row, space, suspect.mask, aim, builder);
+                    let seen = Seen { row, space, mask: suspect.mask, place };
+                    self.tell(store, &seen, aim, builder);
                 }
             }
             suspects += some.len();
@@ -215,7 +217,7 @@ impl Subscriber {
             }
         }
         increment.rest = swept.cells_from(suspects, shared);
-        self.swept = swept;
+        self.swept.give_back(swept);
         if increment.rest.is_empty() { Progress::Done } else { Progress::Full }
     }
 
@@ -348,7 +350,9 @@ impl Subscriber {
                 progress = Progress::Full;
                 break;
             }
-            self.tell(store, &rows[place as usize], space, mask, aim, builder);
+            let row = &rows[place as usize];
+            let seen = Seen { row, space, mask, place: self.held.find(row.id) };
+            self.tell(store, &seen, aim, builder);
         }
         self.suspects = suspects;
         progress
@@ -404,10 +408,14 @@ impl Subscriber {
 
     /// Looks at rows that left a cell, as far as they are in view and not to be found in another one.
     fn examine_departed(&mut self, left: &[RowId], aim: &Aim, store: &Store, builder: &mut DeltaBuilder) {
-        for &id in left {
-            if self.held.contains(id)
-                && store.live_row(id).is_some_and(|row| !self.is_found_elsewhere(row, aim, store))
-            {
+        for some in left.chunks(AT_ONCE) {
+            let is_gone = |id: &RowId| {
+                self.held.contains(*id)
+                    && store.live_row(*id).is_some_and(|row| !self.is_found_elsewhere(row, aim, store))
+            };
+            let mut gone = [false; AT_ONCE];
+            some.iter().zip(&mut gone).for_each(|(id, gone)| *gone = is_gone(id));
+            for (&id, _) in some.iter().zip(gone).filter(|(_, gone)| *gone) {
                 self.examine(store, id, aim, builder);
             }
         }

@@ -7,6 +7,9 @@ use indexmap::IndexMap;
 use rustc_hash::FxBuildHasher;
 use spatialdb_types::{Limits, SessionId, SpaceId};
 
+use super::SubscriberId;
+use super::delta::WORK_MAX;
+use super::held::RowFilter;
 use super::increment::CHANGE_BYTES;
 use super::lane::{Mask, bits};
 use super::subscriber::Subscriber;
@@ -18,21 +21,30 @@ use crate::partition::{CellRow, PublishSeq, RowId, Store};
 const GROUPS_MAX: usize = 8;
 
 /// Takes no part.
-const NOT_MEMBER: u32 = u32::MAX;
+const AWAY: u32 = u32::MAX;
 
 /// Memory of a sweep.
 #[derive(Debug, Default)]
 pub(crate) struct Sweep {
-    /// For each subscriber its place among all.
-    members: Vec<u32>,
+    /// By subscriber.
+    members: Vec<Member>,
     left: Vec<RowId>,
+}
+
+/// What is asked of a subscriber for each cell, in one piece of memory.
+#[derive(Debug)]
+struct Member {
+    /// Where it is among all, if it takes part.
+    place: u32,
+    /// All that it looks for in a cell stands there.
+    is_simple: bool,
+    filter: RowFilter,
+    found: Found,
 }
 
 /// What a sweep found for one subscriber.
 #[derive(Debug, Default)]
-pub(super) struct Swept {
-    /// All that changed after this is found.
-    pub(super) oldest: PublishSeq,
+pub(super) struct Found {
     /// Changed rows that are in view or are to be.
     pub(super) suspects: Vec<Suspect>,
     /// Rows that left a cell, and may be in view.
@@ -41,18 +53,17 @@ pub(super) struct Swept {
     pub(super) shared: Vec<u32>,
     /// Some cell does not know any longer who left it.
     pub(super) by_held: bool,
-    state: State,
     work: u64,
 }
 
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-enum State {
-    /// The subscriber takes no part.
-    #[default]
-    Away,
-    Member,
-    /// It was too much to be told at once.
-    GivenUp,
+/// What a sweep found for a subscriber that has not been told yet.
+#[derive(Debug, Default)]
+pub(super) struct Swept {
+    /// In this publish.
+    publish: PublishSeq,
+    /// All that changed after this was found.
+    since: PublishSeq,
+    found: Found,
 }
 
 /// A changed row that may have to be told.
@@ -70,7 +81,7 @@ struct Group {
     oldest: PublishSeq,
     /// Only what changed since the last publish.
     is_caught_up: bool,
-    members: Vec<(u32, u32)>,
+    members: Vec<(SubscriberId, u32)>,
     cells: usize,
 }
 
@@ -95,69 +106,89 @@ impl Sweep {
         now: Micros,
         limits: &Limits,
     ) {
+        let rows_max = limits.frame_bytes_max as usize / 2 / CHANGE_BYTES;
         for group in groups(subscribers, store, now) {
-            let cells = if group.is_caught_up {
+            let all = if group.is_caught_up {
                 store.grid.changed().len()
             } else {
                 store.grid.slot_count() as usize
             };
-            if group.cells < cells.saturating_mul(store.grid.tuning.sweep_from) {
+            if all > group.cells.saturating_mul(store.grid.tuning.sweep_cells_max) {
                 continue;
             }
             for &(subscriber, place) in &group.members {
-                if self.members.len() <= subscriber as usize {
-                    self.members.resize(subscriber as usize + 1, NOT_MEMBER);
-                }
-                self.members[subscriber as usize] = place;
-                subscribers[place as usize].swept.begin(group.oldest);
+                self.join(subscriber, place, subscribers);
             }
-            let rows_max = limits.frame_bytes_max as usize / 2 / CHANGE_BYTES;
-            for i in 0..cells {
+            for i in 0..all {
                 let cell = if group.is_caught_up { store.grid.changed()[i] } else { i as u32 };
                 if store.grid.watchers(cell) > 0 && store.grid.changed_at(cell) > group.oldest {
-                    self.sweep_cell(cell, &group, subscribers, store, rows_max);
+                    self.sweep_cell(cell, group.oldest, subscribers, store);
                 }
             }
-            for &(subscriber, _) in &group.members {
-                self.members[subscriber as usize] = NOT_MEMBER;
+            for &(subscriber, place) in &group.members {
+                let member = &mut self.members[subscriber.0 as usize];
+                member.place = AWAY;
+                let subscriber = &mut subscribers[place as usize];
+                subscriber.held.put_filter(std::mem::take(&mut member.filter));
+                std::mem::swap(&mut subscriber.swept.found, &mut member.found);
+                let found = &subscriber.swept.found;
+                if found.suspects.len() <= rows_max && found.work <= WORK_MAX {
+                    (subscriber.swept.publish, subscriber.swept.since) = (store.publish(), group.oldest);
+                }
             }
         }
+    }
+
+    fn join(
+        &mut self,
+        subscriber: SubscriberId,
+        place: u32,
+        subscribers: &mut IndexMap<SessionId, Subscriber, FxBuildHasher>,
+    ) {
+        while self.members.len() <= subscriber.0 as usize {
+            self.members.push(Member::default());
+        }
+        let member = &mut self.members[subscriber.0 as usize];
+        let subscriber = &mut subscribers[place as usize];
+        member.place = place;
+        member.is_simple = subscriber.touched.is_in_cells();
+        member.filter = subscriber.held.take_filter();
+        member.found.clear();
     }
 
     fn sweep_cell(
         &mut self,
         cell: u32,
-        group: &Group,
-        subscribers: &mut IndexMap<SessionId, Subscriber, FxBuildHasher>,
+        oldest: PublishSeq,
+        subscribers: &IndexMap<SessionId, Subscriber, FxBuildHasher>,
         store: &mut Store,
-        rows_max: usize,
     ) {
-        let mut watchers: Watchers = store.grid.take_watchers(cell);
-        let range = store.note_changed(cell, group.oldest);
+        let range = store.note_changed(cell, oldest);
         self.left.clear();
-        let knows_left = match store.left_since(cell, group.oldest) {
-            _ if !store.grid.has_departures(cell, group.oldest) => true,
-            Some(left) => {
+        let knows_left = !store.grid.has_departures(cell, oldest)
+            || store.left_since(cell, oldest).is_some_and(|left| {
                 self.left.extend_from_slice(&left);
                 true
-            }
-            None => false,
-        };
+            });
+        let mut watchers: Watchers = store.grid.take_watchers(cell);
         let news = CellNews {
             cell,
             space: store.grid.space(cell),
             first: range.start as u32,
-            rows: &store.noted_rows(group.oldest)[range],
+            rows: &store.noted_rows(oldest)[range],
             left: knows_left.then_some(&self.left),
             is_worth_sharing: store.grid.rows(cell).len().saturating_mul(watchers.len())
                 >= store.grid.tuning.share_from,
         };
         for (subscriber, watch) in &mut watchers {
-            let place = self.members.get(subscriber.0 as usize).copied().unwrap_or(NOT_MEMBER);
-            if let Some((_, subscriber)) = subscribers.get_index_mut(place as usize) {
+            let Some(member) = self.members.get_mut(subscriber.0 as usize).filter(|m| m.place != AWAY) else {
+                continue;
+            };
+            let subscriber = &subscribers[member.place as usize];
+            if !watch.is_up_to_date(&store.grid, cell) {
                 watch.update(&store.grid, &subscriber.parts, cell);
-                subscriber.look_at(&news, watch, store, rows_max);
             }
+            member.look_at(&news, watch, subscriber, store);
         }
         store.grid.put_watchers(cell, watchers);
     }
@@ -174,7 +205,7 @@ fn groups(
         let Some(oldest) = subscriber.may_be_swept(store, now) else { continue };
         let is_caught_up = store.is_caught_up(oldest);
         let is_alike = |group: &Group| group.oldest == oldest || (group.is_caught_up && is_caught_up);
-        let member = (subscriber.id().0, place as u32);
+        let member = (subscriber.id(), place as u32);
         let cells = subscriber.touched.noted().len();
         match groups.iter().position(is_alike) {
             Some(group) => {
@@ -192,17 +223,56 @@ fn groups(
     groups
 }
 
-impl Swept {
-    fn begin(&mut self, oldest: PublishSeq) {
+impl Default for Member {
+    fn default() -> Self {
+        Self { place: AWAY, is_simple: false, filter: RowFilter::default(), found: Found::default() }
+    }
+}
+
+impl Member {
+    /// Notes what of a cell's news may have to be told.
+    fn look_at(&mut self, news: &CellNews<'_>, watch: &Watch, subscriber: &Subscriber, store: &Store) {
+        let Self { filter, found, .. } = self;
+        match news.left {
+            Some(left) => found.left.extend(left.iter().filter(|&&id| filter.may_hold(id))),
+            None => found.by_held = true,
+        }
+        let suspect = |row: u32, mask| Suspect { row: news.first + row, cell: news.cell, mask };
+        if self.is_simple && watch.cover == 0 && watch.area.is_all() {
+            for (i, row) in (0..).zip(news.rows) {
+                let is_inside = watch.area.contains(news.space, row.point) == Some(true);
+                if is_inside || filter.may_hold(row.id) {
+                    found.suspects.push(suspect(i, if is_inside { watch.touch } else { 0 }));
+                }
+            }
+            found.work += news.rows.len() as u64;
+            return;
+        }
+        let touched = &subscriber.touched;
+        let Some(touch) = touched.touch_besides(&store.grid, &subscriber.parts, news.cell, watch) else {
+            return;
+        };
+        if touch.is_sharable && news.is_worth_sharing {
+            found.shared.push(news.cell);
+            return;
+        }
+        for (i, row) in (0..).zip(news.rows) {
+            let mask = subscriber.mask(store, row, news.space, touch.parts);
+            if mask != 0 || filter.may_hold(row.id) {
+                found.suspects.push(suspect(i, mask));
+            }
+        }
+        let conditions = |bit: usize| subscriber.parts[bit].part().constraint.nodes();
+        found.work += news.rows.len() as u64 * bits(touch.parts).map(conditions).sum::<u64>();
+    }
+}
+
+impl Found {
+    fn clear(&mut self) {
         self.suspects.clear();
         self.left.clear();
         self.shared.clear();
-        (self.oldest, self.by_held, self.state, self.work) = (oldest, false, State::Member, 0);
-    }
-
-    /// Whether all was found. Once.
-    pub(super) fn take(&mut self) -> bool {
-        std::mem::take(&mut self.state) == State::Member
+        (self.by_held, self.work) = (false, 0);
     }
 
     /// The cells of what was found, from some suspect and some shared one on.
@@ -214,54 +284,26 @@ impl Swept {
     }
 }
 
+impl Swept {
+    /// Whether there was a sweep for this publish that found no more than can be told at once.
+    pub(super) fn is_of(&self, publish: PublishSeq) -> bool {
+        self.publish == publish
+    }
+
+    /// As of when all is known besides what was found; and that, to be given back for its memory.
+    pub(super) fn take(&mut self) -> (PublishSeq, Found) {
+        (self.since, std::mem::take(&mut self.found))
+    }
+
+    pub(super) fn give_back(&mut self, found: Found) {
+        self.found = found;
+    }
+}
+
 impl Subscriber {
     /// As of when it knows all, if all that it is about to be told is what changed in its cells.
     fn may_be_swept(&self, store: &Store, now: Micros) -> Option<PublishSeq> {
         let due = self.due_for_increment(store, now)?;
         self.touched.is_noted().then(|| self.oldest(due))?
-    }
-
-    /// Notes what of a cell's news may have to be told.
-    fn look_at(&mut self, news: &CellNews<'_>, watch: &Watch, store: &Store, rows_max: usize) {
-        if self.swept.state != State::Member {
-            return;
-        }
-        match news.left {
-            Some(left) => {
-                let held = &self.held;
-                self.swept.left.extend(left.iter().filter(|&&id| held.may_hold(id)));
-            }
-            None => self.swept.by_held = true,
-        }
-        let Some(touch) = self.touched.touch_besides(&store.grid, &self.parts, news.cell, watch) else {
-            return;
-        };
-        if touch.is_sharable && news.is_worth_sharing {
-            self.swept.shared.push(news.cell);
-            return;
-        }
-        let suspect = |row: u32, mask| Suspect { row: news.first + row, cell: news.cell, mask };
-        if touch.parts == watch.touch && watch.area.is_all() {
-            for (i, row) in (0..).zip(news.rows) {
-                let is_inside = watch.area.contains(news.space, row.point) == Some(true);
-                if is_inside || self.held.may_hold(row.id) {
-                    let mask = if is_inside { touch.parts } else { 0 };
-                    self.swept.suspects.push(suspect(i, mask));
-                }
-            }
-            self.swept.work += news.rows.len() as u64;
-        } else {
-            for (i, row) in (0..).zip(news.rows) {
-                let mask = self.mask(store, row, news.space, touch.parts);
-                if mask != 0 || self.held.may_hold(row.id) {
-                    self.swept.suspects.push(suspect(i, mask));
-                }
-            }
-            let conditions = |bit: usize| self.parts[bit].part().constraint.nodes();
-            self.swept.work += news.rows.len() as u64 * bits(touch.parts).map(conditions).sum::<u64>();
-        }
-        if self.swept.suspects.len() > rows_max || self.swept.work > super::delta::WORK_MAX {
-            self.swept.state = State::GivenUp;
-        }
     }
 }

@@ -13,6 +13,18 @@ use super::subscriber::{Aim, Subscriber};
 use crate::message::{LeaveReason, Shape};
 use crate::partition::{CellRow, PublishSeq, RowId, Store};
 
+/// A row as a subscriber sees it.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Seen<'a> {
+    pub(super) row: &'a CellRow,
+    /// Where it lies.
+    pub(super) space: Option<SpaceId>,
+    /// The parts that it matches.
+    pub(super) mask: Mask,
+    /// Its place among the rows in view; `None`: it is not in view.
+    pub(super) place: Option<usize>,
+}
+
 impl Subscriber {
     /// Which of the parts a row of a space matches.
     pub(super) fn mask(&self, store: &Store, row: &CellRow, space: Option<SpaceId>, of: Mask) -> Mask {
@@ -40,33 +52,13 @@ impl Subscriber {
         builder.spend(bits(of).map(nodes).sum());
         let (in_cell, space) = (store.in_cell(row), store.grid.space(row.cell()));
         let mask = self.mask(store, in_cell, space, of);
-        self.tell(store, in_cell, space, mask, aim, builder);
+        let seen = Seen { row: in_cell, space, mask, place: self.held.find(id) };
+        self.tell(store, &seen, aim, builder);
     }
 
-    /// Tells what the session does not know of a row that lies in a space and matches these parts.
-    pub(super) fn tell(
-        &mut self,
-        store: &Store,
-        row: &CellRow,
-        space: Option<SpaceId>,
-        mask: Mask,
-        aim: &Aim,
-        builder: &mut DeltaBuilder,
-    ) {
-        self.tell_at(self.held.find(row.id), store, row, space, mask, aim, builder);
-    }
-
-    /// The same of a row that is at this place among those in view; `None`: it is not in view.
-    pub(super) fn tell_at(
-        &mut self,
-        place: Option<usize>,
-        store: &Store,
-        row: &CellRow,
-        space: Option<SpaceId>,
-        mask: Mask,
-        aim: &Aim,
-        builder: &mut DeltaBuilder,
-    ) {
+    /// Tells what the session does not know of a row.
+    pub(super) fn tell(&mut self, store: &Store, seen: &Seen<'_>, aim: &Aim, builder: &mut DeltaBuilder) {
+        let Seen { row, space, mask, place } = *seen;
         let is_due = |lanes: Mask| aim.recheck || lanes & aim.due != 0;
         if mask == 0 {
             let held = place.and_then(|place| self.held.get_at(place));

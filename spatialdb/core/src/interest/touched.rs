@@ -109,6 +109,11 @@ impl Touched {
         self.wide_parts == 0 && self.everywhere == 0
     }
 
+    /// Whether only noted cells matter.
+    pub(super) const fn is_in_cells(&self) -> bool {
+        self.is_noted() && self.listed == 0
+    }
+
     /// The parts that look for entities by id.
     pub(super) const fn listed(&self) -> Mask {
         self.listed
@@ -128,11 +133,13 @@ impl Touched {
     pub(super) fn touch(&self, grid: &mut Grid, parts: &[ActivePart], cell: u32) -> Option<Touch> {
         let mut watch = Watch::default();
         if !self.noted.is_empty()
-            && let Some(mut noted) = grid.watch(cell, self.subscriber).copied()
+            && let Some(noted) = grid.watch(cell, self.subscriber)
         {
-            noted.update(grid, parts, cell);
-            *grid.watch_mut(cell, self.subscriber)? = noted;
-            watch = noted;
+            watch = *noted;
+            if !watch.is_up_to_date(grid, cell) {
+                watch.update(grid, parts, cell);
+                *grid.watch_mut(cell, self.subscriber)? = watch;
+            }
         }
         self.touch_besides(grid, parts, cell, &watch)
     }

@@ -61,13 +61,15 @@ impl Watch {
         self.version = None;
     }
 
-    /// Finds again what is covered, if the cell reaches further than it did.
+    /// Whether the cell reaches as far as when it was last looked what is covered.
+    pub(super) fn is_up_to_date(&self, grid: &Grid, cell: u32) -> bool {
+        self.version == Some(grid.extent_version(cell))
+    }
+
+    /// Finds again what is covered.
     pub(super) fn update(&mut self, grid: &Grid, parts: &[ActivePart], cell: u32) {
-        let version = grid.extent_version(cell);
-        if self.version != Some(version) {
-            self.version = Some(version);
-            self.cover = cover_of(grid, parts, cell, self.touch);
-        }
+        self.version = Some(grid.extent_version(cell));
+        self.cover = cover_of(grid, parts, cell, self.touch);
     }
 }
 
