@@ -6,6 +6,7 @@
 
 use super::lane::{Mask, bits};
 use super::subscriber::{Aim, Progress, Subscriber};
+use super::sweep::Suspect;
 use super::tell::Seen;
 use super::touched::Touch;
 use super::{Candidates, Coverage, Crowd, DeltaBuilder, Place};
@@ -16,6 +17,10 @@ pub(super) const CHANGE_BYTES: usize = 48;
 
 /// Up to so many rows in view for each noted cell it costs less to look at all of them than at who left the cells.
 const HELD_PER_CELL: usize = 4;
+
+/// Who is to look for one in so many of the rows in view goes through all of them before, in order: that costs less than a
+/// wait for memory each.
+const HELD_PER_SUSPECT: usize = 4;
 
 /// How far an increment has come.
 #[derive(Debug)]
@@ -64,7 +69,7 @@ impl Increment {
         let fits = is_caught_up && fits(store.dirty().len());
         let is_swept = subscriber.swept.is_of(aim.stamp);
         let touched = &subscriber.touched;
-        let noted = touched.noted().len();
+        let noted = touched.noted_count();
         let phase = if is_swept {
             Phase::Swept
         } else if all_fit && subscriber.sees_all() {
@@ -125,7 +130,7 @@ impl Subscriber {
                     continue;
                 }
                 Phase::Rest(i) => (increment.rest.get(i).copied(), Phase::Rest(i + 1)),
-                Phase::Noted(i) => (self.touched.noted().get(i).copied(), Phase::Noted(i + 1)),
+                Phase::Noted(i) => (self.touched.noted(i), Phase::Noted(i + 1)),
                 Phase::Slots(cell) => {
                     ((cell < store.grid.slot_count()).then_some(cell), Phase::Slots(cell + 1))
                 }
@@ -181,29 +186,24 @@ impl Subscriber {
         store: &mut Store,
         builder: &mut DeltaBuilder,
     ) -> Progress {
-        let (since, swept) = self.swept.take();
+        let swept = self.swept.take();
         // Each was looked at in the sweep.
         builder.spend(swept.suspects.len() as u64);
         builder.expect(swept.suspects.len());
         increment.by_held |= swept.by_held;
         self.examine_departed(&swept.left, aim, store, builder);
+        if swept.suspects.len() * HELD_PER_SUSPECT > self.held.len() {
+            self.held.warm_up();
+        }
         let (mut suspects, mut shared) = (0, 0);
         for some in swept.suspects.chunks(AT_ONCE) {
             if builder.is_full() {
                 break;
             }
-            let mut rows = [CellRow::NOBODY; AT_ONCE];
-            let noted = store.noted_rows(since);
-            some.iter().zip(&mut rows).for_each(|(suspect, row)| *row = noted[suspect.row as usize]);
-            let places = rows.map(|row| self.held.find(row.id));
-            for ((suspect, row), mut place) in some.iter().zip(&rows).zip(places) {
-                // Another one has left.
-                if place.is_some_and(|place| self.held.at(place) != Some(row.id)) {
-                    place = self.held.find(row.id);
-                }
-                if suspect.mask != 0 || place.is_some() {
-                    let space = store.grid.space(suspect.cell);
-                    let seen = Seen { row, space, mask: suspect.mask, place };
+            for Suspect { row, cell, mask } in some {
+                let place = self.held.find(row.id);
+                if *mask != 0 || place.is_some() {
+                    let seen = Seen { row, space: store.grid.space(*cell), mask: *mask, place };
                     self.tell(store, &seen, aim, builder);
                 }
             }

@@ -5,7 +5,7 @@
 
 use indexmap::IndexMap;
 use rustc_hash::FxBuildHasher;
-use spatialdb_types::{Limits, SessionId, SpaceId};
+use spatialdb_types::{EntityId, Limits, SessionId, SpaceId};
 
 use super::SubscriberId;
 use super::delta::WORK_MAX;
@@ -28,7 +28,17 @@ const AWAY: u32 = u32::MAX;
 pub(crate) struct Sweep {
     /// By subscriber.
     members: Vec<Member>,
-    left: Vec<RowId>,
+    rows: Vec<CellRow>,
+    left: Vec<Departed>,
+}
+
+/// A row that left a cell.
+#[derive(Clone, Copy, Debug)]
+struct Departed {
+    id: RowId,
+    entity: EntityId,
+    /// Where it is now.
+    cell: u32,
 }
 
 /// What is asked of a subscriber for each cell, in one piece of memory.
@@ -61,16 +71,14 @@ pub(super) struct Found {
 pub(super) struct Swept {
     /// In this publish.
     publish: PublishSeq,
-    /// All that changed after this was found.
-    since: PublishSeq,
     found: Found,
 }
 
 /// A changed row that may have to be told.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Suspect {
-    /// Which of the changed rows.
-    pub(super) row: u32,
+    /// As its cell knows it: it is not looked for again.
+    pub(super) row: CellRow,
     pub(super) cell: u32,
     /// The parts that it matches.
     pub(super) mask: Mask,
@@ -90,10 +98,8 @@ struct CellNews<'a> {
     cell: u32,
     space: Option<SpaceId>,
     rows: &'a [CellRow],
-    /// The number of the first row among all changed ones.
-    first: u32,
     /// `None`: it is not known any longer.
-    left: Option<&'a [RowId]>,
+    left: Option<&'a [Departed]>,
     is_worth_sharing: bool,
 }
 
@@ -133,7 +139,7 @@ impl Sweep {
                 std::mem::swap(&mut subscriber.swept.found, &mut member.found);
                 let found = &subscriber.swept.found;
                 if found.suspects.len() <= rows_max && found.work <= WORK_MAX {
-                    (subscriber.swept.publish, subscriber.swept.since) = (store.publish(), group.oldest);
+                    subscriber.swept.publish = store.publish();
                 }
             }
         }
@@ -163,19 +169,23 @@ impl Sweep {
         subscribers: &IndexMap<SessionId, Subscriber, FxBuildHasher>,
         store: &mut Store,
     ) {
-        let range = store.note_changed(cell, oldest);
+        self.rows.clear();
+        store.for_changed(cell, oldest, |row| self.rows.push(*row));
         self.left.clear();
+        let departed = |id: &RowId| {
+            let row = store.live_row(*id)?;
+            Some(Departed { id: *id, entity: row.entity, cell: row.cell() })
+        };
         let knows_left = !store.grid.has_departures(cell, oldest)
             || store.left_since(cell, oldest).is_some_and(|left| {
-                self.left.extend_from_slice(&left);
+                self.left.extend(left.iter().filter_map(departed));
                 true
             });
         let mut watchers: Watchers = store.grid.take_watchers(cell);
         let news = CellNews {
             cell,
             space: store.grid.space(cell),
-            first: range.start as u32,
-            rows: &store.noted_rows(oldest)[range],
+            rows: &self.rows,
             left: knows_left.then_some(&self.left),
             is_worth_sharing: store.grid.rows(cell).len().saturating_mul(watchers.len())
                 >= store.grid.tuning.share_from,
@@ -206,7 +216,7 @@ fn groups(
         let is_caught_up = store.is_caught_up(oldest);
         let is_alike = |group: &Group| group.oldest == oldest || (group.is_caught_up && is_caught_up);
         let member = (subscriber.id(), place as u32);
-        let cells = subscriber.touched.noted().len();
+        let cells = subscriber.touched.noted_count();
         match groups.iter().position(is_alike) {
             Some(group) => {
                 let group = &mut groups[group];
@@ -233,16 +243,26 @@ impl Member {
     /// Notes what of a cell's news may have to be told.
     fn look_at(&mut self, news: &CellNews<'_>, watch: &Watch, subscriber: &Subscriber, store: &Store) {
         let Self { filter, found, .. } = self;
+        let suspect = |row: &CellRow, mask| Suspect { row: *row, cell: news.cell, mask };
         match news.left {
-            Some(left) => found.left.extend(left.iter().filter(|&&id| filter.may_hold(id))),
+            Some(left) if self.is_simple => {
+                for Departed { id, entity, cell } in left.iter().filter(|left| filter.may_hold(left.id)) {
+                    if !subscriber.touched.notes(*cell) {
+                        let gone = CellRow { id: *id, entity: *entity, ..CellRow::NOBODY };
+                        found.suspects.push(suspect(&gone, 0));
+                    }
+                }
+            }
+            Some(left) => {
+                found.left.extend(left.iter().map(|left| left.id).filter(|&id| filter.may_hold(id)))
+            }
             None => found.by_held = true,
         }
-        let suspect = |row: u32, mask| Suspect { row: news.first + row, cell: news.cell, mask };
         if self.is_simple && watch.cover == 0 && watch.area.is_all() {
-            for (i, row) in (0..).zip(news.rows) {
+            for row in news.rows {
                 let is_inside = watch.area.contains(news.space, row.point) == Some(true);
                 if is_inside || filter.may_hold(row.id) {
-                    found.suspects.push(suspect(i, if is_inside { watch.touch } else { 0 }));
+                    found.suspects.push(suspect(row, if is_inside { watch.touch } else { 0 }));
                 }
             }
             found.work += news.rows.len() as u64;
@@ -256,10 +276,10 @@ impl Member {
             found.shared.push(news.cell);
             return;
         }
-        for (i, row) in (0..).zip(news.rows) {
+        for row in news.rows {
             let mask = subscriber.mask(store, row, news.space, touch.parts);
             if mask != 0 || filter.may_hold(row.id) {
-                found.suspects.push(suspect(i, mask));
+                found.suspects.push(suspect(row, mask));
             }
         }
         let conditions = |bit: usize| subscriber.parts[bit].part().constraint.nodes();
@@ -290,9 +310,9 @@ impl Swept {
         self.publish == publish
     }
 
-    /// As of when all is known besides what was found; and that, to be given back for its memory.
-    pub(super) fn take(&mut self) -> (PublishSeq, Found) {
-        (self.since, std::mem::take(&mut self.found))
+    /// What was found, to be given back for its memory.
+    pub(super) fn take(&mut self) -> Found {
+        std::mem::take(&mut self.found)
     }
 
     pub(super) fn give_back(&mut self, found: Found) {

@@ -3,6 +3,9 @@
 //! Small parts note each cell that they touch. A part that touches more than that is asked cell by cell; so are the few
 //! that are not bound to any place.
 
+use indexmap::IndexSet;
+use rustc_hash::FxBuildHasher;
+
 use super::area::Area;
 use super::lane::Mask;
 use super::subscriber::ActivePart;
@@ -18,7 +21,7 @@ const CELLS_MAX: usize = 8192;
 pub(super) struct Touched {
     subscriber: SubscriberId,
     /// The noted cells; what is looked for there stands in the cell.
-    noted: Vec<u32>,
+    noted: IndexSet<u32, FxBuildHasher>,
     /// Parts too large to note their cells, and where they reach.
     wide: Vec<(usize, CellRange)>,
     /// The parts in `wide`.
@@ -43,10 +46,10 @@ pub(super) struct Touch {
 }
 
 impl Touched {
-    pub(super) const fn new(subscriber: SubscriberId) -> Self {
+    pub(super) fn new(subscriber: SubscriberId) -> Self {
         Self {
             subscriber,
-            noted: Vec::new(),
+            noted: IndexSet::default(),
             wide: Vec::new(),
             wide_parts: 0,
             everywhere: 0,
@@ -96,7 +99,7 @@ impl Touched {
                 for key in (0..range.len()).map(|i| range.key(i)) {
                     let (cell, watch) = grid.start_watch(key, self.subscriber);
                     if watch.touch == 0 {
-                        self.noted.push(cell);
+                        self.noted.insert(cell);
                     }
                     watch.add(bit, area);
                 }
@@ -124,15 +127,24 @@ impl Touched {
         self.everywhere == parts && self.listed == 0 && self.wide_parts == 0
     }
 
-    /// The noted cells, in no particular order.
-    pub(super) fn noted(&self) -> &[u32] {
-        &self.noted
+    /// The noted cells by number, in no particular order.
+    pub(super) fn noted(&self, i: usize) -> Option<u32> {
+        self.noted.get_index(i).copied()
+    }
+
+    pub(super) fn noted_count(&self) -> usize {
+        self.noted.len()
+    }
+
+    /// Whether a cell is noted.
+    pub(super) fn notes(&self, cell: u32) -> bool {
+        self.noted.contains(&cell)
     }
 
     /// What is looked for in a cell; `None`: nothing.
     pub(super) fn touch(&self, grid: &mut Grid, parts: &[ActivePart], cell: u32) -> Option<Touch> {
         let mut watch = Watch::default();
-        if !self.noted.is_empty()
+        if self.notes(cell)
             && let Some(noted) = grid.watch(cell, self.subscriber)
         {
             watch = *noted;
@@ -170,7 +182,7 @@ impl Touched {
 
     /// Whether something is looked for in the cell.
     pub(super) fn touches(&self, grid: &Grid, cell: u32) -> bool {
-        self.places_in(grid, cell) != 0
+        self.everywhere != 0 || self.notes(cell) || self.wide_in(grid, cell) != 0
     }
 
     /// The parts that may match something in the cell.
@@ -181,7 +193,7 @@ impl Touched {
 
     /// The parts that look there because of where it is.
     fn places_in(&self, grid: &Grid, cell: u32) -> Mask {
-        let watch = if self.noted.is_empty() { None } else { grid.watch(cell, self.subscriber) };
+        let watch = if self.notes(cell) { grid.watch(cell, self.subscriber) } else { None };
         self.everywhere | watch.map_or(0, |watch| watch.touch) | self.wide_in(grid, cell)
     }
 

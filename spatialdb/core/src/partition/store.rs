@@ -42,7 +42,7 @@ pub(crate) struct Row {
 #[derive(Debug)]
 pub(crate) struct Store {
     ids: RowMap,
-    pub(super) rows: Vec<Row>,
+    rows: Vec<Row>,
     free: Vec<RowId>,
     pub(crate) tables: Tables,
     pub(crate) grid: Grid,
