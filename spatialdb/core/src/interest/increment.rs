@@ -6,7 +6,6 @@
 
 use super::lane::{Mask, bits};
 use super::subscriber::{Aim, Progress, Subscriber};
-use super::sweep::Suspect;
 use super::tell::Seen;
 use super::touched::Touch;
 use super::{Candidates, Coverage, Crowd, DeltaBuilder, Place};
@@ -186,7 +185,7 @@ impl Subscriber {
         store: &mut Store,
         builder: &mut DeltaBuilder,
     ) -> Progress {
-        let swept = self.swept.take();
+        let (since, swept) = self.swept.take();
         // Each was looked at in the sweep.
         builder.spend(swept.suspects.len() as u64);
         builder.expect(swept.suspects.len());
@@ -195,15 +194,28 @@ impl Subscriber {
         if swept.suspects.len() * HELD_PER_SUSPECT > self.held.len() {
             self.held.warm_up();
         }
+        for &(id, entity) in &swept.gone {
+            let row = CellRow { id, entity, ..CellRow::NOBODY };
+            let seen = Seen { row: &row, space: None, mask: 0, place: self.held.find(id) };
+            self.tell(store, &seen, aim, builder);
+        }
         let (mut suspects, mut shared) = (0, 0);
         for some in swept.suspects.chunks(AT_ONCE) {
             if builder.is_full() {
                 break;
             }
-            for Suspect { row, cell, mask } in some {
-                let place = self.held.find(row.id);
-                if *mask != 0 || place.is_some() {
-                    let seen = Seen { row, space: store.grid.space(*cell), mask: *mask, place };
+            let mut rows = [CellRow::NOBODY; AT_ONCE];
+            let noted = store.noted_rows(since);
+            some.iter().zip(&mut rows).for_each(|(suspect, row)| *row = noted[suspect.row as usize]);
+            let places = rows.map(|row| self.held.find(row.id));
+            for ((suspect, row), mut place) in some.iter().zip(&rows).zip(places) {
+                // Another one has left.
+                if place.is_some_and(|place| self.held.at(place) != Some(row.id)) {
+                    place = self.held.find(row.id);
+                }
+                if suspect.mask != 0 || place.is_some() {
+                    let space = store.grid.space(suspect.cell);
+                    let seen = Seen { row, space, mask: suspect.mask, place };
                     self.tell(store, &seen, aim, builder);
                 }
             }

@@ -28,7 +28,6 @@ const AWAY: u32 = u32::MAX;
 pub(crate) struct Sweep {
     /// By subscriber.
     members: Vec<Member>,
-    rows: Vec<CellRow>,
     left: Vec<Departed>,
 }
 
@@ -57,6 +56,8 @@ struct Member {
 pub(super) struct Found {
     /// Changed rows that are in view or are to be.
     pub(super) suspects: Vec<Suspect>,
+    /// Rows that left all cells that matter, and may be in view.
+    pub(super) gone: Vec<(RowId, EntityId)>,
     /// Rows that left a cell, and may be in view.
     pub(super) left: Vec<RowId>,
     /// Cells that are told by their shared rows.
@@ -71,14 +72,16 @@ pub(super) struct Found {
 pub(super) struct Swept {
     /// In this publish.
     publish: PublishSeq,
+    /// All that changed after this was found.
+    since: PublishSeq,
     found: Found,
 }
 
 /// A changed row that may have to be told.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Suspect {
-    /// As its cell knows it: it is not looked for again.
-    pub(super) row: CellRow,
+    /// Which of the changed rows.
+    pub(super) row: u32,
     pub(super) cell: u32,
     /// The parts that it matches.
     pub(super) mask: Mask,
@@ -98,6 +101,8 @@ struct CellNews<'a> {
     cell: u32,
     space: Option<SpaceId>,
     rows: &'a [CellRow],
+    /// The number of the first row among all changed ones.
+    first: u32,
     /// `None`: it is not known any longer.
     left: Option<&'a [Departed]>,
     is_worth_sharing: bool,
@@ -139,7 +144,7 @@ impl Sweep {
                 std::mem::swap(&mut subscriber.swept.found, &mut member.found);
                 let found = &subscriber.swept.found;
                 if found.suspects.len() <= rows_max && found.work <= WORK_MAX {
-                    subscriber.swept.publish = store.publish();
+                    (subscriber.swept.publish, subscriber.swept.since) = (store.publish(), group.oldest);
                 }
             }
         }
@@ -169,8 +174,7 @@ impl Sweep {
         subscribers: &IndexMap<SessionId, Subscriber, FxBuildHasher>,
         store: &mut Store,
     ) {
-        self.rows.clear();
-        store.for_changed(cell, oldest, |row| self.rows.push(*row));
+        let range = store.note_changed(cell, oldest);
         self.left.clear();
         let departed = |id: &RowId| {
             let row = store.live_row(*id)?;
@@ -185,7 +189,8 @@ impl Sweep {
         let news = CellNews {
             cell,
             space: store.grid.space(cell),
-            rows: &self.rows,
+            first: range.start as u32,
+            rows: &store.noted_rows(oldest)[range],
             left: knows_left.then_some(&self.left),
             is_worth_sharing: store.grid.rows(cell).len().saturating_mul(watchers.len())
                 >= store.grid.tuning.share_from,
@@ -243,26 +248,24 @@ impl Member {
     /// Notes what of a cell's news may have to be told.
     fn look_at(&mut self, news: &CellNews<'_>, watch: &Watch, subscriber: &Subscriber, store: &Store) {
         let Self { filter, found, .. } = self;
-        let suspect = |row: &CellRow, mask| Suspect { row: *row, cell: news.cell, mask };
         match news.left {
-            Some(left) if self.is_simple => {
-                for Departed { id, entity, cell } in left.iter().filter(|left| filter.may_hold(left.id)) {
-                    if !subscriber.touched.notes(*cell) {
-                        let gone = CellRow { id: *id, entity: *entity, ..CellRow::NOBODY };
-                        found.suspects.push(suspect(&gone, 0));
+            Some(left) => {
+                for &Departed { id, entity, cell } in left.iter().filter(|left| filter.may_hold(left.id)) {
+                    if !self.is_simple {
+                        found.left.push(id);
+                    } else if !subscriber.touched.notes(cell) {
+                        found.gone.push((id, entity));
                     }
                 }
             }
-            Some(left) => {
-                found.left.extend(left.iter().map(|left| left.id).filter(|&id| filter.may_hold(id)))
-            }
             None => found.by_held = true,
         }
+        let suspect = |row: u32, mask| Suspect { row: news.first + row, cell: news.cell, mask };
         if self.is_simple && watch.cover == 0 && watch.area.is_all() {
-            for row in news.rows {
+            for (i, row) in (0..).zip(news.rows) {
                 let is_inside = watch.area.contains(news.space, row.point) == Some(true);
                 if is_inside || filter.may_hold(row.id) {
-                    found.suspects.push(suspect(row, if is_inside { watch.touch } else { 0 }));
+                    found.suspects.push(suspect(i, if is_inside { watch.touch } else { 0 }));
                 }
             }
             found.work += news.rows.len() as u64;
@@ -276,10 +279,10 @@ impl Member {
             found.shared.push(news.cell);
             return;
         }
-        for row in news.rows {
+        for (i, row) in (0..).zip(news.rows) {
             let mask = subscriber.mask(store, row, news.space, touch.parts);
             if mask != 0 || filter.may_hold(row.id) {
-                found.suspects.push(suspect(row, mask));
+                found.suspects.push(suspect(i, mask));
             }
         }
         let conditions = |bit: usize| subscriber.parts[bit].part().constraint.nodes();
@@ -290,6 +293,7 @@ impl Member {
 impl Found {
     fn clear(&mut self) {
         self.suspects.clear();
+        self.gone.clear();
         self.left.clear();
         self.shared.clear();
         (self.by_held, self.work) = (false, 0);
@@ -310,9 +314,9 @@ impl Swept {
         self.publish == publish
     }
 
-    /// What was found, to be given back for its memory.
-    pub(super) fn take(&mut self) -> Found {
-        std::mem::take(&mut self.found)
+    /// As of when all is known besides what was found; and that, to be given back for its memory.
+    pub(super) fn take(&mut self) -> (PublishSeq, Found) {
+        (self.since, std::mem::take(&mut self.found))
     }
 
     pub(super) fn give_back(&mut self, found: Found) {

@@ -1,6 +1,7 @@
 //! What changed since a publish, by place: grouped once, put in columns once, for all who look.
 
 use std::borrow::Cow;
+use std::ops::Range;
 use std::sync::Arc;
 
 use rustc_hash::FxHashMap;
@@ -25,8 +26,8 @@ const ROW_BYTES: usize = 12;
 pub(super) struct Changes {
     /// The changed rows as their cells know them, those of a cell together.
     rows: Vec<CellRow>,
-    /// Where each changed row is: memory for grouping them.
-    places: Vec<(u32, u32)>,
+    /// Rows that changed since some earlier publish, as far as they were noted.
+    earlier: Vec<CellRow>,
     /// By place and by the publish that its rows changed after.
     shared: FxHashMap<(u32, PublishSeq), Arc<SharedPlace>>,
 }
@@ -34,6 +35,7 @@ pub(super) struct Changes {
 impl Changes {
     pub(super) fn clear(&mut self) {
         self.rows.clear();
+        self.earlier.clear();
         self.shared.clear();
     }
 }
@@ -44,18 +46,12 @@ impl Store {
         if !self.grid.is_watched() {
             self.start_watching();
         }
-        let publish = self.publish();
-        let mut places = std::mem::take(&mut self.changes.places);
-        let live = self.dirty().iter().filter_map(|&id| self.live_row(id));
-        places.extend(live.map(Row::place));
-        places.iter().for_each(|&(cell, _)| self.grid.note_change(cell, publish));
         let mut rows = std::mem::take(&mut self.changes.rows);
-        rows.resize(self.grid.allot_changes(publish), CellRow::NOBODY);
-        for (cell, place) in places.drain(..) {
-            let row = *self.grid.row(cell, place);
-            rows[self.grid.next_change(cell, row.point.z)] = row;
-        }
-        (self.changes.rows, self.changes.places) = (rows, places);
+        let (publish, all) = (self.publish(), &self.rows);
+        self.grid.collect_changes(publish, &mut rows, |id| {
+            all.get(id.0 as usize).filter(|row| row.entity.0 != 0).map(Row::place)
+        });
+        self.changes.rows = rows;
     }
 
     /// The first subscriber has come: cells must know how far up their rows go.
@@ -83,6 +79,23 @@ impl Store {
         if self.is_caught_up(since) { self.changed_rows(cell) } else { self.grid.rows(cell) }
     }
 
+    /// Notes which rows of a cell changed after `since`: these of [`Store::noted_rows`].
+    pub(crate) fn note_changed(&mut self, cell: u32, since: PublishSeq) -> Range<usize> {
+        if self.is_caught_up(since) {
+            return self.grid.changed_range(cell, self.publish());
+        }
+        let start = self.changes.earlier.len();
+        let rows = &self.rows;
+        let has_changed = |row: &&CellRow| row.moved_at > since || rows[row.id.0 as usize].changed_at > since;
+        self.changes.earlier.extend(self.grid.rows(cell).iter().filter(has_changed));
+        start..self.changes.earlier.len()
+    }
+
+    /// The changed rows for who has been told all as of `since`.
+    pub(crate) fn noted_rows(&self, since: PublishSeq) -> &[CellRow] {
+        if self.is_caught_up(since) { &self.changes.rows } else { &self.changes.earlier }
+    }
+
     /// Who left a cell after `since`; `None` if that is not known any longer.
     pub(crate) fn left_since(&self, cell: u32, since: PublishSeq) -> Option<Cow<'_, [RowId]>> {
         if self.is_caught_up(since) {
@@ -92,12 +105,16 @@ impl Store {
     }
 
     /// The rows of a cell that changed after `since`.
-    pub(crate) fn for_changed(&self, cell: u32, since: PublishSeq, mut each: impl FnMut(&CellRow)) {
+    fn for_changed(&self, cell: u32, since: PublishSeq, mut each: impl FnMut(&CellRow, &Row)) {
         if self.is_caught_up(since) {
-            self.changed_rows(cell).iter().for_each(each);
+            self.changed_rows(cell).iter().for_each(|row| each(row, self.row(row.id)));
         } else {
-            let has_changed = |row: &&CellRow| row.moved_at > since || self.row(row.id).changed_at > since;
-            self.grid.rows(cell).iter().filter(has_changed).for_each(&mut each);
+            for in_cell in self.grid.rows(cell) {
+                let row = self.row(in_cell.id);
+                if row.changed_at > since {
+                    each(in_cell, row);
+                }
+            }
         }
     }
 
@@ -110,20 +127,14 @@ impl Store {
         }
         let mut sharing = Sharing { since, place: SharedPlace::default(), open: Vec::new() };
         if place == EVERYWHERE {
-            let mut add = |in_cell: &CellRow| {
-                let row = self.row(in_cell.id);
-                sharing.add(self, in_cell, row, row.here_since);
-            };
+            let mut add = |in_cell: &CellRow, row: &Row| sharing.add(self, in_cell, row, row.here_since);
             if self.is_caught_up(since) {
-                self.changes.rows.iter().for_each(add);
+                self.changes.rows.iter().for_each(|in_cell| add(in_cell, self.row(in_cell.id)));
             } else {
                 (0..self.grid.slot_count()).for_each(|cell| self.for_changed(cell, since, &mut add));
             }
         } else {
-            self.for_changed(place, since, |in_cell| {
-                let row = self.row(in_cell.id);
-                sharing.add(self, in_cell, row, row.cell_since);
-            });
+            self.for_changed(place, since, |in_cell, row| sharing.add(self, in_cell, row, row.cell_since));
         }
         let shared = Arc::new(sharing.finish());
         self.changes.shared.insert((place, since), shared.clone());

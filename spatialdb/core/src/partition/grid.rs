@@ -9,8 +9,8 @@ use std::ops::Range;
 
 use spatialdb_types::{Box3, Point3, Position, SpaceId};
 
-use self::cell::Cell;
 pub(crate) use self::cell::CellRow;
+use self::cell::{Cell, Look};
 use self::departures::Departures;
 use self::index::CellIndex;
 pub(crate) use self::range::{CellKey, CellRange};
@@ -23,6 +23,15 @@ pub(crate) const NOWHERE: u32 = 0;
 /// No cell: the row is being made or taken out.
 pub(super) const NO_CELL: u32 = u32::MAX;
 
+/// Of a cell with more rows those that change are listed: looking through all of them for a few would take longer.
+const LISTED_FROM: usize = 64;
+
+/// Unless one in so many changes.
+const ROWS_PER_LISTED: usize = 8;
+
+/// So many cells are brought together before they are looked through: each is a wait for memory, and these wait together.
+const CELLS_AT_ONCE: usize = 8;
+
 /// A uniform grid over x and y of every space.
 #[derive(Debug)]
 pub(crate) struct Grid {
@@ -31,10 +40,13 @@ pub(crate) struct Grid {
     index: CellIndex,
     cells: Vec<Cell>,
     stamps: Vec<Stamp>,
+    looks: Vec<Look>,
     free: Vec<u32>,
     occupied: usize,
     /// The cells with changes since the last publish.
     changed: Vec<u32>,
+    /// Which rows changed in large cells since the last publish.
+    listed: Vec<(u32, RowId)>,
     /// Which rows left which cells since the last publish; then those of a cell together.
     left: Vec<(u32, RowId)>,
     left_by_cell: Vec<RowId>,
@@ -49,11 +61,9 @@ pub(crate) struct Grid {
 #[derive(Clone, Copy, Debug)]
 #[repr(align(64))]
 struct Stamp {
-    /// The last publish that had something to show of it.
-    changed_at: PublishSeq,
     /// The last publish in which a row left it.
     departed_at: PublishSeq,
-    /// Of `changed_at`: the range of its changed rows among all.
+    /// Of the last publish in which something changed: the range of its changed rows among all.
     changes: (u32, u32),
     /// Of `departed_at`: the range of the rows that left it among all that left a cell.
     departures: (u32, u32),
@@ -66,7 +76,6 @@ struct Stamp {
 }
 
 const NO_STAMP: Stamp = Stamp {
-    changed_at: PublishSeq(0),
     departed_at: PublishSeq(0),
     changes: (0, 0),
     departures: (0, 0),
@@ -85,9 +94,11 @@ impl Grid {
             index: CellIndex::default(),
             cells: vec![Cell::new(None)],
             stamps: vec![NO_STAMP],
+            looks: vec![Look::default()],
             free: Vec::new(),
             occupied: 0,
             changed: Vec::new(),
+            listed: Vec::new(),
             left: Vec::new(),
             left_by_cell: Vec::new(),
             watched_from: None,
@@ -126,8 +137,10 @@ impl Grid {
     }
 
     /// Puts a row in a square, or in the cell of those without a position. Returns the cell and its place there.
-    pub(crate) fn insert(&mut self, key: Option<CellKey>, row: CellRow) -> (u32, u32) {
+    pub(crate) fn insert(&mut self, key: Option<CellKey>, row: CellRow, publish: PublishSeq) -> (u32, u32) {
         let cell = key.map_or(NOWHERE, |key| self.open(key));
+        let row = CellRow { changed: publish.into(), ..row };
+        self.mark(cell, Some(row.id), publish);
         let at = &mut self.cells[cell as usize];
         self.occupied += usize::from(at.rows.is_empty() && cell != NOWHERE);
         (cell, at.push(row))
@@ -156,10 +169,32 @@ impl Grid {
         &mut self.cells[cell as usize].rows[place as usize]
     }
 
+    /// Notes that a row changed. Returns it.
+    pub(crate) fn change(&mut self, cell: u32, place: u32, publish: PublishSeq) -> &mut CellRow {
+        let row = self.row(cell, place);
+        if row.changed != publish.into() {
+            self.mark(cell, Some(row.id), publish);
+        }
+        let row = self.row_mut(cell, place);
+        row.changed = publish.into();
+        row
+    }
+
     /// The same, if the cell is the one of this square.
-    pub(crate) fn row_at(&mut self, key: CellKey, cell: u32, place: u32) -> Option<&mut CellRow> {
-        let cell = &mut self.cells[cell as usize];
-        (cell.key == Some(key)).then(|| &mut cell.rows[place as usize])
+    pub(crate) fn change_at(
+        &mut self,
+        key: CellKey,
+        cell: u32,
+        place: u32,
+        publish: PublishSeq,
+    ) -> Option<&mut CellRow> {
+        if self.cells[cell as usize].key != Some(key) {
+            return None;
+        }
+        if self.watched_from.is_none() {
+            return Some(self.row_mut(cell, place));
+        }
+        Some(self.change(cell, place, publish))
     }
 
     /// The space that a cell is in; `None`: of rows without a position.
@@ -180,9 +215,9 @@ impl Grid {
     /// Notes that a row is about to leave a cell for another.
     pub(crate) fn note_departure(&mut self, cell: u32, row: RowId, publish: PublishSeq) {
         if self.watched_from.is_some() {
-            let Cell { departures, rows, .. } = &mut self.cells[cell as usize];
-            departures.push(publish, row, rows.len() + self.tuning.departures_kept);
-            self.mark(cell, publish);
+            let rows = self.cells[cell as usize].rows.len();
+            self.looks[cell as usize].departures.push(publish, row, rows + self.tuning.departures_kept);
+            self.mark(cell, None, publish);
             self.left.push((cell, row));
             let stamp = &mut self.stamps[cell as usize];
             if stamp.departed_at != publish {
@@ -202,21 +237,38 @@ impl Grid {
         self.watched_from = Some(publish);
     }
 
-    /// Notes that a row of the cell changed.
-    pub(crate) fn note_change(&mut self, cell: u32, publish: PublishSeq) {
-        self.mark(cell, publish);
-        self.stamps[cell as usize].changes.1 += 1;
-    }
-
-    /// Gives each changed cell a range of its own for its changed rows, and brings together who left it. Returns how many
-    /// changed rows there are.
-    pub(crate) fn allot_changes(&mut self, publish: PublishSeq) -> usize {
-        let (mut changes, mut departures) = (0, 0);
-        for &cell in &self.changed {
-            let stamp = &mut self.stamps[cell as usize];
-            stamp.changes = allot(&mut changes, stamp.changes);
-            if stamp.departed_at == publish {
-                stamp.departures = allot(&mut departures, stamp.departures);
+    /// Puts the changed rows of each changed cell together, and who left it.
+    pub(crate) fn collect_changes(
+        &mut self,
+        publish: PublishSeq,
+        rows: &mut Vec<CellRow>,
+        find: impl Fn(RowId) -> Option<(u32, u32)>,
+    ) {
+        self.listed.sort_unstable();
+        self.listed.dedup();
+        let mut departures = 0;
+        for chunk in 0..self.changed.len().div_ceil(CELLS_AT_ONCE) {
+            let cells = chunk * CELLS_AT_ONCE..((chunk + 1) * CELLS_AT_ONCE).min(self.changed.len());
+            let first = |&cell: &u32| self.cells[cell as usize].rows.first().map_or(0, |row| row.entity.0);
+            std::hint::black_box(self.changed[cells.clone()].iter().map(first).fold(0, u64::max));
+            for i in cells {
+                let cell = self.changed[i];
+                let start = rows.len();
+                let Cell { rows: all, listed, .. } = &self.cells[cell as usize];
+                if listed.is_some() {
+                    let from = self.listed.partition_point(|&(other, _)| other < cell);
+                    let listed = self.listed[from..].iter().take_while(|(other, _)| *other == cell);
+                    let places = listed.filter_map(|&(_, id)| find(id)).filter(|(now, _)| *now == cell);
+                    rows.extend(places.map(|(_, place)| all[place as usize]));
+                } else {
+                    rows.extend(all.iter().filter(|row| row.changed == publish.into()));
+                }
+                rows[start..].iter().for_each(|row| self.note_height(cell, row.point.z));
+                let stamp = &mut self.stamps[cell as usize];
+                stamp.changes = (start as u32, rows.len() as u32);
+                if stamp.departed_at == publish {
+                    stamp.departures = allot(&mut departures, stamp.departures);
+                }
             }
         }
         self.left_by_cell.resize(departures as usize, RowId(0));
@@ -225,15 +277,6 @@ impl Grid {
             self.left_by_cell[*next as usize] = row;
             *next += 1;
         }
-        changes as usize
-    }
-
-    /// The next place in the range of a cell, for a row so high up.
-    pub(crate) fn next_change(&mut self, cell: u32, z: f64) -> usize {
-        self.note_height(cell, z);
-        let next = &mut self.stamps[cell as usize].changes.1;
-        *next += 1;
-        *next as usize - 1
     }
 
     pub(crate) fn note_height(&mut self, cell: u32, z: f64) {
@@ -244,17 +287,26 @@ impl Grid {
         }
     }
 
-    fn mark(&mut self, cell: u32, publish: PublishSeq) {
-        let stamp = &mut self.stamps[cell as usize];
-        if stamp.changed_at != publish {
-            (stamp.changed_at, stamp.changes) = (publish, (0, 0));
+    /// Something happened in a cell; a row of it changed.
+    fn mark(&mut self, cell: u32, row: Option<RowId>, publish: PublishSeq) {
+        if self.watched_from.is_none() {
+            return;
+        }
+        let at = &mut self.cells[cell as usize];
+        if at.changed_at != publish {
+            (at.changed_at, at.listed) = (publish, (at.rows.len() > LISTED_FROM).then_some(0));
             self.changed.push(cell);
+        }
+        if let (Some(listed), Some(row)) = (at.listed, row) {
+            at.listed = ((listed as usize + 1) * ROWS_PER_LISTED < at.rows.len()).then_some(listed + 1);
+            self.listed.push((cell, row));
         }
     }
 
     /// Changes from now on belong to the next publish.
     pub(crate) fn finish_publish(&mut self) {
         self.changed.clear();
+        self.listed.clear();
         self.left.clear();
     }
 
@@ -265,7 +317,7 @@ impl Grid {
 
     /// The last publish that has something to show of the cell.
     pub(crate) fn changed_at(&self, cell: u32) -> PublishSeq {
-        self.stamps[cell as usize].changed_at
+        self.cells[cell as usize].changed_at
     }
 
     /// Who left the cell since the last publish.
@@ -277,8 +329,8 @@ impl Grid {
 
     /// The range of the cell's changed rows since the last publish.
     pub(crate) fn changed_range(&self, cell: u32, publish: PublishSeq) -> Range<usize> {
-        let stamp = &self.stamps[cell as usize];
-        let (start, end) = if stamp.changed_at == publish { stamp.changes } else { (0, 0) };
+        let is_changed = self.cells[cell as usize].changed_at == publish;
+        let (start, end) = if is_changed { self.stamps[cell as usize].changes } else { (0, 0) };
         start as usize..end as usize
     }
 
@@ -289,7 +341,7 @@ impl Grid {
 
     /// Who left the cell after `since`; `None` if that is not known any longer.
     pub(crate) fn departures(&self, cell: u32, since: PublishSeq) -> Option<impl Iterator<Item = RowId>> {
-        self.known(&self.cells[cell as usize].departures, since)
+        self.known(&self.looks[cell as usize].departures, since)
     }
 
     /// Who left a cell after `since` that is gone now; `None` if that is not known any longer.
@@ -350,39 +402,39 @@ impl Grid {
 
     /// How many subscribers look at this cell in particular.
     pub(crate) fn watchers(&self, cell: u32) -> usize {
-        self.cells[cell as usize].watchers.len()
+        self.looks[cell as usize].watchers.len()
     }
 
     /// What a subscriber looks for in a cell.
     pub(crate) fn watch(&self, cell: u32, subscriber: SubscriberId) -> Option<&Watch> {
-        self.cells[cell as usize].watchers.get(&subscriber)
+        self.looks[cell as usize].watchers.get(&subscriber)
     }
 
     /// The same, to be changed.
     pub(crate) fn watch_mut(&mut self, cell: u32, subscriber: SubscriberId) -> Option<&mut Watch> {
-        self.cells[cell as usize].watchers.get_mut(&subscriber)
+        self.looks[cell as usize].watchers.get_mut(&subscriber)
     }
 
     /// Keeps the cell of a square for a subscriber, whether it holds rows or not. Returns it, and what is looked for there:
     /// nothing, if that is new.
     pub(crate) fn start_watch(&mut self, key: CellKey, subscriber: SubscriberId) -> (u32, &mut Watch) {
         let cell = self.open(key);
-        (cell, self.cells[cell as usize].watchers.entry(subscriber).or_default())
+        (cell, self.looks[cell as usize].watchers.entry(subscriber).or_default())
     }
 
     /// The end of what `start_watch` began.
     pub(crate) fn end_watch(&mut self, cell: u32, subscriber: SubscriberId) {
-        self.cells[cell as usize].watchers.swap_remove(&subscriber);
+        self.looks[cell as usize].watchers.swap_remove(&subscriber);
         self.close(cell);
     }
 
     /// Takes the watchers of a cell, to be put back.
     pub(crate) fn take_watchers(&mut self, cell: u32) -> Watchers {
-        std::mem::take(&mut self.cells[cell as usize].watchers)
+        std::mem::take(&mut self.looks[cell as usize].watchers)
     }
 
     pub(crate) fn put_watchers(&mut self, cell: u32, watchers: Watchers) {
-        self.cells[cell as usize].watchers = watchers;
+        self.looks[cell as usize].watchers = watchers;
     }
 
     /// The cells that a box touches. Infinite sides are cut to what a cell number can hold.
@@ -419,13 +471,14 @@ impl Grid {
         }
         let cell = match self.free.pop() {
             Some(cell) => {
-                // Its stamp stays: it may be among the changed cells of this publish.
+                // When it changed stays: it may be among the changed cells of this publish.
                 self.cells[cell as usize].key = Some(key);
                 cell
             }
             None => {
                 self.cells.push(Cell::new(Some(key)));
                 self.stamps.push(NO_STAMP);
+                self.looks.push(Look::default());
                 (self.cells.len() - 1) as u32
             }
         };
@@ -436,7 +489,8 @@ impl Grid {
 
     /// Lets a cell go that nobody needs.
     fn close(&mut self, cell: u32) {
-        let Cell { key, rows, watchers, departures } = &mut self.cells[cell as usize];
+        let Cell { key, rows, .. } = &mut self.cells[cell as usize];
+        let Look { watchers, departures } = &mut self.looks[cell as usize];
         if !rows.is_empty() || !watchers.is_empty() {
             return;
         }
@@ -464,7 +518,7 @@ mod tests {
 
     fn row(id: u32) -> CellRow {
         let (revision, entity) = (Revision(1), EntityId(u64::from(id)));
-        CellRow { revision, entity, id: RowId(id), ..CellRow::NOBODY }
+        CellRow { revision, entity, id: RowId(id), changed: PublishSeq(1).into(), ..CellRow::NOBODY }
     }
 
     #[test]
@@ -472,8 +526,8 @@ mod tests {
         let mut grid = Grid::new(10.0);
         let key = grid.key(SpaceId(1), -0.5, 25.0);
         assert_eq!((key.x, key.y), (-1, 2));
-        let (cell, place) = grid.insert(Some(key), row(5));
-        assert_eq!(grid.insert(Some(key), row(6)), (cell, 1));
+        let (cell, place) = grid.insert(Some(key), row(5), PublishSeq(1));
+        assert_eq!(grid.insert(Some(key), row(6), PublishSeq(1)), (cell, 1));
         let bounds = Box3 { min: Point3::new(-5.0, 20.0, 0.0), max: Point3::new(5.0, 21.0, 0.0) };
         let range = grid.range(SpaceId(1), &bounds);
         assert_eq!(range.len(), 2);
@@ -484,7 +538,7 @@ mod tests {
         assert_eq!(grid.remove(cell, 0), (row(6), None));
         assert_eq!(grid.occupied_count(), 0);
         let other = grid.key(SpaceId(0), 0.0, 0.0);
-        assert_eq!(grid.insert(Some(other), row(7)), (cell, 0));
+        assert_eq!(grid.insert(Some(other), row(7), PublishSeq(1)), (cell, 0));
     }
 
     #[test]
@@ -500,7 +554,7 @@ mod tests {
         grid.start_watching(PublishSeq(1));
         let key = grid.key(SpaceId(0), 5.0, 5.0);
         let (cell, _) = grid.start_watch(key, SubscriberId(0));
-        assert_eq!(grid.insert(Some(key), row(3)), (cell, 0));
+        assert_eq!(grid.insert(Some(key), row(3), PublishSeq(1)), (cell, 0));
         grid.note_departure(cell, RowId(3), PublishSeq(2));
         grid.remove(cell, 0);
         let left = |grid: &Grid, since| grid.departures(cell, since).map(|rows| rows.collect::<Vec<_>>());
@@ -514,7 +568,7 @@ mod tests {
     fn a_cell_reaches_as_far_up_as_its_rows() {
         let mut grid = Grid::new(10.0);
         let key = grid.key(SpaceId(0), -5.0, 5.0);
-        let (cell, _) = grid.insert(Some(key), row(1));
+        let (cell, _) = grid.insert(Some(key), row(1), PublishSeq(1));
         grid.note_height(cell, 3.0);
         grid.note_height(cell, -1.0);
         let extent = grid.extent(cell).expect("a square");

@@ -42,7 +42,7 @@ pub(crate) struct Row {
 #[derive(Debug)]
 pub(crate) struct Store {
     ids: RowMap,
-    rows: Vec<Row>,
+    pub(super) rows: Vec<Row>,
     free: Vec<RowId>,
     pub(crate) tables: Tables,
     pub(crate) grid: Grid,
@@ -249,7 +249,7 @@ impl Store {
             }
             None => self.enter_nowhere(id),
         }
-        self.touch(id);
+        self.note_dirty(id);
         id
     }
 
@@ -277,7 +277,7 @@ impl Store {
         let publish = self.publish;
         let key = self.grid.key(at.space, at.point.x, at.point.y);
         let (cell, place) = self.row(id).place();
-        let within = if cell == NO_CELL { None } else { self.grid.row_at(key, cell, place) };
+        let within = if cell == NO_CELL { None } else { self.grid.change_at(key, cell, place, publish) };
         let crossed = within.is_none();
         if let Some(within) = within {
             (within.point, within.revision) = (at.point, revision);
@@ -291,7 +291,7 @@ impl Store {
                 CellRow { point: at.point, revision, moved_at: publish, mover: writer, ..CellRow::NOBODY };
             self.enter_cell(id, Some(key), moved);
         }
-        self.touch(id);
+        self.note_dirty(id);
         crossed
     }
 
@@ -370,7 +370,15 @@ impl Store {
         self.clock
     }
 
+    /// Something on the entity changed.
     fn touch(&mut self, id: RowId) {
+        let (cell, place) = self.row(id).place();
+        self.grid.change(cell, place, self.publish);
+        self.note_dirty(id);
+    }
+
+    /// The same, if its cell knows.
+    fn note_dirty(&mut self, id: RowId) {
         let row = &mut self.rows[id.0 as usize];
         if row.changed_at < self.publish {
             row.changed_at = self.publish;
@@ -387,7 +395,7 @@ impl Store {
     fn enter_cell(&mut self, id: RowId, key: Option<CellKey>, moved: CellRow) {
         let row = &mut self.rows[id.0 as usize];
         let within = CellRow { entity: row.entity, id, set: row.set, ..moved };
-        (row.cell, row.cell_place) = self.grid.insert(key, within);
+        (row.cell, row.cell_place) = self.grid.insert(key, within, self.publish);
         row.cell_since = self.publish;
         self.note_place(id);
     }
@@ -426,7 +434,7 @@ impl Store {
         let index = self.tables.get_mut(set).push(id, slots);
         let row = &mut self.rows[id.0 as usize];
         (row.set, row.index) = (set, index);
-        self.grid.row_mut(row.cell, row.cell_place).set = set;
+        self.grid.change(row.cell, row.cell_place, self.publish).set = set;
         (row.cell_since, row.here_since) = (self.publish, self.publish);
         self.touch(id);
     }

@@ -21,6 +21,18 @@ pub(crate) struct CellRow {
     pub(crate) set: SetId,
     /// Who wrote the position.
     pub(crate) mover: SessionId,
+    /// In which publish it changed last: the low bits of its number.
+    pub(crate) changed: ChangedIn,
+}
+
+/// A publish, as far as it matters for telling whether something changed since the last one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct ChangedIn(u32);
+
+impl From<PublishSeq> for ChangedIn {
+    fn from(publish: PublishSeq) -> Self {
+        Self(publish.0 as u32)
+    }
 }
 
 impl CellRow {
@@ -33,21 +45,33 @@ impl CellRow {
         id: RowId(0),
         set: SetId(0),
         mover: SessionId(0),
+        changed: ChangedIn(0),
     };
 }
 
+/// What is touched whenever a row moves, in one line of the processor's cache.
 #[derive(Debug)]
+#[repr(align(64))]
 pub(super) struct Cell {
     /// `None`: of the rows without a position, or free.
     pub(super) key: Option<CellKey>,
     pub(super) rows: Vec<CellRow>,
+    /// The last publish that had something to show of it.
+    pub(super) changed_at: PublishSeq,
+    /// In that publish: how many changed rows are listed; `None`: it is looked through for them.
+    pub(super) listed: Option<u32>,
+}
+
+/// Who looks at a cell, and who left it.
+#[derive(Debug, Default)]
+pub(super) struct Look {
     pub(super) watchers: Watchers,
     pub(super) departures: Departures,
 }
 
 impl Cell {
-    pub(super) fn new(key: Option<CellKey>) -> Self {
-        Self { key, rows: Vec::new(), watchers: Watchers::default(), departures: Departures::default() }
+    pub(super) const fn new(key: Option<CellKey>) -> Self {
+        Self { key, rows: Vec::new(), changed_at: PublishSeq(0), listed: None }
     }
 
     /// Adds a row. Returns its place.
