@@ -46,6 +46,10 @@ pub struct Tuning {
     pub share_from: usize,
     /// How many departures a cell remembers beside as many as it has rows.
     pub departures_kept: usize,
+    /// A cell with at most so many rows is looked through for those that changed; of a larger one they are listed.
+    pub looked_through: usize,
+    /// Unless one in so many changes.
+    pub rows_per_listed: usize,
     /// What changed is looked for together for all who look at cells, if no more than so many cells have to be gone through
     /// for each one that somebody looks at.
     pub sweep_cells_max: usize,
@@ -64,6 +68,8 @@ impl Default for Tuning {
         Self {
             share_from: 16,
             departures_kept: 16,
+            looked_through: 64,
+            rows_per_listed: 8,
             sweep_cells_max: 4,
             part_cells_max: 1024,
             answer_bytes_at_once: 16 << 20,

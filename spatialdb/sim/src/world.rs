@@ -326,6 +326,8 @@ fn tuning(rng: &mut Rng) -> Tuning {
     Tuning {
         share_from: rng.below(5) as usize,
         departures_kept: rng.below(4) as usize,
+        looked_through: [0, 3, 64][rng.below(3) as usize],
+        rows_per_listed: [0, 2, 8][rng.below(3) as usize],
         sweep_cells_max: [0, 1, usize::MAX][rng.below(3) as usize],
         part_cells_max: [0, 4, 1024][rng.below(3) as usize],
         answer_bytes_at_once: if rng.one_in(2) { 1 << 20 } else { 2000 },

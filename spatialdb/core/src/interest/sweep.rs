@@ -106,6 +106,8 @@ struct CellNews<'a> {
     /// `None`: it is not known any longer.
     left: Option<&'a [Departed]>,
     is_worth_sharing: bool,
+    /// So many suspects can be told at once.
+    suspects_max: usize,
 }
 
 impl Sweep {
@@ -117,7 +119,7 @@ impl Sweep {
         now: Micros,
         limits: &Limits,
     ) {
-        let rows_max = limits.frame_bytes_max as usize / 2 / CHANGE_BYTES;
+        let suspects_max = limits.frame_bytes_max as usize / 2 / CHANGE_BYTES;
         for group in groups(subscribers, store, now) {
             let all = if group.is_caught_up {
                 store.grid.changed().len()
@@ -133,7 +135,7 @@ impl Sweep {
             for i in 0..all {
                 let cell = if group.is_caught_up { store.grid.changed()[i] } else { i as u32 };
                 if store.grid.watchers(cell) > 0 && store.grid.changed_at(cell) > group.oldest {
-                    self.sweep_cell(cell, group.oldest, subscribers, store);
+                    self.sweep_cell(cell, group.oldest, subscribers, store, suspects_max);
                 }
             }
             for &(subscriber, place) in &group.members {
@@ -143,7 +145,7 @@ impl Sweep {
                 subscriber.held.put_filter(std::mem::take(&mut member.filter));
                 std::mem::swap(&mut subscriber.swept.found, &mut member.found);
                 let found = &subscriber.swept.found;
-                if found.suspects.len() <= rows_max && found.work <= WORK_MAX {
+                if !found.is_too_much(suspects_max) {
                     (subscriber.swept.publish, subscriber.swept.since) = (store.publish(), group.oldest);
                 }
             }
@@ -173,6 +175,7 @@ impl Sweep {
         oldest: PublishSeq,
         subscribers: &IndexMap<SessionId, Subscriber, FxBuildHasher>,
         store: &mut Store,
+        suspects_max: usize,
     ) {
         let range = store.note_changed(cell, oldest);
         self.left.clear();
@@ -194,6 +197,7 @@ impl Sweep {
             left: knows_left.then_some(&self.left),
             is_worth_sharing: store.grid.rows(cell).len().saturating_mul(watchers.len())
                 >= store.grid.tuning.share_from,
+            suspects_max,
         };
         for (subscriber, watch) in &mut watchers {
             let Some(member) = self.members.get_mut(subscriber.0 as usize).filter(|m| m.place != AWAY) else {
@@ -248,6 +252,9 @@ impl Member {
     /// Notes what of a cell's news may have to be told.
     fn look_at(&mut self, news: &CellNews<'_>, watch: &Watch, subscriber: &Subscriber, store: &Store) {
         let Self { filter, found, .. } = self;
+        if found.is_too_much(news.suspects_max) {
+            return;
+        }
         match news.left {
             Some(left) => {
                 for &Departed { id, entity, cell } in left.iter().filter(|left| filter.may_hold(left.id)) {
@@ -299,6 +306,11 @@ impl Found {
         (self.by_held, self.work) = (false, 0);
     }
 
+    /// Whether it is more than can be told at once: then it is looked for in the way that can be interrupted.
+    const fn is_too_much(&self, suspects_max: usize) -> bool {
+        self.suspects.len() > suspects_max || self.work > WORK_MAX
+    }
+
     /// The cells of what was found, from some suspect and some shared one on.
     pub(super) fn cells_from(&self, suspect: usize, shared: usize) -> Vec<u32> {
         let mut cells: Vec<u32> = self.suspects[suspect..].iter().map(|suspect| suspect.cell).collect();
@@ -329,5 +341,132 @@ impl Subscriber {
     fn may_be_swept(&self, store: &Store, now: Micros) -> Option<PublishSeq> {
         let due = self.due_for_increment(store, now)?;
         self.touched.is_noted().then(|| self.oldest(due))?
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use spatialdb_types::{Box3, PartitionId, Point3, Position, Seq, ViewId};
+
+    use super::*;
+    use crate::columns::{CreateRows, PlacedRows, PositionWrites, WriteMode};
+    use crate::interest::{Constraint, Part, View, ViewSet};
+    use crate::{Batch, Delta, Op, Outbox, Partition, PartitionMap, Rows, Tuning};
+
+    const SPACE: SpaceId = SpaceId(0);
+    const SIDE_M: f64 = 200.0;
+    const ENTITIES: u64 = 300;
+    const SESSIONS: u32 = 12;
+
+    /// Numbers that look random.
+    struct Numbers(u64);
+
+    impl Numbers {
+        fn below(&mut self, end: f64) -> f64 {
+            self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            (self.0 >> 11) as f64 / (1u64 << 53) as f64 * end
+        }
+
+        fn point(&mut self) -> Point3 {
+            Point3::new(self.below(SIDE_M), self.below(SIDE_M), 0.0)
+        }
+    }
+
+    /// Balls, boxes, several parts over a cell, rates, and entities by id.
+    fn views(numbers: &mut Numbers, session: u32) -> ViewSet {
+        let mut view = |id: u64| {
+            let (center, radius_m) = (numbers.point(), 5.0 + numbers.below(30.0));
+            let max = Point3::new(center.x + 40.0, center.y + 40.0, f64::INFINITY);
+            let min = Point3::new(center.x, center.y, f64::NEG_INFINITY);
+            let constraint = match (session + id as u32) % 3 {
+                0 => Constraint::Sphere { space: SPACE, center, radius_m },
+                1 => Constraint::Box { space: SPACE, bounds: Box3 { min, max } },
+                _ if session == 5 => Constraint::Entities((1..9).map(EntityId).collect()),
+                _ => Constraint::Not(Box::new(Constraint::Not(Box::new(Constraint::Sphere {
+                    space: SPACE,
+                    center,
+                    radius_m,
+                })))),
+            };
+            let interval_us = if (session + id as u32) % 4 == 3 { 50_000 } else { 0 };
+            let part = Part { constraint, components: Arc::new([]), interval_us };
+            Arc::new(View::new(ViewId(id), part))
+        };
+        ViewSet { views: (1..=5).map(&mut view).collect(), ..ViewSet::default() }
+    }
+
+    fn world(tuning: Tuning) -> Partition {
+        let mut numbers = Numbers(3);
+        let at: Vec<Position> =
+            (0..ENTITIES).map(|_| Position { space: SPACE, point: numbers.point() }).collect();
+        let map = Arc::new(PartitionMap::new(1, 10.0, &at));
+        let mut partition = Partition::new(PartitionId(0), map, Limits::default());
+        partition.tune(tuning);
+        let index: Vec<u32> = (0..ENTITIES as u32).collect();
+        let positions = PlacedRows { index: index.clone(), positions: at };
+        let entities = (1..=ENTITIES).map(EntityId).collect();
+        let rows = CreateRows { rows: index, entities, positions, ..CreateRows::default() };
+        partition.load(&rows).expect("new ids");
+        for session in 0..SESSIONS {
+            partition.set_views(SessionId(session), 1, &views(&mut numbers, session));
+        }
+        partition
+    }
+
+    /// What a delta tells, in an order of its own.
+    fn told(delta: &Delta) -> Vec<String> {
+        let entered = delta.entered.iter().map(|shape| format!("enter {}", shape.entity));
+        let left = delta.left.iter().map(|(entity, _)| format!("leave {entity}"));
+        let shared = delta.shared.iter().filter_map(|shared| match shared.rows() {
+            Rows::Positions(rows) => Some(rows),
+            Rows::Values(_) => None,
+        });
+        let positions = delta.positions.iter().chain(shared).flat_map(|rows| {
+            let at = |i: usize| {
+                format!("{} at {} {} {}", rows.entities[i], rows.x[i], rows.y[i], rows.revisions[i])
+            };
+            (0..rows.entities.len()).map(at).collect::<Vec<_>>()
+        });
+        let mut told: Vec<String> = entered.chain(left).chain(positions).collect();
+        told.sort();
+        told
+    }
+
+    #[test]
+    fn a_sweep_finds_what_each_finds_alone() {
+        let alone = Tuning { sweep_cells_max: 0, ..Tuning::default() };
+        let together = Tuning { sweep_cells_max: usize::MAX, ..Tuning::default() };
+        let mut worlds = [world(alone), world(together)];
+        let mut numbers = Numbers(11);
+        let mut rows = 0;
+        for step in 1..200_u64 {
+            let mut writes = PositionWrites::new(0, WriteMode::Update, SPACE);
+            for row in 0..numbers.below(80.0) as u32 {
+                writes.push(row, EntityId(1 + numbers.below(ENTITIES as f64) as u64), numbers.point());
+            }
+            let mut batch = Batch::new(SessionId(99), Seq(step));
+            batch.ops.push(Op::Positions(writes));
+            let late = SessionId(step as u32 % SESSIONS);
+            let [one, other] = worlds.each_mut().map(|world| {
+                let mut outbox = Outbox::default();
+                world.apply(&batch, &mut outbox);
+                world.publish(step * 10_000, &mut outbox);
+                // One of them does not take it at once.
+                for (session, _) in outbox.sessions.iter().filter(|(session, _)| *session != late) {
+                    world.ready(*session);
+                }
+                world.ready(SessionId((step as u32 + 4) % SESSIONS));
+                let deltas = outbox
+                    .sessions
+                    .iter()
+                    .filter_map(|(session, message)| Some((*session, told(message.delta.as_deref()?))));
+                deltas.collect::<Vec<_>>()
+            });
+            assert_eq!(one, other, "step {step}");
+            rows += one.iter().map(|(_, told)| told.len()).sum::<usize>();
+        }
+        assert!(rows > 10_000, "{rows}");
     }
 }

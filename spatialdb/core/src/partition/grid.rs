@@ -23,12 +23,6 @@ pub(crate) const NOWHERE: u32 = 0;
 /// No cell: the row is being made or taken out.
 pub(super) const NO_CELL: u32 = u32::MAX;
 
-/// Of a cell with more rows those that change are listed: looking through all of them for a few would take longer.
-const LISTED_FROM: usize = 64;
-
-/// Unless one in so many changes.
-const ROWS_PER_LISTED: usize = 8;
-
 /// So many cells are brought together before they are looked through: each is a wait for memory, and these wait together.
 const CELLS_AT_ONCE: usize = 8;
 
@@ -294,11 +288,12 @@ impl Grid {
         }
         let at = &mut self.cells[cell as usize];
         if at.changed_at != publish {
-            (at.changed_at, at.listed) = (publish, (at.rows.len() > LISTED_FROM).then_some(0));
+            (at.changed_at, at.listed) = (publish, (at.rows.len() > self.tuning.looked_through).then_some(0));
             self.changed.push(cell);
         }
         if let (Some(listed), Some(row)) = (at.listed, row) {
-            at.listed = ((listed as usize + 1) * ROWS_PER_LISTED < at.rows.len()).then_some(listed + 1);
+            let is_few = (listed as usize + 1) * self.tuning.rows_per_listed < at.rows.len();
+            at.listed = is_few.then_some(listed + 1);
             self.listed.push((cell, row));
         }
     }

@@ -1,4 +1,5 @@
-//! When to publish: at once when idle, at most half of the time, and less often the more there are to send to.
+//! When to publish: at once when idle, at most half of the time, a quarter of it while writers wait, and less often the more
+//! there are to send to.
 
 use spatialdb_core::Micros;
 
@@ -15,7 +16,8 @@ const SEND_PER_DELTA: Micros = 30;
 /// How many of the longest pauses are added at most, as long as sessions do not take what they are sent in time.
 const STRETCH_MAX: u64 = 4;
 
-/// While writers wait, they get so many times what publishing takes.
+/// While writers wait they get so many times what publishing takes, as long as that leaves one publish in 1 + `STRETCH_MAX` of
+/// the longest pauses.
 const WRITING_SHARE: u64 = 3;
 
 /// Writers count as waiting too if applying took more than one in so many microseconds: where processors are few what they
@@ -129,14 +131,14 @@ impl Pacer {
             earliest.max((start + period / 2) / period * period + period)
         };
         let longest = (self.interval_max * (1 + STRETCH_MAX)).saturating_sub(self.cost).max(self.cost);
-        self.round = round((self.cost * WRITING_SHARE).min(longest));
-        let pause = self.cost + deltas.saturating_sub(DELTAS_FREE) * PAUSE_PER_DELTA;
-        let writes = self.wrote * WRITING_FROM > start.saturating_sub(self.end);
+        let written = (self.cost * WRITING_SHARE).min(longest);
+        self.round = round(written);
+        let is_written = self.wrote * WRITING_FROM > start.saturating_sub(self.end);
         (self.end, self.wrote) = (end, 0);
-        self.next = if writes {
-            self.round
-        } else if pause >= self.interval_max {
-            round(self.cost.min(self.interval_max))
+        let rest = if is_written { written } else { self.cost.min(self.interval_max) };
+        let pause = rest + deltas.saturating_sub(DELTAS_FREE) * PAUSE_PER_DELTA;
+        self.next = if pause >= self.interval_max {
+            round(rest)
         } else if Self::is_many(deltas) {
             // These meet too: what is a multiple of the longest pause is one of its half, and so on.
             let unit =
@@ -170,6 +172,29 @@ mod tests {
         publish(&mut pacer, 0, 90_000, 1);
         assert_eq!(pacer.next(90_000), 120_000);
         assert_eq!(pacer.next(200_000), 200_000);
+    }
+
+    #[test]
+    fn while_writers_wait_they_get_three_times_what_publishing_takes() {
+        let mut pacer = Pacer::new(20_000);
+        publish(&mut pacer, 0, 15_000, 1);
+        assert!(pacer.may_publish(40_000, true), "nobody writes");
+        assert!(!pacer.may_publish(40_000, false));
+        assert!(pacer.may_publish(60_000, false));
+        // What was applied shows that there are writers even if none waits just now.
+        pacer.wrote(5_000);
+        publish(&mut pacer, 60_000, 75_000, 1);
+        assert!(!pacer.may_publish(119_999, true));
+        assert!(pacer.may_publish(120_000, true));
+        // As long as there are ten in a second; it is never more than half of the time.
+        for (cost, next) in [(40_000, 300_000), (80_000, 360_000)] {
+            pacer.wrote(100_000);
+            publish(&mut pacer, 200_000, 200_000 + cost, 1);
+            assert_eq!(pacer.next(0), next, "{cost}");
+        }
+        pacer.wrote(50_000);
+        publish(&mut pacer, 400_000, 400_200, 1);
+        assert_eq!(pacer.next(0), 400_800, "what is cheap need not wait for long");
     }
 
     #[test]
