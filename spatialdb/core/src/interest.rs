@@ -32,6 +32,7 @@ pub(crate) use coverage::{Coverage, Crowd, Extent, Place};
 pub(crate) use delta::DeltaBuilder;
 pub use densities::Densities;
 pub use field::{Comparison, Encoding, FieldTest, Scalar, Step};
+pub(crate) use lane::bits;
 pub use shadow::ShadowMismatch;
 pub use shared::{Rows, SharedRows};
 pub(crate) use shared::{SharedPlace, SharedSet};

@@ -46,7 +46,7 @@ pub struct Tuning {
     pub share_from: usize,
     /// How many departures a cell remembers beside as many as it has rows.
     pub departures_kept: usize,
-    /// A cell with at most so many rows is looked through for those that changed; of a larger one they are listed.
+    /// Of a cell with more rows those that changed are listed.
     pub looked_through: usize,
     /// Unless one in so many changes.
     pub rows_per_listed: usize,

@@ -7,7 +7,7 @@ use crate::partition::PublishSeq;
 pub(super) const NEVER: PublishSeq = PublishSeq(0);
 
 /// A set of parts or lanes of one subscriber, one bit each.
-pub(super) type Mask = u64;
+pub(crate) type Mask = u64;
 
 /// The parts of one rate.
 #[derive(Clone, Copy, Debug)]
@@ -42,7 +42,7 @@ impl Lane {
 }
 
 /// The numbers of the bits in a mask.
-pub(super) fn bits(mut mask: Mask) -> impl Iterator<Item = usize> {
+pub(crate) fn bits(mut mask: Mask) -> impl Iterator<Item = usize> {
     std::iter::from_fn(move || {
         let bit = (mask != 0).then(|| mask.trailing_zeros() as usize)?;
         mask &= mask - 1;

@@ -137,15 +137,20 @@ impl Grid {
         self.mark(cell, Some(row.id), publish);
         let at = &mut self.cells[cell as usize];
         self.occupied += usize::from(at.rows.is_empty() && cell != NOWHERE);
-        (cell, at.push(row))
+        let place = at.push(row);
+        at.note(place as usize, true);
+        (cell, place)
     }
 
     /// Takes a row out of its cell. Returns it, and the row that took its place, if any.
-    pub(crate) fn remove(&mut self, cell: u32, place: u32) -> (CellRow, Option<RowId>) {
-        let rows = &mut self.cells[cell as usize].rows;
-        let row = rows.swap_remove(place as usize);
-        let other = rows.get(place as usize).map(|other| other.id);
-        if rows.is_empty() {
+    pub(crate) fn remove(&mut self, cell: u32, place: u32, publish: PublishSeq) -> (CellRow, Option<RowId>) {
+        let at = &mut self.cells[cell as usize];
+        let row = at.rows.swap_remove(place as usize);
+        let other = at.rows.get(place as usize).map(|other| (other.id, other.changed == publish.into()));
+        at.note(at.rows.len(), false);
+        at.note(place as usize, other.is_some_and(|(_, has_changed)| has_changed));
+        let other = other.map(|(id, _)| id);
+        if at.rows.is_empty() {
             self.occupied -= usize::from(cell != NOWHERE);
             let stamp = &mut self.stamps[cell as usize];
             (stamp.z, stamp.z_version) = (NO_Z, stamp.z_version.wrapping_add(1));
@@ -169,7 +174,9 @@ impl Grid {
         if row.changed != publish.into() {
             self.mark(cell, Some(row.id), publish);
         }
-        let row = self.row_mut(cell, place);
+        let at = &mut self.cells[cell as usize];
+        at.note(place as usize, true);
+        let row = &mut at.rows[place as usize];
         row.changed = publish.into();
         row
     }
@@ -243,19 +250,21 @@ impl Grid {
         let mut departures = 0;
         for chunk in 0..self.changed.len().div_ceil(CELLS_AT_ONCE) {
             let cells = chunk * CELLS_AT_ONCE..((chunk + 1) * CELLS_AT_ONCE).min(self.changed.len());
-            let first = |&cell: &u32| self.cells[cell as usize].rows.first().map_or(0, |row| row.entity.0);
+            let first = |&cell: &u32| {
+                self.cells[cell as usize].changed_rows(publish).next().map_or(0, |row| row.entity.0)
+            };
             std::hint::black_box(self.changed[cells.clone()].iter().map(first).fold(0, u64::max));
             for i in cells {
                 let cell = self.changed[i];
                 let start = rows.len();
-                let Cell { rows: all, listed, .. } = &self.cells[cell as usize];
-                if listed.is_some() {
+                let at = &self.cells[cell as usize];
+                if at.listed.is_some() {
                     let from = self.listed.partition_point(|&(other, _)| other < cell);
                     let listed = self.listed[from..].iter().take_while(|(other, _)| *other == cell);
                     let places = listed.filter_map(|&(_, id)| find(id)).filter(|(now, _)| *now == cell);
-                    rows.extend(places.map(|(_, place)| all[place as usize]));
+                    rows.extend(places.map(|(_, place)| at.rows[place as usize]));
                 } else {
-                    rows.extend(all.iter().filter(|row| row.changed == publish.into()));
+                    rows.extend(at.changed_rows(publish));
                 }
                 rows[start..].iter().for_each(|row| self.note_height(cell, row.point.z));
                 let stamp = &mut self.stamps[cell as usize];
@@ -288,7 +297,7 @@ impl Grid {
         }
         let at = &mut self.cells[cell as usize];
         if at.changed_at != publish {
-            (at.changed_at, at.listed) = (publish, (at.rows.len() > self.tuning.looked_through).then_some(0));
+            at.begin(publish, (at.rows.len() > self.tuning.looked_through).then_some(0));
             self.changed.push(cell);
         }
         if let (Some(listed), Some(row)) = (at.listed, row) {
@@ -529,8 +538,8 @@ mod tests {
         let found: Vec<_> = (0..range.len()).filter_map(|i| grid.cell_at(&range, i)).collect();
         assert_eq!(found, [cell]);
         assert!(grid.is_in(&range, cell));
-        assert_eq!(grid.remove(cell, place), (row(5), Some(RowId(6))));
-        assert_eq!(grid.remove(cell, 0), (row(6), None));
+        assert_eq!(grid.remove(cell, place, PublishSeq(1)), (row(5), Some(RowId(6))));
+        assert_eq!(grid.remove(cell, 0, PublishSeq(1)), (row(6), None));
         assert_eq!(grid.occupied_count(), 0);
         let other = grid.key(SpaceId(0), 0.0, 0.0);
         assert_eq!(grid.insert(Some(other), row(7), PublishSeq(1)), (cell, 0));
@@ -551,7 +560,7 @@ mod tests {
         let (cell, _) = grid.start_watch(key, SubscriberId(0));
         assert_eq!(grid.insert(Some(key), row(3), PublishSeq(1)), (cell, 0));
         grid.note_departure(cell, RowId(3), PublishSeq(2));
-        grid.remove(cell, 0);
+        grid.remove(cell, 0, PublishSeq(1));
         let left = |grid: &Grid, since| grid.departures(cell, since).map(|rows| rows.collect::<Vec<_>>());
         assert_eq!(left(&grid, PublishSeq(1)), Some(vec![RowId(3)]));
         assert_eq!(left(&grid, PublishSeq(2)), Some(vec![]));

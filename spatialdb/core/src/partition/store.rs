@@ -404,7 +404,7 @@ impl Store {
         self.note_place(id);
         let row = &mut self.rows[id.0 as usize];
         let (cell, place) = (std::mem::replace(&mut row.cell, NO_CELL), row.cell_place);
-        if let (_, Some(other)) = self.grid.remove(cell, place) {
+        if let (_, Some(other)) = self.grid.remove(cell, place, self.publish) {
             self.rows[other.0 as usize].cell_place = place;
         }
     }

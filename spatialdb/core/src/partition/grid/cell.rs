@@ -3,8 +3,11 @@
 use spatialdb_types::{EntityId, Point3, Revision, SessionId};
 
 use super::{CellKey, Departures};
-use crate::interest::Watchers;
+use crate::interest::{Watchers, bits};
 use crate::partition::{PublishSeq, RowId, SetId};
+
+/// Of so many rows a cell knows which changed without looking at them.
+pub(super) const MARKED: usize = u64::BITS as usize;
 
 /// An entity as its cell knows it: where it is, and what is asked of many entities at once. Without a position the point
 /// means nothing.
@@ -58,8 +61,10 @@ pub(super) struct Cell {
     pub(super) rows: Vec<CellRow>,
     /// The last publish that had something to show of it.
     pub(super) changed_at: PublishSeq,
-    /// In that publish: how many changed rows are listed; `None`: it is looked through for them.
+    /// In that publish: how many changed rows are listed; `None`: they are not.
     pub(super) listed: Option<u32>,
+    /// In that publish: which of the first rows changed, one bit each.
+    changed: u64,
 }
 
 /// Who looks at a cell, and who left it.
@@ -71,7 +76,27 @@ pub(super) struct Look {
 
 impl Cell {
     pub(super) const fn new(key: Option<CellKey>) -> Self {
-        Self { key, rows: Vec::new(), changed_at: PublishSeq(0), listed: None }
+        Self { key, rows: Vec::new(), changed_at: PublishSeq(0), listed: None, changed: 0 }
+    }
+
+    /// Something happens for the first time in a publish.
+    pub(super) const fn begin(&mut self, publish: PublishSeq, listed: Option<u32>) {
+        (self.changed_at, self.listed, self.changed) = (publish, listed, 0);
+    }
+
+    /// Notes that the row at a place changed, or that another one is there now which did not.
+    pub(super) const fn note(&mut self, place: usize, has_changed: bool) {
+        if place < MARKED {
+            self.changed = self.changed & !(1 << place) | (has_changed as u64) << place;
+        }
+    }
+
+    /// The rows that changed in a publish, unless they are listed.
+    pub(super) fn changed_rows(&self, publish: PublishSeq) -> impl Iterator<Item = &CellRow> {
+        let is_marked = self.rows.len() <= MARKED;
+        let marked = bits(if is_marked { self.changed } else { 0 }).map(|place| &self.rows[place]);
+        let all = if is_marked { &[] } else { &*self.rows };
+        marked.chain(all.iter().filter(move |row| row.changed == publish.into()))
     }
 
     /// Adds a row. Returns its place.

@@ -28,7 +28,7 @@ const PUBLISH_AT_HAND_US: Micros = 300;
 /// When publishes are further apart, writers without views are told what became of their rows this often, or once it is so
 /// many: what they may have on the way is bounded, and pauses are not to bound how fast they write.
 const TELL_WRITERS_US: Micros = 10_000;
-const TELL_WRITERS_ROWS: u64 = 1024;
+const TELL_WRITERS_ROWS: u64 = 8192;
 
 /// How often the clock is looked at while a fence is open.
 const FENCE_POLL_US: Micros = 50;

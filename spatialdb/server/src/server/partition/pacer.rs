@@ -20,8 +20,8 @@ const STRETCH_MAX: u64 = 4;
 /// the longest pauses.
 const WRITING_SHARE: u64 = 3;
 
-/// Writers count as waiting too if applying took more than one in so many microseconds: where processors are few what they
-/// wrote may not have come so far.
+/// Where publishing takes half of the longest pause, writers count as waiting too if applying took more than one in so many
+/// microseconds: where processors are few what they wrote may not have come so far.
 const WRITING_FROM: u64 = 10;
 
 /// While sessions do take it, so many publishes take back what one added.
@@ -133,7 +133,8 @@ impl Pacer {
         let longest = (self.interval_max * (1 + STRETCH_MAX)).saturating_sub(self.cost).max(self.cost);
         let written = (self.cost * WRITING_SHARE).min(longest);
         self.round = round(written);
-        let is_written = self.wrote * WRITING_FROM > start.saturating_sub(self.end);
+        let is_dear = self.cost * 2 > self.interval_max;
+        let is_written = is_dear && self.wrote * WRITING_FROM > start.saturating_sub(self.end);
         (self.end, self.wrote) = (end, 0);
         let rest = if is_written { written } else { self.cost.min(self.interval_max) };
         let pause = rest + deltas.saturating_sub(DELTAS_FREE) * PAUSE_PER_DELTA;
@@ -193,8 +194,8 @@ mod tests {
             assert_eq!(pacer.next(0), next, "{cost}");
         }
         pacer.wrote(50_000);
-        publish(&mut pacer, 400_000, 400_200, 1);
-        assert_eq!(pacer.next(0), 400_800, "what is cheap need not wait for long");
+        publish(&mut pacer, 400_000, 405_000, 1);
+        assert_eq!(pacer.next(0), 410_000, "what is cheap need not wait for long");
     }
 
     #[test]
