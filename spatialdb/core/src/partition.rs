@@ -94,6 +94,8 @@ pub struct Partition {
     subscriber_ids: SubscriberIds,
     sweep: Sweep,
     outcomes: IndexMap<SessionId, Outcome, FxBuildHasher>,
+    /// Of how many rows the outcomes of sessions without views tell.
+    untold_rows: u64,
     /// After a restart, until the session is greeted: leaves that it was not told of.
     owed: IndexMap<SessionId, Vec<(EntityId, LeaveReason)>, FxBuildHasher>,
     /// Departed entities and where they went, until the move is settled.
@@ -123,6 +125,7 @@ impl Partition {
             subscriber_ids: SubscriberIds::default(),
             sweep: Sweep::default(),
             outcomes: IndexMap::default(),
+            untold_rows: 0,
             owed: IndexMap::default(),
             departed: FxHashMap::default(),
             updates_applied: 0,
@@ -295,6 +298,9 @@ impl Partition {
 
     fn note_decided(&mut self, batch: &Batch, rows: u32) {
         if rows > 0 {
+            if !self.subscribers.contains_key(&batch.session) {
+                self.untold_rows += u64::from(rows);
+            }
             self.outcomes.entry(batch.session).or_default().decided.push((batch.seq, rows));
         }
     }

@@ -157,7 +157,7 @@ impl HeldRows {
         Some(held)
     }
 
-    /// To be put back before rows are asked for.
+    /// To be put back before rows are asked for: without it none seems to be in view.
     pub(super) fn take_filter(&mut self) -> RowFilter {
         std::mem::take(&mut self.filter)
     }
@@ -169,8 +169,8 @@ impl HeldRows {
     fn build_filter(&mut self) {
         self.removed = 0;
         self.filter.clear_for(self.rows.len());
-        for &row in self.rows.keys() {
-            self.filter.set_bit(row);
+        if !self.filter.words.is_empty() {
+            self.rows.keys().for_each(|&row| self.filter.set_bit(row));
         }
     }
 }

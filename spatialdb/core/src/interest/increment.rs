@@ -1,6 +1,6 @@
 //! An increment: telling what changed since the lanes were last told, cell by cell.
 //!
-//! A cell that is covered is told by its shared rows; in one that is cut, or that this session writes in itself, each changed
+//! A sweep may have found already what is to be told. A cell that is covered is told by its shared rows; in one that is cut, or that this session writes in itself, each changed
 //! row is looked at. When the delta is full the same cell is begun again with the next one: rows that were told by
 //! themselves know it, and shared rows come last.
 
@@ -352,7 +352,7 @@ impl Subscriber {
         store: &Store,
         builder: &mut DeltaBuilder,
     ) -> Progress {
-        let mut suspects = std::mem::take(&mut self.suspects);
+        let mut suspects = std::mem::take(&mut self.places);
         self.find_suspects(cell, touch, oldest, store, builder, &mut suspects);
         let mut progress = Progress::Done;
         let space = store.grid.space(cell);
@@ -366,7 +366,7 @@ impl Subscriber {
             let seen = Seen { row, space, mask, place: self.held.find(row.id) };
             self.tell(store, &seen, aim, builder);
         }
-        self.suspects = suspects;
+        self.places = suspects;
         progress
     }
 

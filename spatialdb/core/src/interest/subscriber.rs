@@ -51,8 +51,8 @@ pub(crate) struct Subscriber {
     /// Rows that moved here whose holder is owed an answer.
     pub(super) owed: Vec<RowId>,
     pub(super) swept: Swept,
-    /// Memory for rows that are to be looked at.
-    pub(super) suspects: Vec<(u32, Mask)>,
+    /// Memory for the places of rows that are to be told.
+    pub(super) places: Vec<(u32, Mask)>,
     left: Vec<(EntityId, LeaveReason)>,
     pub(super) events: EventQueue,
     flush: Option<u64>,
@@ -136,7 +136,7 @@ impl Subscriber {
             held: HeldRows::default(),
             owed: Vec::new(),
             swept: Swept::default(),
-            suspects: Vec::new(),
+            places: Vec::new(),
             left: Vec::new(),
             events: EventQueue::default(),
             flush: None,

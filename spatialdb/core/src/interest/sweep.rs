@@ -17,7 +17,8 @@ use super::watch::{Watch, Watchers};
 use crate::Micros;
 use crate::partition::{CellRow, PublishSeq, RowId, Store};
 
-/// So many ways of being behind are swept at once: one for each rate.
+/// So many ways of being behind are swept at once, beside those who only lack the last changes: one for each rate, and some for
+/// who fell behind.
 const GROUPS_MAX: usize = 8;
 
 /// Takes no part.
@@ -54,7 +55,7 @@ struct Member {
 /// What a sweep found for one subscriber.
 #[derive(Debug, Default)]
 pub(super) struct Found {
-    /// Changed rows that are in view or are to be.
+    /// Changed rows that may be in view or are to be.
     pub(super) suspects: Vec<Suspect>,
     /// Rows that left all cells that matter, and may be in view.
     pub(super) gone: Vec<(RowId, EntityId)>,
@@ -64,6 +65,7 @@ pub(super) struct Found {
     pub(super) shared: Vec<u32>,
     /// Some cell does not know any longer who left it.
     pub(super) by_held: bool,
+    /// How many conditions were looked at; more than there may be if it is too much.
     work: u64,
 }
 
@@ -80,7 +82,7 @@ pub(super) struct Swept {
 /// A changed row that may have to be told.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Suspect {
-    /// Which of the changed rows.
+    /// Which of [`Store::noted_rows`].
     pub(super) row: u32,
     pub(super) cell: u32,
     /// The parts that it matches.
@@ -145,7 +147,7 @@ impl Sweep {
                 subscriber.held.put_filter(std::mem::take(&mut member.filter));
                 std::mem::swap(&mut subscriber.swept.found, &mut member.found);
                 let found = &subscriber.swept.found;
-                if !found.is_too_much(suspects_max) {
+                if !found.is_too_much() {
                     (subscriber.swept.publish, subscriber.swept.since) = (store.publish(), group.oldest);
                 }
             }
@@ -177,6 +179,10 @@ impl Sweep {
         store: &mut Store,
         suspects_max: usize,
     ) {
+        let is_member = |id: &SubscriberId| self.members.get(id.0 as usize).is_some_and(|m| m.place != AWAY);
+        if !store.grid.all_watchers(cell).keys().any(is_member) {
+            return;
+        }
         let range = store.note_changed(cell, oldest);
         self.left.clear();
         let departed = |id: &RowId| {
@@ -233,7 +239,7 @@ fn groups(
                 group.cells += cells;
                 group.members.push(member);
             }
-            None if groups.len() < GROUPS_MAX => {
+            None if is_caught_up || groups.len() < GROUPS_MAX => {
                 groups.push(Group { oldest, is_caught_up, members: vec![member], cells });
             }
             None => {}
@@ -252,7 +258,11 @@ impl Member {
     /// Notes what of a cell's news may have to be told.
     fn look_at(&mut self, news: &CellNews<'_>, watch: &Watch, subscriber: &Subscriber, store: &Store) {
         let Self { filter, found, .. } = self;
-        if found.is_too_much(news.suspects_max) {
+        let more = news.rows.len() + news.left.map_or(0, <[Departed]>::len);
+        if found.len() + more > news.suspects_max {
+            found.work = u64::MAX;
+        }
+        if found.is_too_much() {
             return;
         }
         match news.left {
@@ -307,8 +317,12 @@ impl Found {
     }
 
     /// Whether it is more than can be told at once: then it is looked for in the way that can be interrupted.
-    const fn is_too_much(&self, suspects_max: usize) -> bool {
-        self.suspects.len() > suspects_max || self.work > WORK_MAX
+    const fn is_too_much(&self) -> bool {
+        self.work > WORK_MAX
+    }
+
+    const fn len(&self) -> usize {
+        self.suspects.len() + self.gone.len() + self.left.len()
     }
 
     /// The cells of what was found, from some suspect and some shared one on.

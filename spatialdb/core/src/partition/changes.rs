@@ -14,6 +14,9 @@ use crate::interest::{Rows, SharedPlace, SharedRows, SharedSet};
 /// Not a cell: all rows of the partition.
 pub(crate) const EVERYWHERE: u32 = u32::MAX;
 
+/// Memory for more rows than this is given back after the publish.
+const EARLIER_KEPT: usize = 1 << 16;
+
 /// About how many bytes one column of shared rows takes at most, values that are larger apart: it is not divided to
 /// fit a frame.
 const COLUMN_BYTES_MAX: usize = 32 << 10;
@@ -35,6 +38,9 @@ pub(super) struct Changes {
 impl Changes {
     pub(super) fn clear(&mut self) {
         self.rows.clear();
+        if self.earlier.len() > EARLIER_KEPT {
+            self.earlier = Vec::new();
+        }
         self.earlier.clear();
         self.shared.clear();
     }

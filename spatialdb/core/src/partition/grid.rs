@@ -181,7 +181,7 @@ impl Grid {
         row
     }
 
-    /// The same, if the cell is the one of this square.
+    /// The same, if the cell is the one of this square; nothing is noted while nobody looks.
     pub(crate) fn change_at(
         &mut self,
         key: CellKey,
@@ -251,7 +251,9 @@ impl Grid {
         for chunk in 0..self.changed.len().div_ceil(CELLS_AT_ONCE) {
             let cells = chunk * CELLS_AT_ONCE..((chunk + 1) * CELLS_AT_ONCE).min(self.changed.len());
             let first = |&cell: &u32| {
-                self.cells[cell as usize].changed_rows(publish).next().map_or(0, |row| row.entity.0)
+                let at = &self.cells[cell as usize];
+                let row = if at.listed.is_some() { None } else { at.changed_rows(publish).next() };
+                row.map_or(0, |row| row.entity.0)
             };
             std::hint::black_box(self.changed[cells.clone()].iter().map(first).fold(0, u64::max));
             for i in cells {
@@ -430,6 +432,11 @@ impl Grid {
     pub(crate) fn end_watch(&mut self, cell: u32, subscriber: SubscriberId) {
         self.looks[cell as usize].watchers.swap_remove(&subscriber);
         self.close(cell);
+    }
+
+    /// Who looks at a cell.
+    pub(crate) fn all_watchers(&self, cell: u32) -> &Watchers {
+        &self.looks[cell as usize].watchers
     }
 
     /// Takes the watchers of a cell, to be put back.

@@ -42,6 +42,7 @@ impl Partition {
     /// Tells writers without views what became of their rows. They need not wait for a publish: there is nothing that they
     /// would have to be told before.
     pub fn tell_writers(&mut self, outbox: &mut Outbox) {
+        self.untold_rows = 0;
         let subscribers = &self.subscribers;
         let writers = self.outcomes.extract_if(.., |session, _| !subscribers.contains_key(session));
         outbox.sessions.extend(
@@ -50,9 +51,8 @@ impl Partition {
     }
 
     /// Of how many rows [`Partition::tell_writers`] would tell.
-    pub fn untold_rows(&self) -> u64 {
-        let writers = self.outcomes.iter().filter(|(session, _)| !self.subscribers.contains_key(*session));
-        writers.flat_map(|(_, outcome)| &outcome.decided).map(|&(_, rows)| u64::from(rows)).sum()
+    pub const fn untold_rows(&self) -> u64 {
+        self.untold_rows
     }
 
     /// Compares what one session holds in view of some rows with what its views match, by brute force. Each call goes on

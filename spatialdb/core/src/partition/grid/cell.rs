@@ -28,7 +28,7 @@ pub(crate) struct CellRow {
     pub(crate) changed: ChangedIn,
 }
 
-/// A publish, as far as it matters for telling whether something changed since the last one.
+/// A publish, as far as it matters for telling whether something changed since the last one: 2^32 of them take months.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct ChangedIn(u32);
 

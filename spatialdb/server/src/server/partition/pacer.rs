@@ -13,7 +13,8 @@ const PAUSE_PER_DELTA: Micros = 200;
 /// is told more often than it can be sent only waits.
 const SEND_PER_DELTA: Micros = 30;
 
-/// How many of the longest pauses are added at most, as long as sessions do not take what they are sent in time.
+/// How many of the longest pauses are added at most, as long as sessions do not take what they are sent in time or writers
+/// wait.
 const STRETCH_MAX: u64 = 4;
 
 /// While writers wait they get so many times what publishing takes, as long as that leaves one publish in 1 + `STRETCH_MAX` of
@@ -33,7 +34,7 @@ const DELTAS_FREE: u64 = 4;
 /// How a partition publishes.
 #[derive(Clone, Copy, Debug)]
 pub(in crate::server) struct Pace {
-    /// Pauses are never longer.
+    /// The longest pause, unless publishing or sending takes longer than that, or writers wait.
     pub(super) interval_max_us: Micros,
     /// After which share of publishes a shadow check is made.
     pub(super) shadow_check: f64,
@@ -67,12 +68,12 @@ pub(super) struct Pacer {
 }
 
 impl Pacer {
-    /// Pauses are never longer than `interval_max`.
+    /// `interval_max` is the longest pause, unless publishing or sending takes longer than that, or writers wait.
     pub(super) const fn new(interval_max: Micros) -> Self {
         Self { interval_max, cost: 0, sent: 0, taken: 0, stretch: 0, next: 0, round: 0, end: 0, wrote: 0 }
     }
 
-    /// Whether it is time: after a pause that grows with what the last one took, if idle; under load after the longest.
+    /// Whether it is time: after a pause that grows with what the last one took, if idle; a longer one under load.
     pub(super) fn may_publish(&self, now: Micros, idle: bool) -> bool {
         now >= if idle { self.next } else { self.round }
     }
