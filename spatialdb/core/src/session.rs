@@ -7,7 +7,7 @@
 //! # Why an entity is judged by clocks
 //! When an entity moves, what the old and the new partition say of it reaches the session by different ways and in any
 //! order. Revision counters rise along moves, so of two partitions the one with the higher counter is the later.
-//! A leave is remembered (a tombstone) until every partition has answered a flush: then nothing older can be on its way.
+//! A leave is remembered (a tombstone) until nothing older can be on its way.
 
 mod anchors;
 mod events;
@@ -17,6 +17,7 @@ mod merge;
 mod overtaken;
 mod progress;
 mod sums;
+mod tombstones;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -36,6 +37,7 @@ use self::overtaken::Overtaken;
 use self::progress::Progress;
 pub use self::sums::DensityColumn;
 use self::sums::Sums;
+use self::tombstones::Tombstones;
 use crate::columns::{PositionRows, ValueRows};
 use crate::events::{Event, Missed};
 use crate::interest::{SharedRows, View, ViewSet};
@@ -100,7 +102,7 @@ pub struct Session {
     version: u64,
     partitions: Vec<PartitionState>,
     held: IndexMap<EntityId, HeldEntity, FxBuildHasher>,
-    tombstones: IndexMap<EntityId, Tombstone, FxBuildHasher>,
+    tombstones: Tombstones,
     overlaps: Overlaps,
     flush: Flush,
     anchors: Anchors,
@@ -148,14 +150,6 @@ struct HeldEntity {
     components: Arc<[ComponentId]>,
 }
 
-#[derive(Debug)]
-struct Tombstone {
-    partition: PartitionId,
-    clock: Revision,
-    /// The flush that was last asked for when it was set: a later one clears it.
-    flush: u64,
-}
-
 #[derive(Debug, Default)]
 struct Flush {
     token: u64,
@@ -173,7 +167,7 @@ impl Session {
             version: 0,
             partitions: (0..partitions).map(|_| PartitionState::default()).collect(),
             held: IndexMap::default(),
-            tombstones: IndexMap::default(),
+            tombstones: Tombstones::new(usize::from(partitions)),
             overlaps: Overlaps::default(),
             flush: Flush::default(),
             anchors: Anchors::default(),
@@ -398,6 +392,7 @@ impl Session {
     }
 
     fn restarted(&mut self, from: PartitionId) {
+        self.tombstones.restarted(from);
         self.partitions[usize::from(from.0)].keyframe = Some(FxHashSet::default());
         let epoch = self.anchors.epoch();
         self.anchors.lose();

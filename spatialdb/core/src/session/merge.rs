@@ -6,7 +6,7 @@ use rustc_hash::FxHashSet;
 use spatialdb_types::{ComponentId, EntityId, PartitionId, Revision, ViewId};
 
 use super::sums::Sums;
-use super::{FrameBody, HeldEntity, Session, ToPartition, Tombstone, ViewState, is_given};
+use super::{FrameBody, HeldEntity, Session, ToPartition, ViewState, is_given};
 use crate::interest::View;
 use crate::message::{Delta, DensityDelta, Filled, LeaveReason, Shape};
 
@@ -14,6 +14,7 @@ impl Session {
     /// What a delta changes in what the session has been shown.
     pub(super) fn merge(&mut self, from: PartitionId, delta: Delta) -> FrameBody {
         let mut body = FrameBody { more: delta.more, deltas: 1, ..FrameBody::default() };
+        self.tombstones.hear(from, delta.clock);
         let mut doubt = self.partitions[usize::from(from.0)].overtaken.at(delta.clock);
         let were_seen: Vec<bool> = delta.events.iter().map(|event| self.sees(event)).collect();
         for entity in delta.overlapping {
@@ -70,7 +71,7 @@ impl Session {
         if let Some(seen) = &mut self.partitions[usize::from(from.0)].keyframe {
             seen.insert(entity);
         }
-        self.tombstones.swap_remove(&entity);
+        self.tombstones.remove(entity);
         let held = HeldEntity { partition: from, clock, components: components.clone() };
         match self.held.insert(entity, held) {
             Some(before) => {
@@ -107,24 +108,15 @@ impl Session {
             self.end_overlap(entity, &held, body);
             self.overtake(held.partition, from, clock, entity, body);
         }
-        self.bury(from, clock, entity);
-    }
-
-    /// Remembers that the entity is not in view, against older news that may be on its way.
-    fn bury(&mut self, partition: PartitionId, clock: Revision, entity: EntityId) {
-        if self.partitions.len() > 1 {
-            let flush = self.flush.token;
-            self.tombstones.insert(entity, Tombstone { partition, clock, flush });
-        }
+        self.tombstones.bury(from, clock, entity, self.flush.token);
     }
 
     /// Whether another partition has said something later of the entity.
     pub(super) fn is_stale(&self, from: PartitionId, clock: Revision, entity: EntityId) -> bool {
         let later = |partition: PartitionId, known: Revision| partition != from && clock < known;
-        match (self.held.get(&entity), self.tombstones.get(&entity)) {
-            (Some(held), _) => later(held.partition, held.clock),
-            (None, Some(tomb)) => later(tomb.partition, tomb.clock),
-            (None, None) => false,
+        match self.held.get(&entity) {
+            Some(held) => later(held.partition, held.clock),
+            None => self.tombstones.get(entity).is_some_and(|(partition, known)| later(partition, known)),
         }
     }
 
@@ -233,7 +225,7 @@ impl Session {
                 self.end_overlap(entity, &held, body);
             }
             // Not the keyframe's counter: the entity may have moved on before, and its new partition's may be lower.
-            self.bury(from, clock, entity);
+            self.tombstones.bury(from, clock, entity, self.flush.token);
         }
     }
 
@@ -243,13 +235,13 @@ impl Session {
         }
         self.flush.awaited.retain(|&p| p != from);
         if self.flush.awaited.is_empty() {
-            self.tombstones.retain(|_, tomb| tomb.flush >= token);
+            self.tombstones.flushed(token);
             self.end_overlaps(token, body);
         }
     }
 
     fn start_flush(&mut self) {
-        let is_needed = !self.tombstones.is_empty() || !self.overlaps.is_empty();
+        let is_needed = self.tombstones.are_many() || !self.overlaps.is_empty();
         if !is_needed || !self.flush.awaited.is_empty() {
             return;
         }

@@ -71,7 +71,7 @@ impl Cuts {
         let (answers, mut answered) = mpsc::unbounded_channel();
         *lock(&self.asker) = Some(Asker { cut, answers });
         for partition in &edge.partitions {
-            partition.tell(edge, Control::Cut(cut, queries.clone()));
+            partition.tell(Control::Cut(cut, queries.clone()));
         }
         let mut all: Vec<Answers> = queries.iter().map(Answers::to).collect();
         for _ in 0..edge.partitions.len() {

@@ -4,6 +4,7 @@ mod admission;
 mod connections;
 mod cors;
 mod doors;
+mod gather;
 mod host;
 mod page;
 mod reflection;

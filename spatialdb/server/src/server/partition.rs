@@ -3,6 +3,7 @@
 //! A partition is run by whoever holds its driver: its thread, or, for something small while it is idle, whoever
 //! brings that. Everything else is queued for the thread.
 
+mod alarm;
 mod control;
 mod driver;
 mod fences;
@@ -18,7 +19,7 @@ use std::time::{Duration, Instant};
 use spatialdb_types::PartitionId;
 use tokio_util::sync::CancellationToken;
 
-pub(super) use self::control::{Control, ViewSlots, Whereabouts};
+pub(super) use self::control::{Control, Note, ViewSlots, Whereabouts};
 pub(super) use self::handle::{Gauges, PartitionHandle};
 pub(super) use self::pacer::Pace;
 use super::access::Access;
@@ -73,7 +74,7 @@ fn run(edge: &Edge, id: PartitionId) {
             return;
         }
         drop(driver);
-        if !sleep.is_zero() {
+        if !sleep.is_zero() && !partition.has_notes() {
             // Not at all if something was queued since it looked.
             park_timeout(sleep);
         }
@@ -85,7 +86,7 @@ impl Threads {
     /// first that had failed.
     pub(super) fn stop(self) -> Option<u16> {
         for partition in &self.edge.partitions {
-            partition.leave(Control::Stop);
+            partition.tell(Control::Stop);
         }
         let deadline = Instant::now() + STOP_TIMEOUT;
         while self.handles.iter().any(|handle| !handle.is_finished()) {

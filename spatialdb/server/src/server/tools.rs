@@ -119,7 +119,7 @@ impl Tools {
         let mut at = self.edge.routes.get(entity).unwrap_or_else(|| self.edge.map.home(entity, None));
         for _ in 0..FOLLOW_MAX {
             let (answer, answered) = oneshot::channel();
-            self.edge.partition(at).tell(&self.edge, Control::Entity { entity, answer });
+            self.edge.partition(at).tell(Control::Entity { entity, answer });
             match answered.await.ok()? {
                 Whereabouts::Here(state) => return Some((at, state)),
                 Whereabouts::MovedTo(to) => at = to,

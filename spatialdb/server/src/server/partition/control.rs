@@ -6,11 +6,15 @@ use spatialdb_core::{EntityState, PeerMessage, Query, ToPartition, ViewSet};
 use spatialdb_types::{EntityId, PartitionId, SessionId};
 use tokio::sync::oneshot;
 
-/// A message to a partition that is not an update.
-pub(in crate::server) enum Control {
+/// What a session leaves for a partition: it matters to the next publish.
+pub(in crate::server) enum Note {
     /// The session's views have changed: the newest set is in its slot.
     Views(SessionId, Arc<ViewSlots>),
     Session(SessionId, ToPartition),
+}
+
+/// A message to a partition that does not wait.
+pub(in crate::server) enum Control {
     Peer(PartitionId, PeerMessage),
     /// Queries over all partitions, and their number.
     Cut(u64, Arc<[Query]>),

@@ -9,7 +9,8 @@ use std::time::Duration;
 use spatialdb_core::{Batch, Micros, Outbox, Partition, RouteChange, ShadowMismatch, ToPartition};
 use spatialdb_types::SessionId;
 
-use super::control::{Control, Whereabouts};
+use super::alarm::Alarm;
+use super::control::{Control, Note, Whereabouts};
 use super::fences::Fences;
 use super::handle::{Gauges, Queues};
 use super::pacer::{Pace, Pacer};
@@ -19,8 +20,8 @@ use crate::server::rounds::{Letter, ROUND_WAIT_US};
 /// Rows applied before the other queue and the clock are looked at again.
 const ROWS_AT_ONCE: usize = 8192;
 
-/// Messages of other machines heard before updates get their turn.
-const CONTROLS_AT_ONCE: usize = 256;
+/// Messages of other machines, and notes of sessions, heard before updates get their turn.
+const HEARD_AT_ONCE: usize = 256;
 
 /// A publish that takes longer is left to the thread.
 const PUBLISH_AT_HAND_US: Micros = 300;
@@ -89,13 +90,16 @@ impl Driver {
 
     /// A turn of the thread: some of all that waits. Returns how long it may sleep.
     pub(super) fn turn(&mut self, edge: &Edge) -> Duration {
+        self.alarm(edge).clear();
         self.drain_control(edge);
+        self.hear_notes();
         let start = edge.clock.now();
         self.drain_work(edge);
         self.pacer.wrote(edge.clock.now() - start);
         self.settle(edge, true);
         let now = edge.clock.now();
-        self.wakes_at = if self.has_drained() && !self.stopped { self.next(edge, now) } else { now };
+        self.wakes_at = if self.has_drained() && !self.stopped { self.sleeps_until(edge, now) } else { now };
+        self.alarm(edge).set(self.wakes_at);
         Duration::from_micros(self.wakes_at.saturating_sub(now))
     }
 
@@ -142,7 +146,16 @@ impl Driver {
     }
 
     fn has_drained(&self) -> bool {
+        self.has_worked() && self.queues.notes.is_empty()
+    }
+
+    /// Whether nothing waits but notes.
+    fn has_worked(&self) -> bool {
         self.queues.work.is_empty() && self.queues.control.is_empty()
+    }
+
+    fn alarm<'a>(&self, edge: &'a Edge) -> &'a Alarm {
+        &edge.partition(self.machine.id()).alarm
     }
 
     fn gauges<'a>(&self, edge: &'a Edge) -> &'a Gauges {
@@ -151,9 +164,17 @@ impl Driver {
 
     /// Other machines first: liveness, moves and answers are never behind updates.
     fn drain_control(&mut self, edge: &Edge) {
-        for _ in 0..CONTROLS_AT_ONCE {
+        for _ in 0..HEARD_AT_ONCE {
             let Ok(control) = self.queues.control.try_recv() else { return };
             self.handle(edge, control);
+        }
+    }
+
+    /// What sessions left.
+    pub(super) fn hear_notes(&mut self) {
+        for _ in 0..HEARD_AT_ONCE {
+            let Ok(note) = self.queues.notes.try_recv() else { return };
+            self.hear(note);
         }
     }
 
@@ -178,14 +199,14 @@ impl Driver {
         }
     }
 
-    fn handle(&mut self, edge: &Edge, control: Control) {
-        match control {
-            Control::Views(session, slots) => {
+    fn hear(&mut self, note: Note) {
+        match note {
+            Note::Views(session, slots) => {
                 if let Some((version, views)) = slots.take(self.machine.id()) {
                     self.machine.set_views(session, version, &views);
                 }
             }
-            Control::Session(session, message) => match message {
+            Note::Session(session, message) => match message {
                 ToPartition::SetViews(version, views) => self.machine.set_views(session, version, &views),
                 ToPartition::Ready => {
                     self.ready(session);
@@ -193,6 +214,11 @@ impl Driver {
                 ToPartition::Flush(token) => self.machine.flush(session, token, &mut self.outbox),
                 ToPartition::End => self.machine.end_session(session),
             },
+        }
+    }
+
+    fn handle(&mut self, edge: &Edge, control: Control) {
+        match control {
             Control::Peer(from, message) => self.machine.peer(from, message, &mut self.outbox),
             Control::Cut(cut, query) => self.machine.cut(cut, &query, &mut self.outbox),
             Control::Entity { entity, answer } => {
@@ -255,7 +281,7 @@ impl Driver {
             edge.interests.hear(edge, from, self.outbox.interests.drain(..));
         }
         for (to, message) in self.outbox.peers.drain(..) {
-            edge.partition(to).leave(Control::Peer(from, message));
+            edge.partition(to).tell(Control::Peer(from, message));
         }
         for (cut, answer) in self.outbox.answers.drain(..) {
             edge.cuts.answer(cut, from, answer);
@@ -284,7 +310,7 @@ impl Driver {
 
     fn maybe_publish(&mut self, edge: &Edge) {
         let now = edge.clock.now();
-        let is_time = self.pacer.may_publish(now, self.has_drained()) && self.wants_publish(now);
+        let is_time = self.pacer.may_publish(now, self.has_worked()) && self.wants_publish(now);
         if !is_time && !self.machine.must_publish() {
             let rows = self.machine.untold_rows();
             if rows >= TELL_WRITERS_ROWS || (rows > 0 && now >= self.tells_writers) {
@@ -300,6 +326,7 @@ impl Driver {
         let (id, deltas) = (self.machine.id(), deltas as u64);
         let period = edge.rounds.agree(id, self.pacer.period(deltas));
         self.pacer.published(now, end, deltas, period);
+        self.alarm(edge).publishes_from(self.pacer.next(0));
         self.tells_writers = end + TELL_WRITERS_US;
         self.end_round(edge);
         edge.rounds.set_due(id, self.due(end));
@@ -342,6 +369,12 @@ impl Driver {
 
     fn wants_publish(&self, now: Micros) -> bool {
         self.machine.has_unpublished() || self.machine.next_due().is_some_and(|due| due <= now)
+    }
+
+    /// When the thread wakes by itself: also when it may publish again, for what was noted until then.
+    fn sleeps_until(&self, edge: &Edge, now: Micros) -> Micros {
+        let (next, publishes_from) = (self.next(edge, now), self.pacer.next(0));
+        if publishes_from > now { next.min(publishes_from) } else { next }
     }
 
     /// When there is something to do even if nothing else comes.

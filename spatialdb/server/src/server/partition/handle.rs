@@ -11,7 +11,8 @@ use spatialdb_types::{Limits, PartitionId, SessionId};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
-use super::control::Control;
+use super::alarm::Alarm;
+use super::control::{Control, Note};
 use super::driver::Driver;
 use super::pacer::Pace;
 use crate::server::edge::Edge;
@@ -19,11 +20,16 @@ use crate::server::edge::Edge;
 /// Rows that whoever brings them may apply; more are left to the thread.
 const ROWS_AT_HAND: usize = 256;
 
+/// How often somebody who has little to note tries before it leaves that to the thread.
+const TRIES: usize = 64;
+
 /// One partition as the edge sees it.
 pub(in crate::server) struct PartitionHandle {
     pub(in crate::server) id: PartitionId,
     work: Sender<Batch>,
     control: Sender<Control>,
+    notes: Sender<Note>,
+    pub(super) alarm: Alarm,
     driver: Mutex<Driver>,
     /// Whom to wake when something is queued.
     thread: OnceLock<Thread>,
@@ -53,6 +59,7 @@ pub(in crate::server) struct Gauges {
 pub(super) struct Queues {
     pub(super) work: Receiver<Batch>,
     pub(super) control: Receiver<Control>,
+    pub(super) notes: Receiver<Note>,
 }
 
 impl PartitionHandle {
@@ -61,16 +68,27 @@ impl PartitionHandle {
         // more places make `send` never fail.
         let places = limits.partition_queue_rows_max + limits.sessions_max;
         let (work, work_queue) = crossbeam_channel::bounded(places as usize);
-        // Bounded by what is sent here: for each session one set of views, one `Ready` a delta, one flush; moves in
-        // flight; queries at once.
+        // Bounded by what is sent here: moves in flight; queries at once.
         let (control, control_queue) = crossbeam_channel::unbounded();
-        let queues = Queues { work: work_queue, control: control_queue };
+        // And for each session one set of views, one `Ready` a delta, one flush.
+        let (notes, notes_queue) = crossbeam_channel::unbounded();
+        let queues = Queues { work: work_queue, control: control_queue, notes: notes_queue };
         let gauges = Gauges::default();
         gauges.entities.store(machine.entity_count() as u64, Ordering::Relaxed);
         gauges.cells.store(machine.cell_count() as u64, Ordering::Relaxed);
         let id = machine.id();
         let driver = Mutex::new(Driver::new(machine, queues, pace));
-        Self { id, work, control, driver, thread: OnceLock::new(), failed, gauges }
+        Self {
+            id,
+            work,
+            control,
+            notes,
+            alarm: Alarm::default(),
+            driver,
+            thread: OnceLock::new(),
+            failed,
+            gauges,
+        }
     }
 
     /// The thread that calls this is the partition's: it is woken when something is queued.
@@ -101,32 +119,52 @@ impl PartitionHandle {
         }
     }
 
-    /// Has a message handled.
-    pub(in crate::server) fn tell(&self, edge: &Edge, control: Control) {
-        if let Control::Session(session, ToPartition::Ready) = control
+    /// Leaves a message for the thread.
+    pub(in crate::server) fn tell(&self, control: Control) {
+        // The thread is gone only when the world stops.
+        let _ = self.control.send(control);
+        self.wake();
+    }
+
+    /// Leaves what is to be heard before the next publish. The thread is woken only if it would be too late for that.
+    pub(in crate::server) fn note(&self, edge: &Edge, note: Note) {
+        if let Note::Session(session, ToPartition::Ready) = note
             && self.note_ready(edge, session)
         {
             return;
         }
-        self.leave(control);
+        // The thread is gone only when the world stops.
+        let _ = self.notes.send(note);
+        if !self.alarm.is_in_time() {
+            self.wake();
+        }
     }
 
     /// Notes that a session takes another delta. The thread is woken only if that makes it publish sooner: where many are
     /// sent to, it has to wait anyway. Returns whether it was noted.
     fn note_ready(&self, edge: &Edge, session: SessionId) -> bool {
-        self.with_driver(|driver| {
+        let note = |driver: &mut Driver| {
             if driver.note_ready(edge, session) {
                 self.wake();
             }
             true
-        })
+        };
+        for _ in 0..TRIES {
+            if self.with_driver(note) {
+                return true;
+            }
+            // What the thread does takes its time; others are about to be done.
+            if self.alarm.is_cleared() {
+                return false;
+            }
+            std::hint::spin_loop();
+        }
+        false
     }
 
-    /// Leaves a message for the thread.
-    pub(super) fn leave(&self, control: Control) {
-        // The thread is gone only when the world stops.
-        let _ = self.control.send(control);
-        self.wake();
+    /// Whether notes wait.
+    pub(super) fn has_notes(&self) -> bool {
+        !self.notes.is_empty()
     }
 
     /// For the thread.
@@ -137,6 +175,7 @@ impl PartitionHandle {
     /// Does something small here and now if the partition is idle: two changes of thread less. Returns whether it did.
     fn at_hand(&self, edge: &Edge, work: impl FnOnce(&mut Driver)) -> bool {
         self.with_driver(|driver| {
+            driver.hear_notes();
             if !driver.is_idle() {
                 return false;
             }

@@ -17,7 +17,7 @@ use tonic::Status;
 use super::frames::{self, Piece, Traffic};
 use super::interests::{self, Interests};
 use crate::server::edge::Edge;
-use crate::server::partition::{Control, ViewSlots};
+use crate::server::partition::{Note, ViewSlots};
 use crate::server::port::{Event, Stats};
 use crate::server::tools::describe;
 
@@ -205,10 +205,10 @@ impl Task {
         match message {
             ToPartition::SetViews(version, views) => {
                 if self.views.put(to, (version, views)) {
-                    partition.tell(&self.edge, Control::Views(self.session.id(), self.views.clone()));
+                    partition.note(&self.edge, Note::Views(self.session.id(), self.views.clone()));
                 }
             }
-            message => partition.tell(&self.edge, Control::Session(self.session.id(), message)),
+            message => partition.note(&self.edge, Note::Session(self.session.id(), message)),
         }
     }
 
