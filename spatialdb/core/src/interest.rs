@@ -17,6 +17,7 @@ mod fill;
 mod held;
 mod increment;
 mod lane;
+mod row_table;
 mod shadow;
 mod shared;
 mod stance;

@@ -29,6 +29,10 @@ pub use worker::WorkerConfig;
 use places::Places;
 use section::{Section, read_limit};
 
+/// So many entities one partition has without being much work. Each further one makes what viewers are shown dearer: it comes
+/// from several, and entities cross between them.
+pub const ENTITIES_PER_PARTITION: u64 = 20_000;
+
 /// Most partitions that one server runs.
 pub const PARTITIONS_MAX: usize = 256;
 
@@ -71,7 +75,7 @@ pub struct WorldConfig {
     pub hosts: Vec<String>,
     /// Origins whose pages may call the server, beside its own: `https://example.org`.
     pub origins: Vec<String>,
-    /// How many partitions; `None` is [`WorldConfig::partitions_or_default`].
+    /// How many partitions; `None`: see [`WorldConfig::partitions_for`].
     pub partitions: Option<usize>,
     /// The settings that each worker type is told, by name.
     pub flags: BTreeMap<String, BTreeMap<String, String>>,
@@ -156,11 +160,14 @@ impl WorldConfig {
         Ok(config)
     }
 
-    /// How many partitions to run: the setting, or one for each core, at least 2.
-    pub fn partitions_or_default(&self) -> usize {
-        self.partitions.unwrap_or_else(|| {
-            let cores = std::thread::available_parallelism().map_or(2, usize::from);
-            cores.clamp(2, PARTITIONS_MAX)
+    /// How many partitions a world that begins with so many entities has: the setting, or one for every
+    /// [`ENTITIES_PER_PARTITION`] of them, but no more than there are cores. A world that begins empty has one for each core.
+    pub fn partitions_for(&self, entities: u64) -> usize {
+        let cores = || std::thread::available_parallelism().map_or(2, usize::from).min(PARTITIONS_MAX);
+        self.partitions.unwrap_or_else(|| match entities {
+            0 => cores(),
+            _ => usize::try_from(entities.div_ceil(ENTITIES_PER_PARTITION))
+                .map_or_else(|_| cores(), |n| n.min(cores())),
         })
     }
 

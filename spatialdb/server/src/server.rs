@@ -59,8 +59,6 @@ pub struct LaunchOptions {
     pub config: WorldConfig,
     /// Where to serve; port 0 takes a free one.
     pub listen: SocketAddr,
-    /// How many partitions.
-    pub partitions: usize,
     /// Who may do what; `None`: everybody everything.
     pub(crate) tokens: Option<Arc<Tokens>>,
     /// Whether to show progress while loading.

@@ -3,10 +3,8 @@
 //! Each change of a cell is asked for by all who look there, and most of them do not hold the row. A filter says so
 //! mostly, in a bit: the table itself would be a cache miss each time.
 
-use indexmap::IndexMap;
-use rustc_hash::FxBuildHasher;
-
 use super::lane::NEVER;
+use super::row_table::RowTable;
 use super::stance::StanceId;
 use crate::partition::{PublishSeq, RowId};
 
@@ -33,7 +31,8 @@ pub(super) struct Held {
 /// Rows in view, in an order that depends on nothing but what was done.
 #[derive(Debug, Default)]
 pub(super) struct HeldRows {
-    rows: IndexMap<RowId, Held, FxBuildHasher>,
+    rows: Vec<(RowId, Held)>,
+    places: RowTable,
     filter: RowFilter,
     /// Rows whose bits are still there.
     removed: usize,
@@ -102,39 +101,44 @@ impl HeldRows {
     }
 
     pub(super) fn contains(&self, row: RowId) -> bool {
-        self.filter.may_hold(row) && self.rows.contains_key(&row)
+        self.find(row).is_some()
     }
 
     /// Brings all into the processor's cache.
     pub(super) fn warm_up(&self) {
-        std::hint::black_box(self.rows.values().fold(NEVER, |last, held| last.max(held.told_at)));
+        std::hint::black_box(self.rows.iter().fold(NEVER, |last, (_, held)| last.max(held.told_at)));
     }
 
     /// Where in the order a row is, until a row is added or removed.
     pub(super) fn find(&self, row: RowId) -> Option<usize> {
-        if self.filter.may_hold(row) { self.rows.get_index_of(&row) } else { None }
+        if self.filter.may_hold(row) { self.places.get(row) } else { None }
     }
 
     pub(super) fn get(&self, row: RowId) -> Option<&Held> {
-        if self.filter.may_hold(row) { self.rows.get(&row) } else { None }
+        self.find(row).map(|place| &self.rows[place].1)
     }
 
     /// What is held at a place that was found.
     pub(super) fn get_at(&mut self, place: usize) -> Option<&mut Held> {
-        self.rows.get_index_mut(place).map(|(_, held)| held)
+        self.rows.get_mut(place).map(|(_, held)| held)
     }
 
     /// The row at a place in the order.
     pub(super) fn at(&self, place: usize) -> Option<RowId> {
-        self.rows.get_index(place).map(|(&row, _)| row)
+        self.rows.get(place).map(|&(row, _)| row)
     }
 
     pub(super) fn iter(&self) -> impl Iterator<Item = (RowId, &Held)> {
-        self.rows.iter().map(|(&row, held)| (row, held))
+        self.rows.iter().map(|(row, held)| (*row, held))
     }
 
     pub(super) fn insert(&mut self, row: RowId, held: Held) {
-        self.rows.insert(row, held);
+        if let Some(place) = self.find(row) {
+            self.rows[place].1 = held;
+            return;
+        }
+        self.places.set(row, self.rows.len());
+        self.rows.push((row, held));
         self.filter.all = true;
         if self.filter.words.len() * 64 < self.rows.len() * BITS_PER_ROW {
             self.build_filter();
@@ -148,7 +152,11 @@ impl HeldRows {
         if !self.filter.may_hold(row) {
             return None;
         }
-        let held = self.rows.swap_remove(&row)?;
+        let place = self.places.remove(row)?;
+        let (_, held) = self.rows.swap_remove(place);
+        if let Some(&(other, _)) = self.rows.get(place) {
+            self.places.set(other, place);
+        }
         self.filter.all = !self.rows.is_empty();
         self.removed += 1;
         if self.removed > BITS_MIN / BITS_PER_ROW + self.rows.len() {
@@ -170,7 +178,7 @@ impl HeldRows {
         self.removed = 0;
         self.filter.clear_for(self.rows.len());
         if !self.filter.words.is_empty() {
-            self.rows.keys().for_each(|&row| self.filter.set_bit(row));
+            self.rows.iter().for_each(|&(row, _)| self.filter.set_bit(row));
         }
     }
 }

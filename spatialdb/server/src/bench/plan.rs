@@ -40,7 +40,7 @@ pub(crate) struct Request {
     pub(crate) seconds: Option<u64>,
     /// Sessions that write.
     pub(crate) streams: Option<u64>,
-    /// Partitions of the server.
+    /// Partitions of the server; 0: as many as it finds right.
     pub(crate) partitions: Option<u64>,
     /// Entities of the world.
     pub(crate) entities: Option<u64>,
@@ -71,7 +71,7 @@ pub(crate) struct Plan {
     pub(crate) seconds: u64,
     /// Sessions that write.
     pub(crate) streams: u64,
-    /// Partitions of the server.
+    /// Partitions of the server; 0: as many as it finds right.
     pub(crate) partitions: u64,
     /// Entities of the world.
     pub(crate) entities: u64,
@@ -190,6 +190,7 @@ impl Scenario {
             (Flag::Seconds, _) => 10,
             (Flag::Strangers, _) => 2200,
             (Flag::Calls, _) => 16,
+            (Flag::Partitions, Self::Fanout | Self::Crowd) => 0,
             (Flag::Streams | Flag::Partitions, _) => 2,
             (Flag::Batch, _) => 4000,
             (Flag::Views, Self::Fences) => 23_000,

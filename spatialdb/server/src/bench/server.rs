@@ -40,7 +40,8 @@ pub(super) struct ServerProcess {
 }
 
 impl ServerProcess {
-    /// Starts a server with that world and waits until it says that it is ready.
+    /// Starts a server with that world and so many partitions, or as many as it finds right if that is 0, and waits until
+    /// it says that it is ready.
     ///
     /// # Errors
     /// It ends at once, or is not ready in time.
@@ -168,7 +169,10 @@ fn command(world: &WorldFiles, partitions: u64) -> Result<Command, BenchError> {
     let program = env::current_exe().map_err(cannot("find the program of the server"))?;
     let mut command = Command::new(program);
     command.arg("launch").arg(world.snapshot());
-    command.args(["--listen", "127.0.0.1:0", "--partitions", &partitions.to_string()]);
+    command.args(["--listen", "127.0.0.1:0"]);
+    if partitions > 0 {
+        command.args(["--partitions", &partitions.to_string()]);
+    }
     if let Some(config) = world.config() {
         command.arg("--config").arg(config);
     }

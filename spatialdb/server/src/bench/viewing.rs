@@ -5,6 +5,7 @@
 
 use std::{sync::Arc, time::Duration};
 
+use spatialdb_proto::v1::World;
 use tokio::time::sleep;
 
 use super::{
@@ -29,6 +30,7 @@ const MEASURED: usize = 0;
 /// What came of it, once every replica was right.
 pub(super) struct Viewing {
     durability: String,
+    partitions: usize,
     seconds: f64,
     told: Told,
     server_cpu_seconds: f64,
@@ -51,7 +53,7 @@ pub(super) async fn view(
 ) -> Result<Viewing, BenchError> {
     let files = WorldFiles::of_walk(walk)?.with_sessions(areas.len() as u64)?;
     let server = ServerProcess::start(&files, plan.partitions)?;
-    let durability = Tools::connect(&server).await?.world().await?.durability;
+    let World { durability, partitions, .. } = Tools::connect(&server).await?.world().await?;
     let clock = Clock::start();
     let before = Truth::new(walk.round(0).to_vec());
     let wishes: Vec<Wish> = areas.iter().map(|area| Wish::one(*area, plan.view_hz as f64)).collect();
@@ -85,6 +87,7 @@ pub(super) async fn view(
     server.stop()?;
     Ok(Viewing {
         durability,
+        partitions: partitions.len(),
         seconds: to.0 - from.0,
         told: to.1.since(&from.1),
         server_cpu_seconds: to.2 - from.2,
@@ -164,7 +167,7 @@ impl Viewing {
             .figure("writer_late_p99_ms", self.sent.late_us.at(0.99) as f64 / 1e3, "ms")
             .fact("connections", self.connections)
             .fact("entities", plan.entities)
-            .fact("partitions", plan.partitions)
+            .fact("partitions", self.partitions)
             .fact("view_hz", plan.view_hz)
             .fact("seconds", self.seconds)
     }

@@ -60,7 +60,8 @@ pub(super) struct LaunchArgs {
     #[arg(long, value_name = "ADDRESS:PORT")]
     listen: Option<SocketAddr>,
 
-    /// How many partitions, each with a thread of its own [default: one for each core, at least 2]
+    /// How many partitions, each with a thread of its own [default: one for every 20,000 entities of the snapshot, but no more
+    /// than there are cores; one for each core if it has none]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=PARTITIONS_MAX as i64))]
     partitions: Option<u16>,
 
@@ -198,7 +199,6 @@ fn options(
     LaunchOptions {
         snapshot: start.snapshot.clone(),
         listen: config.listen,
-        partitions: config.partitions_or_default(),
         tokens,
         seed_progress: args.log_format == LogFormat::Human && io::stderr().is_terminal(),
         config,

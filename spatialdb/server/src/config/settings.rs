@@ -97,7 +97,7 @@ fn known(config: &WorldConfig) -> Vec<(String, Value)> {
         ("server.hosts", json!(config.hosts)),
         ("server.origins", json!(config.origins)),
         ("server.tokens", path(&config.tokens)),
-        ("server.partitions", json!(config.partitions_or_default())),
+        ("server.partitions", json!(config.partitions)),
         ("server.publish_interval_max", duration(config.publish_interval_max)),
         ("views.shadow_check", json!(config.shadow_check)),
         ("tls.cert", path(&config.tls.cert)),

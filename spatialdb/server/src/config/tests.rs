@@ -13,7 +13,10 @@ fn refused(text: &str) -> String {
 #[test]
 fn an_empty_file_is_the_default() {
     assert_eq!(parse(""), Ok(WorldConfig::default()));
-    assert!(WorldConfig::default().partitions_or_default() >= 2);
+    let cores = std::thread::available_parallelism().map_or(2, usize::from);
+    let partitions = |entities| WorldConfig::default().partitions_for(entities);
+    assert_eq!([0, 1, 20_000, u64::MAX].map(partitions), [cores, 1, 1, cores]);
+    assert_eq!(partitions(20_001), cores.min(2));
 }
 
 #[test]

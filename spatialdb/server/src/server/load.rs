@@ -37,7 +37,7 @@ pub(super) struct Loaded {
 
 /// Loads the world that the options name.
 pub(super) fn load(options: LaunchOptions) -> Result<Loaded, LaunchError> {
-    let LaunchOptions { snapshot, config, partitions, seed_progress, .. } = options;
+    let LaunchOptions { snapshot, config, seed_progress, .. } = options;
     let source = match snapshot {
         Some(path) => Some(Source::open(path)?),
         None => None,
@@ -47,9 +47,10 @@ pub(super) fn load(options: LaunchOptions) -> Result<Loaded, LaunchError> {
         Some(source) => source.within(sample::sample)?,
         None => Vec::new(),
     };
-    let cell_m = config.cell_m.unwrap_or_else(|| {
-        sample::cell_m(&sample, source.as_ref().map_or(0, |s| s.reader.totals().entity_count))
-    });
+    let entity_count = source.as_ref().map_or(0, |source| source.reader.totals().entity_count);
+    let cell_m = config.cell_m.unwrap_or_else(|| sample::cell_m(&sample, entity_count));
+    let partitions = config.partitions_for(entity_count);
+    tracing::debug!(partitions, entity_count, "partitions cut");
     let sample = if sample.is_empty() { sample::around_origin(cell_m) } else { sample };
     let map = Arc::new(PartitionMap::new(partitions as u16, cell_m, &sample));
     let mut machines: Vec<Partition> =
@@ -57,7 +58,7 @@ pub(super) fn load(options: LaunchOptions) -> Result<Loaded, LaunchError> {
     let routes = Routes::new();
     let mut next = EntityId(1);
     if let Some(source) = &source {
-        let progress = Progress::new("loading", source.reader.totals().entity_count, seed_progress);
+        let progress = Progress::new("loading", entity_count, seed_progress);
         source.within(|reader| bulk::load(reader, &schema, &map, &mut machines, &routes, &progress))?;
         let (entity_count, elapsed) = progress.so_far();
         drop(progress);
