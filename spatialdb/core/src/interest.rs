@@ -28,6 +28,7 @@ mod touched;
 mod view;
 mod watch;
 
+pub(crate) use area::Area;
 pub use constraint::{Candidates, Constraint, Subject, Values};
 pub(crate) use coverage::{Coverage, Crowd, Extent, Place};
 pub(crate) use delta::DeltaBuilder;

@@ -46,6 +46,7 @@ impl Point3 {
     }
 
     /// The square of the distance between two points.
+    #[inline]
     pub fn distance_squared(self, other: Self) -> f64 {
         let (dx, dy, dz) = (self.x - other.x, self.y - other.y, self.z - other.z);
         dx * dx + dy * dy + dz * dz
@@ -67,6 +68,7 @@ impl Box3 {
     };
 
     /// Whether the point is inside.
+    #[inline]
     pub fn contains(&self, p: Point3) -> bool {
         self.min.x <= p.x
             && p.x < self.max.x

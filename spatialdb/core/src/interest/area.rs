@@ -30,7 +30,7 @@ impl Default for Area {
 }
 
 impl Area {
-    pub(super) fn of(constraint: &Constraint) -> Self {
+    pub(crate) fn of(constraint: &Constraint) -> Self {
         match *constraint {
             Constraint::Box { space, bounds } => Self { space, form: Form::Box(bounds) },
             Constraint::Sphere { space, center, radius_m } => {
@@ -46,7 +46,7 @@ impl Area {
     }
 
     /// Whether a point of a space is inside, as [`Constraint::matches`] has it; `None`: that is not all that matters.
-    pub(super) fn contains(&self, space: Option<SpaceId>, point: Point3) -> Option<bool> {
+    pub(crate) fn contains(&self, space: Option<SpaceId>, point: Point3) -> Option<bool> {
         let is_inside = match &self.form {
             Form::Box(bounds) => bounds.contains(point),
             Form::Ball { center, radius_m } => point.distance_squared(*center) <= radius_m * radius_m,

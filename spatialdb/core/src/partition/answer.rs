@@ -6,7 +6,7 @@ use super::Query;
 use super::query::{EntityState, wants};
 
 /// How many hits an answer has room for from the first on.
-const HITS_EXPECTED: usize = 64;
+const HITS_EXPECTED: usize = 128;
 
 /// The answer to a query.
 #[derive(Clone, Debug, Default)]

@@ -7,7 +7,7 @@ use spatialdb_types::{ComponentId, EntityId, PartitionId, Position, Revision, Sp
 
 use super::answer::QueryAnswer;
 use super::{CellRow, Partition, RowId};
-use crate::interest::{Candidates, Constraint, Coverage, Crowd, Place, Subject, Values};
+use crate::interest::{Area, Candidates, Constraint, Coverage, Crowd, Place, Subject, Values};
 
 /// Of so many places all rows are brought into the processor's cache before the first is looked at.
 const FETCHED_MAX: usize = 64;
@@ -183,6 +183,7 @@ impl Partition {
     fn for_each_match(&self, constraint: &Constraint, each: &mut impl FnMut(Option<SpaceId>, &CellRow)) {
         let candidates = constraint.candidates();
         let mut seen = (candidates.len() > 1).then(FxHashSet::default);
+        let area = Area::of(constraint);
         let mut is_new = |row: &CellRow| seen.as_mut().is_none_or(|seen| seen.insert(row.id));
         for place in candidates.iter().flat_map(|source| self.places(source)) {
             let space = self.store.grid.space(place.cell);
@@ -193,7 +194,11 @@ impl Partition {
             let matches = |subject: &Subject<'_>| constraint.matches(subject);
             for row in if coverage == Coverage::Nothing { &[] } else { place.rows } {
                 let is_covered = coverage == Coverage::Everything;
-                if (is_covered || self.store.with_cell_row(row, space, matches)) && is_new(row) {
+                let matches = is_covered
+                    || area
+                        .contains(space, row.point)
+                        .unwrap_or_else(|| self.store.with_cell_row(row, space, matches));
+                if matches && is_new(row) {
                     each(space, row);
                 }
             }
