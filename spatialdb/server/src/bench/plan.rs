@@ -190,7 +190,7 @@ impl Scenario {
             (Flag::Seconds, _) => 10,
             (Flag::Strangers, _) => 2200,
             (Flag::Calls, _) => 16,
-            (Flag::Partitions, Self::Fanout | Self::Crowd) => 0,
+            (Flag::Partitions, Self::Fanout) => 0,
             (Flag::Streams | Flag::Partitions, _) => 2,
             (Flag::Batch, _) => 4000,
             (Flag::Views, Self::Fences) => 23_000,

@@ -53,7 +53,7 @@ pub(super) struct BenchArgs {
     #[arg(long, value_name = "N")]
     streams: Option<u64>,
 
-    /// How many partitions the server has [default: 2; fanout, crowd: as it finds right]
+    /// How many partitions the server has [default: 2; fanout: as it finds right]
     #[arg(long, value_name = "N")]
     partitions: Option<u64>,
 
