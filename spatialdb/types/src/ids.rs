@@ -61,6 +61,19 @@ id!(
     Incarnation(u64)
 );
 
+id!(
+    /// A rule of who may write what, numbered in the order of the configuration.
+    LayerId(u16)
+);
+id!(
+    /// A part of a space for one layer, owned by at most one worker; never reused.
+    RegionId(u64)
+);
+id!(
+    /// Names one grant of one region: rises with every grant, never repeats.
+    Epoch(u64)
+);
+
 impl ViewId {
     /// Whether a worker may choose the id: not 0, below [`ID_END`]. The server uses others for views of its own.
     pub const fn is_valid(self) -> bool {

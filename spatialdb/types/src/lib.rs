@@ -10,8 +10,8 @@ mod space;
 
 pub use error::{Error, ErrorCode, Reason};
 pub use ids::{
-    ComponentId, EntityId, EventId, ID_END, Incarnation, PartitionId, Revision, Seq, SessionId, SpaceId,
-    ViewId,
+    ComponentId, EntityId, Epoch, EventId, ID_END, Incarnation, LayerId, PartitionId, RegionId, Revision,
+    Seq, SessionId, SpaceId, ViewId,
 };
 pub use limits::Limits;
 pub use space::{Box3, Point3, Position};
