@@ -7,6 +7,7 @@
 //! Responsible for: what happens. Not responsible for: when and where. There is no async, thread, clock,
 //! randomness, I/O, protobuf or hash-map iteration order in this crate; time comes in as an argument.
 
+pub mod authority;
 mod columns;
 mod events;
 pub mod interest;

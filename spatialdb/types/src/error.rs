@@ -98,6 +98,8 @@ reasons! {
     ConfigInvalid = "CONFIG_INVALID", Invalid;
     /// A schema does not compile, or data does not fit it.
     SchemaInvalid = "SCHEMA_INVALID", Invalid;
+    /// Regions cannot be cut or joined like that.
+    RegionShape = "REGION_SHAPE", Invalid;
     /// No such entity, or no longer.
     EntityNotFound = "ENTITY_NOT_FOUND", NotFound;
     /// The entity does not have the component.
@@ -106,6 +108,10 @@ reasons! {
     ViewNotFound = "VIEW_NOT_FOUND", NotFound;
     /// No session has that key, or it is over.
     SessionNotFound = "SESSION_NOT_FOUND", NotFound;
+    /// No region has that id, or no longer.
+    RegionNotFound = "REGION_NOT_FOUND", NotFound;
+    /// No worker with that name or session is attached.
+    WorkerNotFound = "WORKER_NOT_FOUND", NotFound;
     /// The session has a view of that id already.
     ViewExists = "VIEW_EXISTS", AlreadyExists;
     /// An entity of that id exists already.
@@ -126,6 +132,16 @@ reasons! {
     HostRefused = "HOST_REFUSED", Forbidden;
     /// Only the server writes this component, or deletes this entity.
     ComponentReserved = "COMPONENT_RESERVED", Forbidden;
+    /// The component is in no layer that has the entity: only tools write it.
+    ComponentInNoLayer = "COMPONENT_IN_NO_LAYER", Forbidden;
+    /// Another session owns the entity in the component's layer, or nobody does.
+    NotOwner = "NOT_OWNER", NotAuthoritative;
+    /// The writer owns it, but wrote before it knew.
+    OwnershipNotSeen = "OWNERSHIP_NOT_SEEN", NotAuthoritative;
+    /// A tool holds the component of the entity for a while.
+    ComponentHeld = "COMPONENT_HELD", NotAuthoritative;
+    /// The region is changing its owner or shape.
+    RegionBusy = "REGION_BUSY", Conflict;
     /// The same request_id came with another number of rows.
     RequestIdReused = "REQUEST_ID_REUSED", Conflict;
     /// A named limit is reached.

@@ -120,6 +120,10 @@ limits! {
     schema_components_max = 4096;
     /// Events of a schema.
     schema_events_max = 4096;
+    /// Layers of a world.
+    layers_max = 64;
+    /// Regions that one layer may have in all spaces.
+    layer_regions_max = 1024;
     /// Distance of a position from the origin of its space, on each axis.
     position_abs_m_max = 1 << 40;
 }

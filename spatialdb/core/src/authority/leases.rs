@@ -1,0 +1,145 @@
+//! The lease table of a partition: what it knows of regions and their owners, and whether a write is accepted.
+//!
+//! What it knows of a region only rises: a higher epoch beats a lower one, and revoked beats granted of the same epoch. So
+//! it does not matter whether something is heard late, twice, or from another partition first.
+//!
+//! Responsible for: one partition's answer to one write. Not responsible for: who should own what, or finding rows.
+
+mod apart;
+mod check;
+mod order;
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use spatialdb_types::{Box3, Epoch, LayerId, Position, RegionId, SessionId, SpaceId};
+
+use self::apart::Apart;
+pub use self::apart::{Carried, Crossing, Gained, Hold};
+pub use self::check::{Refusal, Seen, Writer};
+pub use self::order::{Answer, NewShape, Order, Table};
+use super::layers::Layers;
+use super::tiling::Tiling;
+
+/// What is known of a region's owner.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Lease {
+    /// Which grant; 0: there was none yet.
+    pub epoch: Epoch,
+    /// Who owns it; `None`: that grant was revoked.
+    pub owner: Option<SessionId>,
+}
+
+impl Lease {
+    /// A grant.
+    pub const fn granted(epoch: Epoch, owner: SessionId) -> Self {
+        Self { epoch, owner: Some(owner) }
+    }
+
+    /// What follows a grant.
+    pub const fn revoked(epoch: Epoch) -> Self {
+        Self { epoch, owner: None }
+    }
+
+    /// Whether it is newer than the other.
+    pub fn is_above(self, other: Self) -> bool {
+        (self.epoch, self.owner.is_none()) > (other.epoch, other.owner.is_none())
+    }
+}
+
+/// Where a table keeps a region: to look it up once and remember. Good until [`LeaseTable::version`] changes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Slot(u32);
+
+/// The leases of all regions, and where regions lie, as one partition knows them.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct LeaseTable {
+    layers: Arc<Layers>,
+    version: u32,
+    tilings: BTreeMap<(LayerId, SpaceId), Arc<Tiling>>,
+    /// The regions of entities without a position.
+    nowhere: BTreeMap<LayerId, RegionId>,
+    /// By rising region.
+    leases: Vec<(RegionId, Lease)>,
+    apart: Apart,
+}
+
+impl LeaseTable {
+    /// A table that knows nothing yet, and so accepts nothing.
+    pub fn new(layers: Arc<Layers>) -> Self {
+        Self {
+            layers,
+            version: 0,
+            tilings: BTreeMap::new(),
+            nowhere: BTreeMap::new(),
+            leases: Vec::new(),
+            apart: Apart::default(),
+        }
+    }
+
+    /// The layers of the world.
+    pub const fn layers(&self) -> &Arc<Layers> {
+        &self.layers
+    }
+
+    /// Changes when slots do, and where regions lie.
+    pub const fn version(&self) -> u32 {
+        self.version
+    }
+
+    /// The region that holds all of a square; `None`: a border cuts it, or nothing is known.
+    pub fn slot_of_square(&self, layer: LayerId, space: SpaceId, square: &Box3) -> Option<Slot> {
+        self.slot(self.tilings.get(&(layer, space))?.find_whole(square)?)
+    }
+
+    /// The region at a place, or the one of entities without a position. `None`: nothing is known.
+    pub fn slot_at(&self, layer: LayerId, at: Option<Position>) -> Option<Slot> {
+        self.slot(self.region_at(layer, at)?)
+    }
+
+    /// What is known of a region.
+    pub fn lease(&self, slot: Slot) -> Lease {
+        self.leases[slot.0 as usize].1
+    }
+
+    /// Which region is kept there.
+    pub fn region(&self, slot: Slot) -> RegionId {
+        self.leases[slot.0 as usize].0
+    }
+
+    /// Every region with what is known of it, by rising region.
+    pub fn leases(&self) -> &[(RegionId, Lease)] {
+        &self.leases
+    }
+
+    /// Where a region is kept.
+    pub fn slot(&self, region: RegionId) -> Option<Slot> {
+        self.leases.binary_search_by_key(&region, |(id, _)| *id).ok().map(|at| Slot(at as u32))
+    }
+
+    /// Takes in what another partition knew of regions, before an entity that came with it is placed.
+    pub fn learn_all(&mut self, known: &[(RegionId, Lease)]) {
+        for &(region, lease) in known {
+            // A region that is not known here is one that was made or joined meanwhile: by the same owner.
+            self.learn(region, lease);
+        }
+    }
+
+    fn learn(&mut self, region: RegionId, lease: Lease) -> bool {
+        let Some(slot) = self.slot(region) else { return false };
+        let known = &mut self.leases[slot.0 as usize].1;
+        if lease.is_above(*known) {
+            *known = lease;
+        }
+        true
+    }
+
+    fn region_at(&self, layer: LayerId, at: Option<Position>) -> Option<RegionId> {
+        match at {
+            Some(at) => Some(self.tilings.get(&(layer, at.space))?.find(at.point)),
+            None => self.nowhere.get(&layer).copied(),
+        }
+    }
+}

@@ -1,0 +1,128 @@
+//! Whether a write is accepted.
+
+use std::fmt;
+
+use spatialdb_types::{ComponentId, EntityId, Epoch, Error, LayerId, Reason, RegionId, Revision, SessionId};
+
+use super::{Lease, LeaseTable, Slot};
+
+/// What a batch's `authority_seen` means in one partition. The session translates it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Seen {
+    /// The highest epoch of a grant that its worker had been told.
+    pub epoch: Epoch,
+    /// This partition's clock when it last told the worker of entities gained.
+    pub gains: Revision,
+}
+
+/// Who writes, and what it knew.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Writer {
+    /// The session.
+    pub session: SessionId,
+    /// What its worker had processed when it wrote.
+    pub seen: Seen,
+}
+
+/// Why a write is refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Refusal {
+    /// The partition has not been told of regions yet.
+    Unknown,
+    /// Somebody else owns the region, or nobody.
+    NotOwner(RegionId, Lease),
+    /// The writer owns the region, but wrote before it was told so.
+    RegionNotSeen(RegionId, Lease, Seen),
+    /// The writer owns the entity, but wrote before it was told so.
+    EntityNotSeen(EntityId, Revision, Seen),
+    /// A tool holds the component.
+    Held(EntityId, ComponentId, SessionId, Epoch),
+}
+
+impl LeaseTable {
+    /// Whether a write to an ordinary row of a region is accepted: the row is in no list of exceptions.
+    ///
+    /// # Errors
+    /// Why not.
+    #[inline]
+    pub fn check(&self, slot: Slot, writer: &Writer) -> Result<(), Refusal> {
+        let (region, lease) = self.leases[slot.0 as usize];
+        if lease.owner != Some(writer.session) {
+            return Err(Refusal::NotOwner(region, lease));
+        }
+        if lease.epoch > writer.seen.epoch {
+            return Err(Refusal::RegionNotSeen(region, lease, writer.seen));
+        }
+        Ok(())
+    }
+
+    /// Whether a write to a row that may be an exception is accepted. `place` is the region where it lies.
+    ///
+    /// # Errors
+    /// Why not.
+    pub fn check_apart(
+        &self,
+        entity: EntityId,
+        layer: LayerId,
+        component: ComponentId,
+        place: Option<Slot>,
+        writer: &Writer,
+    ) -> Result<(), Refusal> {
+        if let Some(hold) = self.apart.hold(entity, component) {
+            let held = Refusal::Held(entity, component, hold.by, hold.epoch);
+            return if hold.by == writer.session { Ok(()) } else { Err(held) };
+        }
+        let entry = self.apart.entry(entity, layer);
+        let own = entry.and_then(|entry| entry.region).map(|region| self.slot(region));
+        let slot = own.unwrap_or(place).ok_or(Refusal::Unknown)?;
+        self.check(slot, writer)?;
+        match entry.and_then(|entry| entry.gained) {
+            Some(gained) if gained.epoch == self.lease(slot).epoch && gained.at > writer.seen.gains => {
+                Err(Refusal::EntityNotSeen(entity, gained.at, writer.seen))
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+impl Refusal {
+    /// The reason that a client is told.
+    pub const fn reason(&self) -> Reason {
+        match self {
+            Self::Unknown | Self::NotOwner(..) => Reason::NotOwner,
+            Self::RegionNotSeen(..) | Self::EntityNotSeen(..) => Reason::OwnershipNotSeen,
+            Self::Held(..) => Reason::ComponentHeld,
+        }
+    }
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unknown => write!(f, "the partition is starting and does not know the owner yet"),
+            Self::NotOwner(region, Lease { epoch, owner: Some(owner) }) => {
+                write!(f, "region {region} is owned by session {owner} since epoch {epoch}")
+            }
+            Self::NotOwner(region, Lease { epoch, owner: None }) => {
+                write!(f, "region {region} has no owner since the end of epoch {epoch}")
+            }
+            Self::RegionNotSeen(region, lease, seen) => {
+                let (epoch, seen) = (lease.epoch, seen.epoch);
+                write!(f, "region {region} was granted with epoch {epoch}, the writer had seen {seen}")
+            }
+            Self::EntityNotSeen(entity, at, seen) => {
+                let seen = seen.gains;
+                write!(f, "entity {entity} was gained at clock {at}, the writer had seen {seen}")
+            }
+            Self::Held(entity, component, by, epoch) => {
+                write!(f, "component {component} of entity {entity} is held by session {by}, epoch {epoch}")
+            }
+        }
+    }
+}
+
+impl From<Refusal> for Error {
+    fn from(refusal: Refusal) -> Self {
+        Self::new(refusal.reason(), refusal.to_string())
+    }
+}
