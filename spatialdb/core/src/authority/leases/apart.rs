@@ -219,7 +219,8 @@ impl LeaseTable {
         Carried { entries, holds, ..carried }
     }
 
-    /// An entity comes from another partition. `now` is the clock here, above the sender's. Returns where its region changed.
+    /// An entity comes from another partition. `now` is the clock here, above the sender's. Returns where its region
+    /// changed.
     pub fn arrive(
         &mut self,
         entity: EntityId,

@@ -1,0 +1,125 @@
+//! What people may ask for.
+
+use spatialdb_types::{Error, Reason, RegionId, SessionId};
+
+use super::{Issuer, IssuerOutbox, Pin, Region};
+use crate::Micros;
+use crate::authority::tiling::{Cut, Half};
+
+impl Issuer {
+    /// Cuts a region in two. The high half is new, and goes to the worker with the least to do, if there is another one.
+    ///
+    /// # Errors
+    /// [`Reason::RegionNotFound`], [`Reason::RegionShape`], [`Reason::RegionBusy`], [`Reason::LimitReached`].
+    pub fn split(
+        &mut self,
+        region: RegionId,
+        cut: Cut,
+        now: Micros,
+        outbox: &mut IssuerOutbox,
+    ) -> Result<RegionId, Error> {
+        self.clock(now);
+        let new = self.split_now(region, cut, Half::High, outbox)?;
+        if let Some(owner) = self.settled_owner(new)
+            && let Some(to) = self.choose(new, Some(owner))
+        {
+            self.hand_over(new, to, outbox);
+        }
+        self.settle(outbox);
+        Ok(new)
+    }
+
+    /// Makes two regions one: `gone` goes to the owner of `keep`, then they are joined.
+    ///
+    /// # Errors
+    /// [`Reason::RegionNotFound`], [`Reason::RegionShape`], [`Reason::RegionBusy`]; [`Reason::LimitReached`] if the owner
+    /// takes no more.
+    pub fn merge(
+        &mut self,
+        gone: RegionId,
+        keep: RegionId,
+        now: Micros,
+        outbox: &mut IssuerOutbox,
+    ) -> Result<(), Error> {
+        self.clock(now);
+        self.check_at_rest(gone)?;
+        self.check_at_rest(keep)?;
+        if !self.can_join(gone, keep) {
+            let detail =
+                format!("regions {gone} and {keep} cannot be joined: they are not two halves of one cut");
+            return Err(Error::new(Reason::RegionShape, detail));
+        }
+        match (self.settled_owner(gone), self.settled_owner(keep)) {
+            (Some(from), Some(to)) if from != to => {
+                if !self.may_get(to, gone) {
+                    let detail = format!("session {to}, which owns region {keep}, takes no more regions");
+                    return Err(Error::new(Reason::LimitReached, detail));
+                }
+                self.hand_over(gone, to, outbox);
+            }
+            (a, b) if a.is_some() != b.is_some() => {
+                let detail = format!("one of regions {gone} and {keep} has no owner; try again");
+                return Err(Error::new(Reason::RegionBusy, detail));
+            }
+            _ => {}
+        }
+        self.region_mut(gone).joins = Some(keep);
+        self.settle(outbox);
+        Ok(())
+    }
+
+    /// A region keeps its shape from now on; with a name, only the worker of that name may own it.
+    ///
+    /// # Errors
+    /// [`Reason::RegionNotFound`].
+    pub fn pin(
+        &mut self,
+        region: RegionId,
+        worker: Option<String>,
+        now: Micros,
+        outbox: &mut IssuerOutbox,
+    ) -> Result<(), Error> {
+        self.set_pin(region, Some(Pin { worker }), now, outbox)
+    }
+
+    /// A region may change its shape again.
+    ///
+    /// # Errors
+    /// [`Reason::RegionNotFound`].
+    pub fn unpin(&mut self, region: RegionId, now: Micros, outbox: &mut IssuerOutbox) -> Result<(), Error> {
+        self.set_pin(region, None, now, outbox)
+    }
+
+    /// The session of the worker with a name.
+    ///
+    /// # Errors
+    /// [`Reason::WorkerNotFound`].
+    pub fn worker_named(&self, name: &str) -> Result<SessionId, Error> {
+        let found = self.workers.iter().find(|(_, worker)| worker.info.name == name);
+        let not_found = || Error::new(Reason::WorkerNotFound, format!("no worker is named {name}"));
+        found.map(|(session, _)| *session).ok_or_else(not_found)
+    }
+
+    fn set_pin(
+        &mut self,
+        region: RegionId,
+        pin: Option<Pin>,
+        now: Micros,
+        outbox: &mut IssuerOutbox,
+    ) -> Result<(), Error> {
+        self.clock(now);
+        let not_found = || Error::new(Reason::RegionNotFound, format!("no region {region}"));
+        self.regions.get(&region).ok_or_else(not_found)?;
+        let is_wrong = |to: SessionId, pin: &Pin| {
+            pin.worker.as_ref().is_some_and(|name| *name != self.workers[&to].info.name)
+        };
+        let promised = self.region(region).handover();
+        if promised.zip(pin.as_ref()).is_some_and(|(handover, pin)| is_wrong(handover.to, pin)) {
+            self.call_off(region, outbox);
+        }
+        let state: &mut Region = self.region_mut(region);
+        state.pin = pin;
+        self.settle(outbox);
+        Ok(())
+    }
+}
