@@ -7,6 +7,7 @@
 
 mod apart;
 mod check;
+mod crossing;
 mod order;
 #[cfg(test)]
 mod tests;
@@ -14,11 +15,12 @@ mod tests;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use spatialdb_types::{Box3, Epoch, LayerId, Position, RegionId, SessionId, SpaceId};
+use spatialdb_types::{Box3, Epoch, LayerId, PartitionId, Position, RegionId, SessionId, SpaceId};
 
 use self::apart::Apart;
-pub use self::apart::{Carried, Crossing, Gained, Hold};
+pub use self::apart::{Gained, Hold};
 pub use self::check::{Refusal, Seen, Writer};
+pub use self::crossing::{Carried, Crossing};
 pub use self::order::{Answer, NewShape, Order, Table};
 use super::layers::Layers;
 use super::tiling::Tiling;
@@ -56,6 +58,7 @@ pub struct Slot(u32);
 /// The leases of all regions, and where regions lie, as one partition knows them.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct LeaseTable {
+    partition: PartitionId,
     layers: Arc<Layers>,
     version: u32,
     tilings: BTreeMap<(LayerId, SpaceId), Arc<Tiling>>,
@@ -68,8 +71,9 @@ pub struct LeaseTable {
 
 impl LeaseTable {
     /// A table that knows nothing yet, and so accepts nothing.
-    pub fn new(layers: Arc<Layers>) -> Self {
+    pub fn new(partition: PartitionId, layers: Arc<Layers>) -> Self {
         Self {
+            partition,
             layers,
             version: 0,
             tilings: BTreeMap::new(),

@@ -4,21 +4,30 @@
 //! Workers write all the time, and each write may arrive at any later moment, any number of times. So instead of sending
 //! them the model remembers which writes there could be, and asks in every state what the tables would say to each.
 
+mod entity;
 mod model;
 mod properties;
 mod world;
 
+use std::fmt::Debug;
+use std::hash::Hash;
 use std::time::Instant;
 
 use stateright::{Checker, Model};
 
+use self::entity::{Shortcut, Walk};
 use self::model::{Bug, Limits, Protocol};
 
 /// Goes through every state. Prints how many there were.
 #[expect(clippy::print_stdout, reason = "how much was explored is worth knowing")]
-fn explore(name: &str, protocol: Protocol) -> impl Checker<Protocol> + use<> {
+fn explore<M>(name: &str, model: M) -> impl Checker<M> + use<M>
+where
+    M: Model + Send + Sync + 'static,
+    M::State: Clone + Debug + PartialEq + Hash + Send + Sync,
+    M::Action: Clone + Debug + PartialEq + Send + Sync,
+{
     let started = Instant::now();
-    let checker = protocol.checker().threads(2).spawn_bfs().join();
+    let checker = model.checker().threads(2).spawn_bfs().join();
     let (states, depth) = (checker.unique_state_count(), checker.max_depth());
     println!("{name}: {states} states, {depth} steps deep, {:?}", started.elapsed());
     checker
@@ -98,4 +107,24 @@ fn a_flush_that_overtakes_writes_is_caught() {
 fn a_join_before_its_owner_has_seen_both_grants_is_caught() {
     let limits = Limits { splits: 1, merges: 1, ..Limits::default() };
     catches(Bug::SeesEarly, limits, "an owner is accepted");
+}
+
+#[test]
+fn an_entity_that_crosses_regions_and_partitions() {
+    let checker = explore("entity", Walk { moves: 4, shortcut: None });
+    checker.assert_properties();
+}
+
+#[test]
+fn an_entity_whose_gain_need_not_be_seen_is_caught() {
+    for shortcut in [Shortcut::GainsUnseen, Shortcut::ForgetsEarly] {
+        let checker = explore(&format!("{shortcut:?}"), Walk { moves: 4, shortcut: Some(shortcut) });
+        assert!(checker.discoveries().contains_key("nothing late is accepted"), "{shortcut:?}");
+    }
+}
+
+#[test]
+fn an_entity_that_moves_before_its_gain_is_told_is_caught() {
+    let checker = explore("GainsUntold", Walk { moves: 4, shortcut: Some(Shortcut::GainsUntold) });
+    assert!(checker.discoveries().contains_key("its owner gets to know"));
 }

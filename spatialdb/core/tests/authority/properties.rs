@@ -1,8 +1,10 @@
 //! What must hold in every state, and what must be reached at all.
 
+use std::sync::Arc;
+
 use spatialdb_core::authority::issuer::{Change, Phase};
 use spatialdb_core::authority::leases::{LeaseTable, Refusal, Seen, Writer};
-use spatialdb_types::{Epoch, Revision};
+use spatialdb_types::Epoch;
 use stateright::Property;
 
 use crate::model::{Bug, Limits, Protocol};
@@ -121,6 +123,6 @@ fn accepted_everywhere(world: &World, write: Write) -> bool {
 
 fn check(table: &LeaseTable, write: Write) -> Result<(), Refusal> {
     let slot = slot_at(table, write.place).ok_or(Refusal::Unknown)?;
-    let seen = Seen { epoch: write.seen, gains: Revision(0) };
+    let seen = Seen { epoch: write.seen, gains: Arc::default() };
     table.check(slot, &Writer { session: write.session, seen })
 }

@@ -104,7 +104,7 @@ impl World {
         let mut world = Self {
             issuer: Issuer::new(&layers, &[SPACE], partitions, patience),
             now: 0,
-            tables: [LeaseTable::new(Arc::clone(&layers)), LeaseTable::new(layers)],
+            tables: partitions.map(|partition| LeaseTable::new(partition, Arc::clone(&layers))),
             orders: Default::default(),
             answers: Default::default(),
             moving: [None, None],

@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use spatialdb_types::{
-    ComponentId, Epoch, LayerId, Limits, PartitionId, Position, RegionId, Revision, SessionId, SpaceId,
+    ComponentId, Epoch, LayerId, Limits, PartitionId, Position, RegionId, SessionId, SpaceId,
 };
 
 use super::*;
@@ -57,7 +57,7 @@ impl Rig {
         let mut rig = Self {
             issuer,
             now: 0,
-            tables: partitions.iter().map(|&p| (p, LeaseTable::new(Arc::clone(&layers)))).collect(),
+            tables: partitions.iter().map(|&p| (p, LeaseTable::new(p, Arc::clone(&layers)))).collect(),
             orders: BTreeMap::new(),
             answers: BTreeMap::new(),
             told: BTreeMap::new(),
@@ -191,7 +191,7 @@ impl Rig {
     ) -> Result<(), Refusal> {
         let table = &self.tables[&PartitionId(partition)];
         let slot = table.slot_at(LAYER, Some(Position::new(SPACE, x, 0.0, 0.0))).ok_or(Refusal::Unknown)?;
-        let seen = Seen { epoch: Epoch(epoch), gains: Revision(0) };
+        let seen = Seen { epoch: Epoch(epoch), gains: Arc::default() };
         table.check(slot, &Writer { session, seen })
     }
 

@@ -1,22 +1,25 @@
 //! Whether a write is accepted.
 
 use std::fmt;
+use std::sync::Arc;
 
-use spatialdb_types::{ComponentId, EntityId, Epoch, Error, LayerId, Reason, RegionId, Revision, SessionId};
+use spatialdb_types::{
+    ComponentId, EntityId, Epoch, Error, LayerId, PartitionId, Reason, RegionId, Revision, SessionId,
+};
 
-use super::{Lease, LeaseTable, Slot};
+use super::{Gained, Lease, LeaseTable, Slot};
 
-/// What a batch's `authority_seen` means in one partition. The session translates it.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+/// What a batch's `authority_seen` means to partitions. The session translates it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Seen {
     /// The highest epoch of a grant that its worker had been told.
     pub epoch: Epoch,
-    /// This partition's clock when it last told the worker of entities gained.
-    pub gains: Revision,
+    /// For each partition, its clock up to which the worker had been told what it gained there.
+    pub gains: Arc<[Revision]>,
 }
 
 /// Who writes, and what it knew.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Writer {
     /// The session.
     pub session: SessionId,
@@ -25,16 +28,16 @@ pub struct Writer {
 }
 
 /// Why a write is refused.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Refusal {
     /// The partition has not been told of regions yet.
     Unknown,
     /// Somebody else owns the region, or nobody.
     NotOwner(RegionId, Lease),
     /// The writer owns the region, but wrote before it was told so.
-    RegionNotSeen(RegionId, Lease, Seen),
+    RegionNotSeen(RegionId, Lease, Epoch),
     /// The writer owns the entity, but wrote before it was told so.
-    EntityNotSeen(EntityId, Revision, Seen),
+    EntityNotSeen(EntityId, Gained, Revision),
     /// A tool holds the component.
     Held(EntityId, ComponentId, SessionId, Epoch),
 }
@@ -51,7 +54,7 @@ impl LeaseTable {
             return Err(Refusal::NotOwner(region, lease));
         }
         if lease.epoch > writer.seen.epoch {
-            return Err(Refusal::RegionNotSeen(region, lease, writer.seen));
+            return Err(Refusal::RegionNotSeen(region, lease, writer.seen.epoch));
         }
         Ok(())
     }
@@ -77,11 +80,22 @@ impl LeaseTable {
         let slot = own.unwrap_or(place).ok_or(Refusal::Unknown)?;
         self.check(slot, writer)?;
         match entry.and_then(|entry| entry.gained) {
-            Some(gained) if gained.epoch == self.lease(slot).epoch && gained.at > writer.seen.gains => {
-                Err(Refusal::EntityNotSeen(entity, gained.at, writer.seen))
+            Some(gained) if gained.owner == writer.session && !writer.seen.includes(&gained) => {
+                Err(Refusal::EntityNotSeen(entity, gained, writer.seen.gains_of(gained.partition)))
             }
             _ => Ok(()),
         }
+    }
+}
+
+impl Seen {
+    /// Whether its worker had been told of the gain.
+    pub(super) fn includes(&self, gained: &Gained) -> bool {
+        gained.at <= self.gains_of(gained.partition)
+    }
+
+    fn gains_of(&self, partition: PartitionId) -> Revision {
+        self.gains.get(usize::from(partition.0)).copied().unwrap_or_default()
     }
 }
 
@@ -107,12 +121,14 @@ impl fmt::Display for Refusal {
                 write!(f, "region {region} has no owner since the end of epoch {epoch}")
             }
             Self::RegionNotSeen(region, lease, seen) => {
-                let (epoch, seen) = (lease.epoch, seen.epoch);
+                let epoch = lease.epoch;
                 write!(f, "region {region} was granted with epoch {epoch}, the writer had seen {seen}")
             }
-            Self::EntityNotSeen(entity, at, seen) => {
-                let seen = seen.gains;
-                write!(f, "entity {entity} was gained at clock {at}, the writer had seen {seen}")
+            Self::EntityNotSeen(entity, Gained { partition, at, .. }, seen) => {
+                write!(
+                    f,
+                    "entity {entity} was gained at clock {at} of partition {partition}, the writer had seen {seen}"
+                )
             }
             Self::Held(entity, component, by, epoch) => {
                 write!(f, "component {component} of entity {entity} is held by session {by}, epoch {epoch}")

@@ -99,9 +99,6 @@ impl LeaseTable {
         self.nowhere.clone_from(&table.nowhere);
         self.leases.clone_from(&table.leases);
         self.learn_all(&known);
-        let leases = &self.leases;
-        let is_known = |region| leases.binary_search_by_key(&region, |(id, _)| *id).is_ok();
-        self.apart.forget_regions(is_known);
     }
 
     fn reshape(&mut self, shape: &NewShape) {

@@ -20,7 +20,7 @@ fn at(x: f64) -> Option<Position> {
 }
 
 fn writer(session: SessionId, epoch: u64, gains: u64) -> Writer {
-    Writer { session, seen: Seen { epoch: Epoch(epoch), gains: Revision(gains) } }
+    Writer { session, seen: Seen { epoch: Epoch(epoch), gains: Arc::new([Revision(0), Revision(gains)]) } }
 }
 
 /// Ann owns what is west of 0 since epoch 1, Bob what is east since epoch 2; borders have a hysteresis of 10 m.
@@ -30,7 +30,7 @@ fn table() -> LeaseTable {
         Layers::new(vec![layer], &[SPACE], &Limits::default(), |c| c.to_string()).expect("one layer");
     let mut tiling = Tiling::new(WEST);
     tiling.split(WEST, Cut { axis: Axis::X, at: 0.0 }, EAST, Half::High).expect("split");
-    let mut table = LeaseTable::new(Arc::new(layers));
+    let mut table = LeaseTable::new(PartitionId(1), Arc::new(layers));
     let leases = vec![
         (WEST, Lease::granted(Epoch(1), ANN)),
         (EAST, Lease::granted(Epoch(2), BOB)),
@@ -134,7 +134,13 @@ fn an_entity_keeps_its_owner_until_it_is_well_inside_the_next_region() {
         "a late write of Bob's"
     );
     assert_eq!(check(&table, 11.0, &writer(BOB, 2, 4)), Ok(()));
-    table.seen(BOB, writer(BOB, 2, 4).seen);
+    table.seen(BOB, &writer(BOB, 2, 4).seen, |_| false);
+    assert_eq!(
+        check(&table, 11.0, &writer(BOB, 2, 3)),
+        Err(Reason::OwnershipNotSeen),
+        "one may still be forwarded"
+    );
+    table.seen(BOB, &writer(BOB, 2, 4).seen, |entity| entity == E);
     assert_eq!((table.apart_count(), table.is_apart(E)), (0, false));
 }
 
@@ -168,7 +174,7 @@ fn what_an_entity_carries_counts_in_the_next_partition() {
     here.obey(&Order::Grant(EAST, Epoch(3), ANN));
     moved(&mut here, -50.0, 50.0, 5);
     here.hold(E, HP, Hold { epoch: Epoch(8), by: BOB });
-    let carried = here.take(E, &[LAYER], at(50.0));
+    let carried = here.take(E, &[LAYER], at(50.0), Revision(0));
     assert_eq!((here.apart_count(), here.is_apart(E)), (0, false));
     assert_eq!(there.arrive(E, carried, at(50.0), Revision(20)), []);
     let east = there.slot(EAST).expect("known");
@@ -186,7 +192,7 @@ fn what_an_entity_carries_counts_in_the_next_partition() {
 fn a_gain_that_was_not_seen_is_told_by_the_next_partition() {
     let (mut here, mut there) = (table(), table());
     moved(&mut here, -50.0, 50.0, 5);
-    let carried = here.take(E, &[LAYER], at(50.0));
+    let carried = here.take(E, &[LAYER], at(50.0), Revision(0));
     there.arrive(E, carried, at(50.0), Revision(20));
     assert_eq!(check(&there, 50.0, &writer(BOB, 2, 19)), Err(Reason::OwnershipNotSeen));
     assert_eq!(check(&there, 50.0, &writer(BOB, 2, 20)), Ok(()));
@@ -198,12 +204,57 @@ fn a_gain_that_was_not_seen_is_told_by_the_next_partition() {
 fn an_exception_for_a_region_that_is_gone_is_a_crossing() {
     let (mut here, mut there) = (table(), table());
     moved(&mut here, -5.0, 5.0, 1);
-    let carried = here.take(E, &[LAYER], at(5.0));
+    let carried = here.take(E, &[LAYER], at(5.0), Revision(0));
     there.leases.retain(|(region, _)| *region != WEST);
     let crossings = there.arrive(E, carried, at(5.0), Revision(20));
     assert_eq!(crossings.len(), 1);
     assert_eq!((crossings[0].from, crossings[0].to.0), (None, EAST));
     assert_eq!(check(&there, 5.0, &writer(BOB, 2, 19)), Err(Reason::OwnershipNotSeen));
+}
+
+#[test]
+fn an_entity_of_a_region_that_is_gone_after_a_restart_is_placed_anew() {
+    let mut table = table();
+    moved(&mut table, -5.0, 5.0, 1);
+    let mut all = Table { nowhere: table.nowhere.clone(), ..Table::default() };
+    all.tilings.insert((LAYER, SPACE), Arc::new(Tiling::new(EAST)));
+    all.leases = vec![(EAST, Lease::granted(Epoch(5), BOB)), (NOWHERE, Lease::default())];
+    table.forget();
+    table.obey(&Order::Reset(8, Arc::new(all)));
+    assert_eq!(check(&table, 5.0, &writer(BOB, 5, 9)), Err(Reason::NotOwner), "not until it was placed");
+    assert_eq!(table.strays().collect::<Vec<_>>(), [(E, LAYER)]);
+    let crossing = table.moved(E, LAYER, at(5.0), at(5.0), Revision(10)).expect("it is in another region");
+    assert_eq!((crossing.from, crossing.to.0, crossing.is_gain), (None, EAST, true));
+    assert_eq!(table.strays().count(), 0);
+    assert_eq!(check(&table, 5.0, &writer(BOB, 5, 9)), Err(Reason::OwnershipNotSeen));
+    assert_eq!(check(&table, 5.0, &writer(BOB, 5, 10)), Ok(()));
+}
+
+#[test]
+fn a_gain_counts_on_when_its_region_is_joined_under_a_later_epoch() {
+    let mut table = table();
+    moved(&mut table, -50.0, 50.0, 4);
+    let tiling = Arc::clone(&table.tilings[&(LAYER, SPACE)]);
+    let lease = Lease::granted(Epoch(3), BOB);
+    let shape = NewShape { layer: LAYER, space: SPACE, tiling, region: EAST, lease, gone: None };
+    table.obey(&Order::Reshape(Arc::new(shape)));
+    assert_eq!(check(&table, 50.0, &writer(BOB, 3, 3)), Err(Reason::OwnershipNotSeen));
+    assert_eq!(check(&table, 50.0, &writer(BOB, 3, 4)), Ok(()));
+}
+
+#[test]
+fn a_gain_that_was_told_before_a_move_need_not_be_told_again() {
+    let mut there = table();
+    let mut here = LeaseTable { partition: PartitionId(0), ..table() };
+    moved(&mut here, -50.0, 50.0, 5);
+    let carried = here.take(E, &[LAYER], at(50.0), Revision(5));
+    assert_eq!(there.arrive(E, carried, at(50.0), Revision(20)), []);
+    let bob = |gains: [u64; 2]| {
+        let seen = Seen { epoch: Epoch(2), gains: gains.map(Revision).into() };
+        check(&there, 50.0, &Writer { session: BOB, seen })
+    };
+    assert_eq!(bob([4, 20]), Err(Reason::OwnershipNotSeen));
+    assert_eq!(bob([5, 0]), Ok(()), "he heard it from the first partition");
 }
 
 #[test]

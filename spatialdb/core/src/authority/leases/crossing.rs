@@ -1,0 +1,196 @@
+//! Entities that come to another region, another partition, or both.
+
+use spatialdb_types::{ComponentId, EntityId, LayerId, Position, RegionId, Revision};
+
+use super::apart::{Entry, Gained, Hold};
+use super::{Lease, LeaseTable};
+
+/// An entity changed its region.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Crossing {
+    /// In which layer.
+    pub layer: LayerId,
+    /// The region it left, and who owned that; unknown if it was joined with another one meanwhile.
+    pub from: Option<(RegionId, Lease)>,
+    /// The region it is in now, and who owns that.
+    pub to: (RegionId, Lease),
+    /// The new owner must be told of the entity, and may not write it before. Else it owned it all the time.
+    pub is_gain: bool,
+}
+
+/// What an entity takes along to another partition.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Carried {
+    /// Its regions and what the sender knows of them: to be learned first.
+    pub leases: Vec<(RegionId, Lease)>,
+    entries: Vec<(LayerId, Entry)>,
+    /// Of these the owner was not told yet.
+    untold: Vec<LayerId>,
+    holds: Vec<(ComponentId, Hold)>,
+}
+
+impl LeaseTable {
+    /// An entity is somewhere else now: between cells of different regions, in a cell that a border cuts, or it was apart
+    /// before. `now` is the partition's clock. Returns whether it changed its region.
+    pub fn moved(
+        &mut self,
+        entity: EntityId,
+        layer: LayerId,
+        from: Option<Position>,
+        to: Option<Position>,
+        now: Revision,
+    ) -> Option<Crossing> {
+        let old = self.region_of(entity, layer, from);
+        self.place(entity, layer, old, to, now)
+    }
+
+    /// The entity belongs to the region of its leader from now on, or, without one, to where it lies. A region that is not
+    /// known here changes nothing: it is followed once it is known.
+    pub fn follow(
+        &mut self,
+        entity: EntityId,
+        layer: LayerId,
+        leader: Option<RegionId>,
+        at: Option<Position>,
+        now: Revision,
+    ) -> Option<Crossing> {
+        if leader.is_some_and(|leader| self.slot(leader).is_none()) {
+            return None;
+        }
+        let old = self.region_of(entity, layer, at);
+        let mut entry = self.apart.entry(entity, layer).unwrap_or_default();
+        (entry.region, entry.follows) = (leader.or(old), leader.is_some());
+        self.apart.set(entity, layer, entry);
+        match leader {
+            Some(leader) if old != Some(leader) => self.cross(entity, layer, old, leader, entry, now),
+            Some(_) => None,
+            None => self.place(entity, layer, old, at, now),
+        }
+    }
+
+    /// The entity is gone, or goes to another partition. Returns what it takes along; `layers` are those that have it,
+    /// `told` is the partition's clock up to which owners were told what they gained.
+    pub fn take(
+        &mut self,
+        entity: EntityId,
+        layers: &[LayerId],
+        at: Option<Position>,
+        told: Revision,
+    ) -> Carried {
+        let slots = layers.iter().filter_map(|&layer| self.slot(self.region_of(entity, layer, at)?));
+        let leases = slots.map(|slot| self.leases[slot.0 as usize]).collect();
+        let entries = (entity, LayerId(0))..=(entity, LayerId(u16::MAX));
+        let entries: Vec<_> = self.apart.entries.range(entries).map(|(key, entry)| (key.1, *entry)).collect();
+        let holds = (entity, ComponentId(0))..=(entity, ComponentId(u32::MAX));
+        let holds: Vec<_> = self.apart.holds.range(holds).map(|(key, hold)| (key.1, *hold)).collect();
+        entries.iter().for_each(|(layer, _)| self.apart.set(entity, *layer, Entry::default()));
+        for (component, _) in &holds {
+            self.apart.holds.remove(&(entity, *component));
+        }
+        let is_untold = |gained: Gained| gained.partition == self.partition && gained.at > told;
+        let untold = entries.iter().filter(|(_, entry)| entry.gained.is_some_and(is_untold));
+        let untold = untold.map(|(layer, _)| *layer).collect();
+        Carried { leases, entries, untold, holds }
+    }
+
+    /// An entity comes from another partition. `now` is the clock here, above the sender's. Returns where its region
+    /// changed, or where its owner has yet to be told.
+    pub fn arrive(
+        &mut self,
+        entity: EntityId,
+        carried: Carried,
+        at: Option<Position>,
+        now: Revision,
+    ) -> Vec<Crossing> {
+        self.learn_all(&carried.leases);
+        carried.holds.into_iter().for_each(|(component, hold)| self.hold(entity, component, hold));
+        let mut crossings = Vec::new();
+        for (layer, entry) in carried.entries {
+            let is_known = entry.region.is_none_or(|region| self.slot(region).is_some());
+            if !is_known {
+                let to = self.region_at(layer, at);
+                crossings
+                    .extend(to.and_then(|to| self.cross(entity, layer, None, to, Entry::default(), now)));
+                continue;
+            }
+            self.apart.set(entity, layer, entry);
+            let Some(region) = self.region_of(entity, layer, at) else { continue };
+            let crossing = self.place(entity, layer, Some(region), at, now);
+            let (Some(gained), None) = (entry.gained, crossing) else {
+                crossings.extend(crossing);
+                continue;
+            };
+            let lease = self.slot(region).map(|slot| self.lease(slot)).unwrap_or_default();
+            if carried.untold.contains(&layer) {
+                let gained = Gained { partition: self.partition, at: now, ..gained };
+                self.apart.note_gained(entity, layer, gained);
+                crossings.push(Crossing { layer, from: None, to: (region, lease), is_gain: true });
+            } else {
+                self.apart.note_gained(entity, layer, gained);
+            }
+        }
+        crossings
+    }
+
+    /// Finds the region of an entity that was in `old` and lies at `at` now.
+    fn place(
+        &mut self,
+        entity: EntityId,
+        layer: LayerId,
+        old: Option<RegionId>,
+        at: Option<Position>,
+        now: Revision,
+    ) -> Option<Crossing> {
+        let mut entry = self.apart.entry(entity, layer).unwrap_or_default();
+        if entry.follows && entry.region.is_some_and(|region| self.slot(region).is_some()) {
+            return None;
+        }
+        entry.follows = false;
+        let here = self.region_at(layer, at)?;
+        if old == Some(here) {
+            entry.region = None;
+            self.apart.set(entity, layer, entry);
+            return None;
+        }
+        if old.is_some_and(|old| self.is_near(layer, old, at)) {
+            entry.region = old;
+            self.apart.set(entity, layer, entry);
+            return None;
+        }
+        entry.region = None;
+        self.cross(entity, layer, old, here, entry, now)
+    }
+
+    /// Whether a place is not so far outside of a region that it leaves it.
+    fn is_near(&self, layer: LayerId, region: RegionId, at: Option<Position>) -> bool {
+        let margin = self.layers.get(layer).border_hysteresis_m;
+        let bounds =
+            at.and_then(|at| Some((at.point, self.tilings.get(&(layer, at.space))?.bounds(region)?)));
+        bounds.is_some_and(|(point, area)| {
+            let is_in = |v: f64, min: f64, max: f64| v >= min - margin && v < max + margin;
+            margin > 0.0 && is_in(point.x, area.min.x, area.max.x) && is_in(point.y, area.min.y, area.max.y)
+        })
+    }
+
+    fn cross(
+        &mut self,
+        entity: EntityId,
+        layer: LayerId,
+        old: Option<RegionId>,
+        to: RegionId,
+        entry: Entry,
+        now: Revision,
+    ) -> Option<Crossing> {
+        let known = |table: &Self, region| table.slot(region).map(|slot| (region, table.lease(slot)));
+        let from = old.and_then(|old| known(self, old));
+        let to = known(self, to)?;
+        // Who has seen the grant of the new region has seen that of the old one: nothing late can come from before it.
+        let is_fenced = from.is_some_and(|(_, from)| from.owner == to.1.owner && from.epoch <= to.1.epoch);
+        let is_gain = entry.gained.is_some() || !is_fenced;
+        self.apart.set(entity, layer, Entry { gained: None, ..entry });
+        if let Some(owner) = to.1.owner.filter(|_| is_gain) {
+            self.apart.note_gained(entity, layer, Gained { owner, partition: self.partition, at: now });
+        }
+        Some(Crossing { layer, from, to, is_gain })
+    }
+}
