@@ -6,4 +6,5 @@
 pub mod issuer;
 pub mod layers;
 pub mod leases;
+pub mod load;
 pub mod tiling;

@@ -1,7 +1,7 @@
 //! The world: what concerns all partitions at once.
 //!
 //! Responsible for: the partition map, entity ids and who may choose them, retries of creates, and which session
-//! holds a worker's name. Not responsible for: entities themselves. Regions and leases will live here.
+//! holds a worker's name. Not responsible for: entities themselves, or who may write them (`authority`).
 
 mod ids;
 mod map;

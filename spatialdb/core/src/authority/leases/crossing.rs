@@ -44,6 +44,24 @@ impl LeaseTable {
         self.place(entity, layer, old, to, now)
     }
 
+    /// An entity that was not new is in a layer now, because it has other components. Its owner must be told before it may
+    /// write it: there may be late writes from when the entity was in the layer before.
+    pub fn entered(
+        &mut self,
+        entity: EntityId,
+        layer: LayerId,
+        at: Option<Position>,
+        now: Revision,
+    ) -> Option<Crossing> {
+        let to = self.region_at(layer, at)?;
+        self.cross(entity, layer, None, to, Entry::default(), now)
+    }
+
+    /// An entity is not in a layer any more, because it has other components.
+    pub fn left(&mut self, entity: EntityId, layer: LayerId) {
+        self.apart.set(entity, layer, Entry::default());
+    }
+
     /// The entity belongs to the region of its leader from now on, or, without one, to where it lies. A region that is not
     /// known here changes nothing: it is followed once it is known.
     pub fn follow(

@@ -258,6 +258,16 @@ fn a_gain_that_was_told_before_a_move_need_not_be_told_again() {
 }
 
 #[test]
+fn who_comes_into_a_layer_again_takes_no_write_from_before() {
+    let mut table = table();
+    let crossing = table.entered(E, LAYER, at(50.0), Revision(4)).expect("it is Bob's");
+    assert_eq!((crossing.from, crossing.to.0, crossing.is_gain), (None, EAST, true));
+    assert_eq!(check(&table, 50.0, &writer(BOB, 2, 3)), Err(Reason::OwnershipNotSeen));
+    table.left(E, LAYER);
+    assert_eq!(table.apart_count(), 0);
+}
+
+#[test]
 fn a_follower_belongs_where_its_leader_does() {
     let mut table = table();
     let crossing = table.follow(E, LAYER, Some(EAST), at(-50.0), Revision(1)).expect("it changes owner");
