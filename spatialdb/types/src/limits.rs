@@ -124,6 +124,8 @@ limits! {
     layers_max = 64;
     /// Regions that one layer may have in all spaces.
     layer_regions_max = 1024;
+    /// Components of entities that tools hold at once.
+    holds_max = 4096;
     /// Distance of a position from the origin of its space, on each axis.
     position_abs_m_max = 1 << 40;
 }

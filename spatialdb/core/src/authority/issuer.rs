@@ -8,8 +8,10 @@
 
 mod admin;
 mod balance;
+mod burdens;
 mod flips;
 mod handover;
+mod holds;
 mod message;
 mod reshape;
 mod settle;
@@ -21,9 +23,12 @@ mod workers;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use spatialdb_types::{ComponentId, Epoch, LayerId, PartitionId, RegionId, SessionId, SpaceId};
+use spatialdb_types::{
+    ComponentId, Epoch, ID_END, LayerId, Limits, PartitionId, RegionId, SessionId, SpaceId,
+};
 
 pub use self::balance::{Loads, SquareLoad};
+use self::holds::Held;
 pub use self::message::{Border, IssuerOutbox, LeaseInfo, LossReason, Notice};
 pub use self::watch::{Change, Phase, RegionState, WorkerState};
 use self::workers::Worker;
@@ -70,10 +75,15 @@ pub struct Issuer {
     workers: BTreeMap<SessionId, Worker>,
     /// Whole tables that partitions have not confirmed, and what they will have answered with that.
     resets: BTreeMap<PartitionId, (u64, Vec<(RegionId, Lease)>)>,
+    holds: BTreeMap<Epoch, Held>,
+    holds_max: u64,
     /// How many workers of each type should be there.
     wanted: BTreeMap<String, u32>,
     /// Something changed that may let work go on.
     is_restless: bool,
+    /// Regions that have become free, and whether some worker may take more than before.
+    freed: BTreeSet<RegionId>,
+    is_room: bool,
     /// What watchers are to be told, and owners of their neighbours.
     changed: BTreeSet<RegionId>,
     changed_workers: BTreeSet<SessionId>,
@@ -140,6 +150,7 @@ impl Issuer {
         spaces: &[SpaceId],
         partitions: impl IntoIterator<Item = PartitionId>,
         patience: Patience,
+        limits: &Limits,
     ) -> Self {
         let mut issuer = Self {
             layers: Arc::clone(layers),
@@ -154,8 +165,12 @@ impl Issuer {
             regions: BTreeMap::new(),
             workers: BTreeMap::new(),
             resets: BTreeMap::new(),
+            holds: BTreeMap::new(),
+            holds_max: limits.holds_max,
             wanted: BTreeMap::new(),
             is_restless: false,
+            freed: BTreeSet::new(),
+            is_room: false,
             changed: BTreeSet::new(),
             changed_workers: BTreeSet::new(),
             new_neighbours: BTreeSet::new(),
@@ -209,6 +224,12 @@ impl Issuer {
         &self.layers
     }
 
+    fn next_epoch(&mut self) -> Epoch {
+        assert!(self.last_epoch.0 + 1 < ID_END, "epochs are used up");
+        self.last_epoch.0 += 1;
+        self.last_epoch
+    }
+
     fn next_region(&mut self) -> RegionId {
         self.last_region.0 += 1;
         self.last_region
@@ -259,12 +280,16 @@ impl Region {
 
     /// Who has it, will have it, or may.
     fn concerns(&self, session: SessionId) -> bool {
-        let next = match &self.stand {
+        self.owner() == Some(session) || self.next() == Some(session)
+    }
+
+    /// Who is to get it next.
+    fn next(&self) -> Option<SessionId> {
+        match &self.stand {
             Stand::Owned { handover, .. } => handover.map(|handover| handover.to),
             Stand::Revoking { next, .. } => *next,
             Stand::Unowned | Stand::Granting { .. } => None,
-        };
-        self.owner() == Some(session) || next == Some(session)
+        }
     }
 
     fn waits_for(&self, partition: PartitionId) -> bool {

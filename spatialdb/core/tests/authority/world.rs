@@ -102,7 +102,7 @@ impl World {
         let patience = Patience { lease_ttl: TTL, tick_max: Micros::MAX, rest: 0 };
         let partitions = [PartitionId(0), PartitionId(1)];
         let mut world = Self {
-            issuer: Issuer::new(&layers, &[SPACE], partitions, patience),
+            issuer: Issuer::new(&layers, &[SPACE], partitions, patience, &Limits::default()),
             now: 0,
             tables: partitions.map(|partition| LeaseTable::new(partition, Arc::clone(&layers))),
             orders: Default::default(),

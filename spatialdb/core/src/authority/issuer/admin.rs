@@ -2,7 +2,7 @@
 
 use spatialdb_types::{Error, Reason, RegionId, SessionId};
 
-use super::{Issuer, IssuerOutbox, Pin, Region};
+use super::{Issuer, IssuerOutbox, Pin};
 use crate::Micros;
 use crate::authority::tiling::{Cut, Half};
 
@@ -21,7 +21,7 @@ impl Issuer {
         self.clock(now);
         let new = self.split_now(region, cut, Half::High, outbox)?;
         if let Some(owner) = self.settled_owner(new)
-            && let Some(to) = self.choose(new, Some(owner))
+            && let Some(to) = self.choose(new, Some(owner), &self.burdens())
         {
             self.hand_over(new, to, outbox);
         }
@@ -51,7 +51,7 @@ impl Issuer {
         }
         match (self.settled_owner(gone), self.settled_owner(keep)) {
             (Some(from), Some(to)) if from != to => {
-                if !self.may_get(to, gone) {
+                if !self.may_get(to, gone, &self.burdens()) {
                     let detail = format!("session {to}, which owns region {keep}, takes no more regions");
                     return Err(Error::new(Reason::LimitReached, detail));
                 }
@@ -117,8 +117,8 @@ impl Issuer {
         if promised.zip(pin.as_ref()).is_some_and(|(handover, pin)| is_wrong(handover.to, pin)) {
             self.call_off(region, outbox);
         }
-        let state: &mut Region = self.region_mut(region);
-        state.pin = pin;
+        self.is_room = true;
+        self.region_mut(region).pin = pin;
         self.settle(outbox);
         Ok(())
     }

@@ -14,6 +14,7 @@ use spatialdb_types::{LayerId, Point3, RegionId, SessionId, SpaceId};
 
 pub use self::cut::SquareLoad;
 use self::cut::{best_cut, strip_cut};
+use super::burdens::Burdens;
 use super::{Issuer, IssuerOutbox, Region, Stand};
 use crate::Micros;
 use crate::authority::layers::{Layer, Strategy};
@@ -94,16 +95,17 @@ impl Issuer {
         outbox: &mut IssuerOutbox,
     ) {
         let here = self.regions.iter().filter(|(_, region)| region.layer == layer && region.space.is_some());
+        let mut burdens = self.burdens();
         for region in here.map(|(id, _)| *id).collect::<Vec<_>>() {
-            let is_hot = self.region(region).load > rule.load_max || self.is_reported_hot(region);
+            let is_hot = self.region(region).load > rule.load_max || self.is_reported_hot(region, &burdens);
             let Some(state) = self.regions.get_mut(&region) else { continue };
             state.hot_passes = if is_hot { state.hot_passes.saturating_add(1) } else { 0 };
             if state.hot_passes < HOT_PASSES || self.check_at_rest(region).is_err() {
                 continue;
             }
             let Some(owner) = self.settled_owner(region) else { continue };
-            let Some(to) = self.choose(region, Some(owner)) else { continue };
-            let helps = self.load_of(to) + self.share_of(self.region(region)) / 2 < self.load_of(owner);
+            let Some(to) = self.choose(region, Some(owner), &burdens) else { continue };
+            let helps = burdens.share(to) + self.share_of(self.region(region)) / 2 < burdens.share(owner);
             let Some(squares) = shares.get(&region).filter(|_| helps) else { continue };
             let Some((cut, low)) = best_cut(squares, side_m, &self.area(region)) else { continue };
             let Ok(new) = self.split_now(region, cut, Half::High, outbox) else { continue };
@@ -111,10 +113,12 @@ impl Issuer {
             self.region_mut(region).load = low;
             self.region_mut(new).load = high;
             self.hand_over(new, to, outbox);
+            burdens = self.burdens();
         }
     }
 
     fn join_cold(&mut self, layer: LayerId, rule: &Layer, outbox: &mut IssuerOutbox) {
+        let mut burdens = self.burdens();
         for (low, high, _) in self.siblings(layer) {
             let (a, b) = (self.region(low), self.region(high));
             let together = (a.load + b.load).saturating_mul(1000);
@@ -126,10 +130,11 @@ impl Issuer {
             if let (Some(from), Some(to)) = (self.settled_owner(gone), self.settled_owner(keep))
                 && from != to
             {
-                if !self.may_get(to, gone) || self.is_reported_hot(keep) {
+                if !self.may_get(to, gone, &burdens) || self.is_reported_hot(keep, &burdens) {
                     continue;
                 }
                 self.hand_over(gone, to, outbox);
+                self.add_burden(gone, to, &mut burdens);
             }
             self.region_mut(gone).joins = Some(keep);
         }
@@ -143,6 +148,7 @@ impl Issuer {
         shares: &Shares,
         outbox: &mut IssuerOutbox,
     ) {
+        let mut burdens = self.burdens();
         for (low, high, cut) in self.siblings(layer) {
             let (Some(a), Some(b)) = (self.settled_owner(low), self.settled_owner(high)) else { continue };
             if a == b || !self.may_change(low) || !self.may_change(high) {
@@ -153,7 +159,7 @@ impl Issuer {
             let (more, less) = (self.region(heavy).load, self.region(light).load);
             let is_much = more.saturating_mul(1000)
                 > rule.load_max.saturating_mul(1000 - u64::from(rule.split_hysteresis));
-            if !is_much || more - less <= (more + less) / 4 || !self.may_get(to, heavy) {
+            if !is_much || more - less <= (more + less) / 4 || !self.may_get(to, heavy, &burdens) {
                 continue;
             }
             let strip = if is_low_heavy { Half::High } else { Half::Low };
@@ -165,6 +171,7 @@ impl Issuer {
             let state = self.region_mut(new);
             (state.load, state.joins) = (load, Some(light));
             self.hand_over(new, to, outbox);
+            burdens = self.burdens();
         }
     }
 
@@ -172,13 +179,13 @@ impl Issuer {
     fn spread(&mut self, outbox: &mut IssuerOutbox) {
         let types: Vec<String> = self.wanted.keys().cloned().collect();
         for worker_type in types {
-            let workers = self.willing(&worker_type);
+            let (workers, burdens) = (self.willing(&worker_type), self.burdens());
             let Some(busiest) =
-                workers.iter().copied().max_by_key(|&session| (self.load_of(session), session))
+                workers.iter().copied().max_by_key(|&session| (burdens.share(session), session))
             else {
                 continue;
             };
-            let much = self.load_of(busiest);
+            let much = burdens.share(busiest);
             if much <= 1000 {
                 continue;
             }
@@ -186,8 +193,8 @@ impl Issuer {
                 self.regions.keys().copied().filter(|&region| self.settled_owner(region) == Some(busiest));
             let best = own.filter_map(|region| {
                 let state = self.region(region);
-                let (share, to) = (self.share_of(state), self.choose(region, Some(busiest))?);
-                let little = self.load_of(to);
+                let (share, to) = (self.share_of(state), self.choose(region, Some(busiest), &burdens)?);
+                let little = burdens.share(to);
                 let helps = share > 0 && little + share < much && much - little > (much + little) / 4;
                 let is_movable = helps
                     && self.layers.get(state.layer).strategy != Strategy::Single
@@ -221,10 +228,10 @@ impl Issuer {
     }
 
     /// Whether its owner says that it has too much, and this is most of what it has.
-    fn is_reported_hot(&self, region: RegionId) -> bool {
+    fn is_reported_hot(&self, region: RegionId, burdens: &Burdens) -> bool {
         let state = self.region(region);
         let Stand::Owned { owner, .. } = state.stand else { return false };
         let is_reported = self.workers[&owner].load_reported >= REPORTED_MAX;
-        is_reported && self.share_of(state) * 2 > self.load_of(owner)
+        is_reported && self.share_of(state) * 2 > burdens.share(owner)
     }
 }

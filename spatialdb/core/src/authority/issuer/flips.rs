@@ -1,6 +1,6 @@
 //! Flips: revoke, answers, grant, answers, told.
 
-use spatialdb_types::{Epoch, ID_END, PartitionId, RegionId, SessionId};
+use spatialdb_types::{Epoch, PartitionId, RegionId, SessionId};
 
 use super::{Issuer, IssuerOutbox, LossReason, Notice, Stand};
 use crate::Micros;
@@ -37,7 +37,10 @@ impl Issuer {
         let Some(state) = self.regions.get_mut(&region).filter(|state| state.epoch == epoch) else { return };
         let Stand::Revoking { waits, .. } = &mut state.stand else { return };
         waits.remove(&partition);
-        self.is_restless |= waits.is_empty();
+        if waits.is_empty() {
+            self.freed.insert(region);
+            self.is_restless = true;
+        }
     }
 
     fn granted(&mut self, partition: PartitionId, region: RegionId, epoch: Epoch, outbox: &mut IssuerOutbox) {
@@ -63,6 +66,7 @@ impl Issuer {
         let state = self.region(region);
         let (owner, epoch) = (state.owner().expect("what is revoked was granted"), state.epoch);
         let waits = self.partitions.clone();
+        self.is_room = true;
         outbox.partitions.extend(waits.iter().map(|partition| (*partition, Order::Revoke(region, epoch))));
         let now = self.now;
         let state = self.region_mut(region);
@@ -85,9 +89,7 @@ impl Issuer {
             Stand::Unowned,
             "region {region} is granted while it has an owner"
         );
-        assert!(self.last_epoch.0 + 1 < ID_END, "epochs are used up");
-        self.last_epoch.0 += 1;
-        let (epoch, now, waits) = (self.last_epoch, self.now, self.partitions.clone());
+        let (epoch, now, waits) = (self.next_epoch(), self.now, self.partitions.clone());
         outbox
             .partitions
             .extend(waits.iter().map(|partition| (*partition, Order::Grant(region, epoch, owner))));

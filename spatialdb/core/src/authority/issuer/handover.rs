@@ -47,6 +47,7 @@ impl Issuer {
 
     /// The owner keeps it after all.
     pub(super) fn call_off(&mut self, region: RegionId, outbox: &mut IssuerOutbox) {
+        self.is_room = true;
         let state = self.region_mut(region);
         state.joins = None;
         let epoch = state.epoch;

@@ -1,6 +1,8 @@
 //! What the issuer says.
 
-use spatialdb_types::{Box3, Epoch, LayerId, PartitionId, RegionId, SessionId, SpaceId};
+use spatialdb_types::{
+    Box3, ComponentId, EntityId, Epoch, LayerId, PartitionId, RegionId, SessionId, SpaceId,
+};
 
 use super::Change;
 use crate::Micros;
@@ -14,6 +16,8 @@ pub struct IssuerOutbox {
     pub partitions: Vec<(PartitionId, Order)>,
     /// To sessions, in order. A session numbers them for its worker together with what partitions tell it.
     pub sessions: Vec<(SessionId, Notice)>,
+    /// To the edge: holds that are over, to be sent where their entities are.
+    pub releases: Vec<(EntityId, ComponentId, Epoch)>,
     /// To watchers, in order.
     pub changes: Vec<Change>,
 }

@@ -28,6 +28,7 @@ impl Issuer {
         let mut tiling = self.tiling_of(region).ok_or_else(|| no_shape(region))?.clone();
         tiling.split(region, cut, new, half)?;
         self.next_region();
+        self.is_room = true;
         self.regions.insert(new, Region { load: 0, joins: None, ..state });
         self.reshape(region, new, None, tiling, outbox);
         Ok(new)
@@ -41,6 +42,7 @@ impl Issuer {
         }
         self.note_neighbours(gone);
         let Some(old) = self.regions.remove(&gone) else { return };
+        self.is_room = true;
         self.changed.insert(gone);
         let state = self.region_mut(keep);
         state.epoch = state.epoch.max(old.epoch);

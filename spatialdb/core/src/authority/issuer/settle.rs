@@ -3,8 +3,8 @@
 
 use spatialdb_types::{RegionId, SessionId};
 
-use super::{Issuer, IssuerOutbox, Notice, Stand};
-use crate::authority::layers::Strategy;
+use super::burdens::Burdens;
+use super::{Issuer, IssuerOutbox, Notice, Region, Stand};
 
 impl Issuer {
     /// Does what can be done now, and tells watchers and neighbours what came of it.
@@ -30,83 +30,54 @@ impl Issuer {
         (!self.workers[&owner].untold.contains(&(state.epoch, region))).then_some(owner)
     }
 
-    /// Whether a worker may get a region.
-    pub(super) fn may_get(&self, session: SessionId, region: RegionId) -> bool {
-        let Some(worker) = self.workers.get(&session).filter(|worker| worker.is_willing()) else {
-            return false;
-        };
-        let state = self.region(region);
-        let rule = self.layers.get(state.layer);
-        let is_named = state
-            .pin
-            .as_ref()
-            .and_then(|pin| pin.worker.as_ref())
-            .is_none_or(|name| *name == worker.info.name);
-        let others = self.region_count(session) - usize::from(state.concerns(session));
-        rule.worker_type == worker.info.worker_type
-            && is_named
-            && others < worker.info.regions_max as usize
-            && (rule.strategy != Strategy::Single
-                || self.sole_owner(region).is_none_or(|sole| sole == session))
-    }
-
-    /// The worker that may get a region and has least to do.
-    pub(super) fn choose(&self, region: RegionId, except: Option<SessionId>) -> Option<SessionId> {
-        let free = self
-            .workers
-            .keys()
-            .filter(|session| Some(**session) != except && self.may_get(**session, region));
-        free.copied().min_by_key(|&session| (self.load_of(session), self.region_count(session), session))
-    }
-
-    /// What a worker has or is about to get: thousandths of what it should have.
-    pub(super) fn load_of(&self, session: SessionId) -> u64 {
-        let own = self.regions.values().filter(|region| region.concerns(session));
-        own.map(|region| self.share_of(region)).sum()
-    }
-
-    /// Of a layer with one owner: who that is.
-    fn sole_owner(&self, region: RegionId) -> Option<SessionId> {
-        let layer = self.region(region).layer;
-        let others = self.regions.iter().filter(|(id, other)| **id != region && other.layer == layer);
-        let willing = |session: &SessionId| self.workers.get(session).is_some_and(super::Worker::is_willing);
-        others.filter_map(|(_, other)| other.owner()).find(willing)
-    }
-
+    /// Finds owners for regions that have become free; for all without one when a worker may take more than before.
     fn assign(&mut self, outbox: &mut IssuerOutbox) {
-        let is_free = |stand: &Stand| match stand {
-            Stand::Unowned => true,
-            Stand::Revoking { waits, .. } => waits.is_empty(),
-            _ => false,
-        };
-        let free = self.regions.iter().filter(|(_, state)| is_free(&state.stand)).map(|(id, _)| *id);
-        for region in free.collect::<Vec<_>>() {
-            let mut next = None;
-            if let Stand::Revoking { next: promised, .. } = self.region(region).stand {
-                next = promised;
-                self.region_mut(region).stand = Stand::Unowned;
+        let mut free = std::mem::take(&mut self.freed);
+        if std::mem::take(&mut self.is_room) {
+            let unowned = self.regions.iter().filter(|(_, state)| state.stand == Stand::Unowned);
+            free.extend(unowned.map(|(id, _)| *id));
+        }
+        let mut promised = Vec::new();
+        for region in free {
+            match self.regions.get(&region).map(|state| &state.stand) {
+                Some(Stand::Unowned) => promised.push((region, None)),
+                Some(Stand::Revoking { next, waits }) if waits.is_empty() => {
+                    promised.push((region, *next));
+                    self.region_mut(region).stand = Stand::Unowned;
+                }
+                _ => {}
             }
-            let next = next.filter(|&next| self.may_get(next, region));
-            if let Some(owner) = next.or_else(|| self.choose(region, None)) {
+        }
+        let mut burdens = if promised.is_empty() { Burdens::default() } else { self.burdens() };
+        for (region, next) in promised {
+            let next = next.filter(|&next| self.may_get(next, region, &burdens));
+            if let Some(owner) = next.or_else(|| self.choose(region, None, &burdens)) {
                 self.grant(region, owner, outbox);
+                self.add_burden(region, owner, &mut burdens);
             }
         }
     }
 
     /// Starts to hand over what should not stay where it is.
     fn relocate(&mut self, outbox: &mut IssuerOutbox) {
-        for region in self.regions.keys().copied().collect::<Vec<_>>() {
+        let misplaced = self.regions.iter().filter(|(_, state)| self.is_misplaced(state)).map(|(id, _)| *id);
+        let misplaced: Vec<_> = misplaced.collect();
+        let mut burdens = if misplaced.is_empty() { Burdens::default() } else { self.burdens() };
+        for region in misplaced {
             let Some(owner) = self.settled_owner(region) else { continue };
-            let worker = &self.workers[&owner];
-            let pinned_to = self.region(region).pin.as_ref().and_then(|pin| pin.worker.as_ref());
-            let is_elsewhere = pinned_to.is_some_and(|name| *name != worker.info.name);
-            if !worker.is_draining && !is_elsewhere {
-                continue;
-            }
-            if let Some(to) = self.choose(region, Some(owner)) {
+            if let Some(to) = self.choose(region, Some(owner), &burdens) {
                 self.hand_over(region, to, outbox);
+                self.add_burden(region, to, &mut burdens);
             }
         }
+    }
+
+    /// Whether the owner of a region has to go, or is not the one that it is pinned to.
+    fn is_misplaced(&self, state: &Region) -> bool {
+        let Stand::Owned { owner, handover: None } = state.stand else { return false };
+        let worker = &self.workers[&owner];
+        let pinned_to = state.pin.as_ref().and_then(|pin| pin.worker.as_ref());
+        worker.is_draining || pinned_to.is_some_and(|name| *name != worker.info.name)
     }
 
     /// Joins what is to be joined and has one owner by now, who has seen both grants.

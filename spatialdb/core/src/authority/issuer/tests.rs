@@ -53,7 +53,7 @@ impl Rig {
         let layers = Layers::new(layers, &[SPACE], &limits, |c| c.to_string()).expect("layers");
         let layers = Arc::new(layers);
         let partitions: Vec<_> = (0..3).map(PartitionId).collect();
-        let issuer = Issuer::new(&layers, &[SPACE], partitions.clone(), Patience::default());
+        let issuer = Issuer::new(&layers, &[SPACE], partitions.clone(), Patience::default(), &limits);
         let mut rig = Self {
             issuer,
             now: 0,

@@ -68,6 +68,7 @@ impl Issuer {
     /// A worker's session is over: it loses all at once.
     pub fn detach(&mut self, session: SessionId, now: Micros, outbox: &mut IssuerOutbox) {
         self.clock(now);
+        self.release_all(session, outbox);
         if self.workers.contains_key(&session) {
             self.take_all(session, LossReason::Ended, outbox);
             self.workers.remove(&session);
@@ -99,7 +100,8 @@ impl Issuer {
         self.clock(now);
         if let Some(worker) = self.workers.get_mut(&session).filter(|worker| worker.seen < epoch) {
             worker.seen = epoch;
-            self.note_worker(session);
+            self.changed_workers.insert(session);
+            self.is_restless = true;
         }
         self.settle(outbox);
     }
@@ -138,6 +140,7 @@ impl Issuer {
             self.note_worker(session);
         }
         self.hurry_handovers(outbox);
+        self.release_late(outbox);
         self.settle(outbox);
     }
 
@@ -146,7 +149,7 @@ impl Issuer {
         let counts = |worker: &&Worker| !worker.is_silent && worker.unread_since.is_none();
         let silences = self.workers.values().filter(counts).map(|w| w.heard_at + self.patience.lease_ttl);
         let handovers = self.regions.values().filter_map(|region| Some(region.handover()?.deadline));
-        silences.chain(handovers).min()
+        silences.chain(handovers).chain(self.next_release()).min()
     }
 
     /// A worker gets nothing more, and what it has goes to others, as far as there are others.
@@ -166,14 +169,9 @@ impl Issuer {
         Ok(())
     }
 
-    /// How many regions a worker has, or is about to get.
-    pub(super) fn region_count(&self, session: SessionId) -> usize {
-        self.regions.values().filter(|region| region.concerns(session)).count()
-    }
-
     pub(super) fn note_worker(&mut self, session: SessionId) {
         self.changed_workers.insert(session);
-        self.is_restless = true;
+        (self.is_restless, self.is_room) = (true, true);
     }
 
     /// It is called at least every `tick_max`. In more time than that it did not run, and nobody could be heard.
@@ -202,7 +200,10 @@ impl Issuer {
             self.regions.iter().filter(|(_, r)| concerned(r)).map(|(id, _)| *id).collect();
         for region in concerned {
             match &mut self.region_mut(region).stand {
-                Stand::Revoking { next, .. } => *next = None,
+                Stand::Revoking { next, .. } => {
+                    *next = None;
+                    self.is_room = true;
+                }
                 _ => self.call_off(region, outbox),
             }
         }

@@ -71,8 +71,8 @@ fn demand_rises_at_once_and_falls_late() {
     assert_eq!(wanted(&mut rig, 140), 3);
     assert!(rig.changes.contains(&Change::Wanted("sim".to_owned(), 3)));
     let surplus = rig.issuer.surplus("sim").expect("one too many");
-    let least = (1..=4).map(|n| rig.issuer.load_of(SessionId(n))).min();
-    assert_eq!(Some(rig.issuer.load_of(surplus)), least);
+    let least = (1..=4).map(|n| rig.issuer.burdens().share(SessionId(n))).min();
+    assert_eq!(Some(rig.issuer.burdens().share(surplus)), least);
 }
 
 #[test]
@@ -143,9 +143,9 @@ fn whole_regions_go_where_there_is_less_to_do() {
     rig.attach(ANN);
     rig.attach(BOB);
     rig.attach(EVE);
-    assert_eq!(rig.issuer.region_count(ANN), 4);
+    assert_eq!(rig.issuer.burdens().regions(ANN), 4);
     passes(&mut rig, &row(0, 20, 10), 30);
-    let counts = [ANN, BOB, EVE].map(|session| rig.issuer.region_count(session));
+    let counts = [ANN, BOB, EVE].map(|session| rig.issuer.burdens().regions(session));
     assert!(counts.iter().all(|&count| count >= 1), "{counts:?}");
     assert_eq!(rig.region_count(), 4, "a grid keeps its shape");
 }

@@ -27,7 +27,8 @@ impl Issuer {
         let is_target =
             |session| self.regions.values().any(|r| r.concerns(session) && r.owner() != Some(session));
         let free = willing.into_iter().filter(|&session| !is_target(session));
-        free.min_by_key(|&session| (self.load_of(session), self.region_count(session), session))
+        let burdens = self.burdens();
+        free.min_by_key(|&session| burdens.rank(session))
     }
 
     fn count_wanted(&self, worker_type: &str) -> u32 {
@@ -40,11 +41,12 @@ impl Issuer {
         let enough = load.div_ceil(1000).max(1);
         let comfortable = load.div_ceil(1000 - hysteresis).max(1);
         // Load that workers feel, or regions that nobody may take, do not show in sums.
+        let burdens = self.burdens();
         let is_short = count > 0
             && self.regions.iter().any(|(id, region)| {
                 self.layers.get(region.layer).worker_type == worker_type
-                    && (region.stand == Stand::Unowned || self.is_reported_hot(*id))
-                    && self.choose(*id, region.owner()).is_none()
+                    && (region.stand == Stand::Unowned || self.is_reported_hot(*id, &burdens))
+                    && self.choose(*id, region.owner(), &burdens).is_none()
             });
         let wanted = count.clamp(enough, comfortable).max(if is_short { count + 1 } else { 0 });
         u32::try_from(wanted).unwrap_or(u32::MAX)

@@ -189,7 +189,7 @@ fn check_at_rest(rig: &mut Rig) {
     rig.run();
     for (region, state) in &rig.issuer.regions {
         assert!(matches!(state.stand, Stand::Owned { .. } | Stand::Unowned), "{region}: {state:?}");
-        let could = rig.issuer.choose(*region, None);
+        let could = rig.issuer.choose(*region, None, &rig.issuer.burdens());
         assert!(state.stand != Stand::Unowned || could.is_none(), "{could:?} could own {region}");
     }
     let table = rig.issuer.table();

@@ -119,3 +119,19 @@ fn a_table_on_its_way_does_not_answer_for_what_was_asked_after_it() {
     rig.run();
     assert_eq!(rig.owner(R1), Some(BOB));
 }
+
+#[test]
+fn a_thousand_regions_find_new_owners_at_once() {
+    let grid = crate::authority::layers::GridShape { x: 0.0, y: 0.0, side_m: 1.0, columns: 32, rows: 32 };
+    let mut rig = Rig::new(vec![Layer { strategy: Strategy::Grid(grid), regions_max: 1024, ..placed("l") }]);
+    (1..=64).for_each(|n| rig.attach_as(SessionId(n), &format!("w{n}"), 32));
+    assert_eq!(rig.issuer.burdens().regions(SessionId(7)), 32);
+    let started = std::time::Instant::now();
+    rig.detach(SessionId(7));
+    println!("32 of 1024 regions, {:?}", started.elapsed());
+    let unowned =
+        |rig: &Rig| rig.issuer.regions.values().filter(|region| region.stand == Stand::Unowned).count();
+    assert_eq!(unowned(&rig), 0, "the others had nothing yet");
+    let full = (1..=64).filter(|&n| rig.issuer.burdens().regions(SessionId(n)) > 0).count();
+    assert_eq!(full, 63, "one for each of those who had nothing");
+}

@@ -141,12 +141,12 @@ fn a_drained_worker_gets_rid_of_everything_and_gets_nothing() {
     assert!(rig.was_told(BOB, |notice| *notice == Notice::Drain));
     rig.issuer.drain(ANN, 0, &mut rig.outbox).expect("Ann");
     rig.run();
-    assert_eq!(rig.issuer.region_count(ANN), 2, "there is nobody else");
+    assert_eq!(rig.issuer.burdens().regions(ANN), 2, "there is nobody else");
     rig.attach(EVE);
     rig.finish_handover(R1);
     // Who has to go does not wait for a worker that is slow to get warm.
     rig.pass(2 * SECOND, &[ANN, BOB, EVE]);
-    assert_eq!((rig.issuer.region_count(ANN), rig.issuer.region_count(EVE)), (0, 2));
+    assert_eq!((rig.issuer.burdens().regions(ANN), rig.issuer.burdens().regions(EVE)), (0, 2));
 }
 
 #[test]

@@ -127,11 +127,11 @@ fn nobody_gets_more_regions_than_it_takes() {
     let grid = GridShape { x: 0.0, y: 0.0, side_m: 1.0, columns: 4, rows: 1 };
     let mut rig = Rig::new(vec![Layer { strategy: Strategy::Grid(grid), ..placed("l") }]);
     rig.attach_as(ANN, "a", 3);
-    assert_eq!(rig.issuer.region_count(ANN), 3);
+    assert_eq!(rig.issuer.burdens().regions(ANN), 3);
     rig.attach_as(BOB, "b", 1);
-    assert_eq!((rig.issuer.region_count(ANN), rig.issuer.region_count(BOB)), (3, 1));
+    assert_eq!((rig.issuer.burdens().regions(ANN), rig.issuer.burdens().regions(BOB)), (3, 1));
     rig.detach(ANN);
-    assert_eq!(rig.issuer.region_count(BOB), 1);
+    assert_eq!(rig.issuer.burdens().regions(BOB), 1);
     assert_eq!(rig.issuer.regions.values().filter(|region| region.stand == Stand::Unowned).count(), 3);
 }
 
