@@ -111,6 +111,8 @@ struct Region {
     hot_passes: u32,
     /// When its shape or owner changed last.
     changed_at: Micros,
+    /// Who had it before, and why no longer.
+    before: Option<(SessionId, LossReason)>,
 }
 
 /// Who has a region.
@@ -259,6 +261,7 @@ impl Region {
             load_told: 0,
             hot_passes: 0,
             changed_at: 0,
+            before: None,
         }
     }
 

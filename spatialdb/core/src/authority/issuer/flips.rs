@@ -70,7 +70,7 @@ impl Issuer {
         outbox.partitions.extend(waits.iter().map(|partition| (*partition, Order::Revoke(region, epoch))));
         let now = self.now;
         let state = self.region_mut(region);
-        state.changed_at = now;
+        (state.changed_at, state.before) = (now, Some((owner, why)));
         state.stand = Stand::Revoking { next, waits };
         self.note_neighbours(region);
         // Who was not told that it gained the region need not be told that it lost it.

@@ -2,7 +2,7 @@
 
 use spatialdb_types::{Box3, Epoch, LayerId, RegionId, SessionId, SpaceId};
 
-use super::{Issuer, IssuerOutbox, Stand};
+use super::{Issuer, IssuerOutbox, LossReason, Stand};
 use crate::authority::leases::Lease;
 
 /// Something that a watcher is told. A later one of the same thing replaces an earlier one.
@@ -35,6 +35,8 @@ pub struct RegionState {
     pub lease: Lease,
     /// What is under way.
     pub phase: Phase,
+    /// Who had it before, and why no longer.
+    pub before: Option<(SessionId, LossReason)>,
     /// It keeps its shape.
     pub is_pinned: bool,
     /// Of the balancer's last pass.
@@ -103,6 +105,7 @@ impl Issuer {
             area: self.area(region),
             lease: state.lease(),
             phase,
+            before: state.before,
             is_pinned: state.pin.is_some(),
             load: state.load,
         })

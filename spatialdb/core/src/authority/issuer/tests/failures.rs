@@ -16,6 +16,8 @@ fn who_disconnects_loses_all_at_once_and_others_take_over() {
     assert!(late.to_string().contains("session 2 since epoch 2"), "{late}");
     rig.detach(BOB);
     assert_eq!(rig.owner(R1), None, "entities stay, nobody owns them");
+    let before = rig.issuer.region_state(R1).expect("there").before;
+    assert_eq!(before, Some((BOB, LossReason::Ended)), "so that somebody can explain it");
     assert!(rig.changes.contains(&Change::WorkerGone(BOB)));
 }
 
