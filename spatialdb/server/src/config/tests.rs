@@ -13,7 +13,7 @@ fn refused(text: &str) -> String {
 #[test]
 fn an_empty_file_is_the_default() {
     assert_eq!(parse(""), Ok(WorldConfig::default()));
-    let cores = std::thread::available_parallelism().map_or(2, usize::from);
+    let cores = std::thread::available_parallelism().map_or(2, usize::from).min(PARTITIONS_MAX);
     let partitions = |entities| WorldConfig::default().partitions_for(entities);
     assert_eq!([0, 1, 20_000, u64::MAX].map(partitions), [cores, 1, 1, cores]);
     assert_eq!(partitions(20_001), cores.min(2));

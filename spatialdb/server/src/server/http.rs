@@ -21,7 +21,6 @@ use spatialdb_proto::server::worker_service_server::WorkerServiceServer;
 use spatialdb_proto::v1::world_service_server::WorldServiceServer;
 use tokio::net::TcpListener;
 use tokio_rustls::TlsAcceptor;
-use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
 use tonic::service::Routes;
 use tonic::transport::{Error, Server};
@@ -88,9 +87,10 @@ pub(super) async fn serve(
         .add_routes(Routes::from(router));
     let plain = connections::accept(listener, &limits);
     match tls {
-        None => server.serve_with_incoming_shutdown(ReceiverStream::new(plain), stop.cancelled()).await,
+        None => server.serve_with_incoming_shutdown(gather::writes(plain), stop.cancelled()).await,
         Some(tls) => {
-            let secure = ReceiverStream::new(connections::encrypt(plain, tls));
+            // Around TLS: its handshake and its alerts do not wait.
+            let secure = gather::writes(connections::encrypt(plain, tls));
             server.serve_with_incoming_shutdown(secure, stop.cancelled()).await
         }
     }

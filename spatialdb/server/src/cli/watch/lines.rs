@@ -98,25 +98,23 @@ impl Lines {
         out.flush()
     }
 
-    /// Prints that the view is filled.
+    /// Prints that the view is filled; for scripts that is a line like others.
     ///
     /// # Errors
     /// The stream is gone.
-    pub(super) fn ready(&self, unix_time_us: i64, entities: u64) -> io::Result<()> {
+    pub(super) fn ready(&mut self, unix_time_us: i64, entities: u64) -> io::Result<()> {
         if !self.is_json {
             return writeln!(io::stderr(), "ready: {entities} in view");
         }
-        let mut out = print::stdout();
-        writeln!(out, "{}", json!({ "event": "ready", "time": time(unix_time_us), "entities": entities }))?;
-        out.flush()
+        self.for_scripts(&json!({ "event": "ready", "time": time(unix_time_us), "entities": entities }))
     }
 
-    /// Prints that things happened which were not told.
+    /// Prints that things happened which were not told; for scripts that is a line like others.
     ///
     /// # Errors
     /// The stream is gone.
     pub(super) fn missed(
-        &self,
+        &mut self,
         unix_time_us: i64,
         missed: &v1::EventsMissed,
         schema: &Schema,
@@ -126,7 +124,16 @@ impl Lines {
         if !self.is_json {
             return writeln!(io::stderr(), "missed: {count} of {name}");
         }
-        let line = json!({ "event": "missed", "time": time(unix_time_us), "type": name, "count": count });
+        self.for_scripts(&json!({
+            "event": "missed", "time": time(unix_time_us), "type": name, "count": count,
+        }))
+    }
+
+    fn for_scripts(&mut self, line: &Value) -> io::Result<()> {
+        if self.are_enough() {
+            return Ok(());
+        }
+        self.left = self.left.map(|left| left - 1);
         let mut out = print::stdout();
         writeln!(out, "{line}")?;
         out.flush()

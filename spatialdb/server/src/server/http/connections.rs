@@ -16,7 +16,6 @@ use tokio_util::sync::WaitForCancellationFutureOwned;
 use tonic::transport::server::Connected;
 
 use super::admission::{Admission, Admissions};
-use super::gather::Gather;
 
 /// How long a connection may take to be admitted.
 const ADMISSION_TIMEOUT: Duration = Duration::from_secs(10);
@@ -29,7 +28,7 @@ const ACCEPTED_QUEUE: usize = 16;
 
 /// A connection that is counted.
 pub(super) struct Connection {
-    io: Gather<TcpStream>,
+    io: TcpStream,
     admission: Admission,
     deadline: Pin<Box<Sleep>>,
     evicted: Pin<Box<WaitForCancellationFutureOwned>>,
@@ -86,7 +85,7 @@ impl Connection {
     fn new(io: TcpStream, admission: Admission) -> Self {
         let deadline = Box::pin(tokio::time::sleep(ADMISSION_TIMEOUT));
         let evicted = Box::pin(admission.evicted());
-        Self { io: Gather::new(io), admission, deadline, evicted }
+        Self { io, admission, deadline, evicted }
     }
 }
 

@@ -3,6 +3,9 @@
 //! HTTP/2 writes each frame of data by itself. Where a publish is told to many sessions of a connection, that is a call of
 //! the system for each of them, and often enough its reader wakes for each. What is written here waits until the other
 //! tasks that are ready have had their turn, or until it is much.
+//!
+//! Only for who flushes whenever it is polled, as HTTP does: a flush is done before all is written, and the task is woken to
+//! flush again.
 
 use std::future::Future;
 use std::io;
@@ -12,9 +15,16 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, Wake, Waker, ready};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::ReceiverStream;
+use tokio_stream::{Stream, StreamExt};
+use tonic::transport::server::Connected;
 
-/// What is more does not wait.
+/// So many bytes wait at most.
 const WAITING_BYTES_MAX: usize = 64 << 10;
+
+/// What is written in one piece of this size or more gains nothing by waiting.
+const LARGE: usize = 32 << 10;
 
 /// A connection whose writes are gathered.
 pub(super) struct Gather<Io> {
@@ -31,8 +41,15 @@ struct Bell {
     task: Waker,
 }
 
+/// Gathers the writes of all connections that come.
+pub(super) fn writes<Io: Send + 'static>(
+    connections: mpsc::Receiver<io::Result<Io>>,
+) -> impl Stream<Item = io::Result<Gather<Io>>> {
+    ReceiverStream::new(connections).map(|accepted| accepted.map(Gather::new))
+}
+
 impl<Io> Gather<Io> {
-    pub(super) const fn new(io: Io) -> Self {
+    const fn new(io: Io) -> Self {
         Self { io, waiting: Vec::new(), written: 0, bell: None }
     }
 
@@ -43,7 +60,7 @@ impl<Io> Gather<Io> {
     /// Whether what waits is to be written now. If not, the task is woken when it is.
     fn is_due(&mut self, cx: &Context<'_>) -> bool {
         // What was begun is not put off again.
-        if self.written > 0 || self.waiting.len() >= WAITING_BYTES_MAX {
+        if self.written > 0 {
             return true;
         }
         match &self.bell {
@@ -67,14 +84,18 @@ impl<Io: AsyncWrite + Unpin> Gather<Io> {
             }
             self.written += written;
         }
-        self.waiting.clear();
+        // Most connections have little to say: memory is for those that have.
+        self.waiting = Vec::new();
         self.written = 0;
         Poll::Ready(Ok(()))
     }
 
-    /// Makes room for something more to wait.
-    fn poll_room(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        if self.waiting.len() < WAITING_BYTES_MAX { Poll::Ready(Ok(())) } else { self.poll_drain(cx) }
+    /// Makes room for so many bytes more to wait. Returns whether they may; they are written at once if not.
+    fn poll_room(&mut self, cx: &mut Context<'_>, bytes: usize) -> Poll<io::Result<bool>> {
+        if self.waiting.len() + bytes > WAITING_BYTES_MAX {
+            ready!(self.poll_drain(cx))?;
+        }
+        Poll::Ready(Ok(self.is_waiting() || bytes < LARGE))
     }
 }
 
@@ -100,6 +121,14 @@ impl Wake for Bell {
     }
 }
 
+impl<Io: Connected> Connected for Gather<Io> {
+    type ConnectInfo = Io::ConnectInfo;
+
+    fn connect_info(&self) -> Io::ConnectInfo {
+        self.io.connect_info()
+    }
+}
+
 impl<Io: AsyncRead + Unpin> AsyncRead for Gather<Io> {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.get_mut().io).poll_read(cx, buf)
@@ -109,7 +138,9 @@ impl<Io: AsyncRead + Unpin> AsyncRead for Gather<Io> {
 impl<Io: AsyncWrite + Unpin> AsyncWrite for Gather<Io> {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
-        ready!(this.poll_room(cx))?;
+        if !ready!(this.poll_room(cx, bytes.len()))? {
+            return Pin::new(&mut this.io).poll_write(cx, bytes);
+        }
         this.waiting.extend_from_slice(bytes);
         Poll::Ready(Ok(bytes.len()))
     }
@@ -120,17 +151,20 @@ impl<Io: AsyncWrite + Unpin> AsyncWrite for Gather<Io> {
         all: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
-        ready!(this.poll_room(cx))?;
-        let before = this.waiting.len();
+        let count = all.iter().map(|bytes| bytes.len()).sum();
+        if !ready!(this.poll_room(cx, count))? {
+            return Pin::new(&mut this.io).poll_write_vectored(cx, all);
+        }
+        this.waiting.reserve(count);
         all.iter().for_each(|bytes| this.waiting.extend_from_slice(bytes));
-        Poll::Ready(Ok(this.waiting.len() - before))
+        Poll::Ready(Ok(count))
     }
 
     fn is_write_vectored(&self) -> bool {
         true
     }
 
-    /// Ready before all is written: the task is polled again for what waits.
+    /// Ready before all is written: the task is woken to flush what waits.
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
         if this.is_waiting() {
@@ -219,22 +253,28 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn much_does_not_wait_and_what_does_not_fit_is_bounded() {
-        let mut gather = paper(100_000);
-        let frame = [7; 16 << 10];
-        let mut taken = 0;
-        poll_fn(|cx| {
-            while let Poll::Ready(written) = Pin::new(&mut gather).poll_write(cx, &frame) {
-                taken += written.expect("no error");
-            }
-            Poll::Ready(())
-        })
-        .await;
-        assert!(gather.waiting.len() < WAITING_BYTES_MAX + frame.len(), "{}", gather.waiting.len());
-        // What was begun goes on as soon as there is room.
-        gather.io.room = usize::MAX;
-        gather.flush().await.expect("no error");
-        assert_eq!(gather.io.writes.concat(), vec![7; taken]);
+    async fn much_does_not_wait_and_what_waits_is_bounded() {
+        for (frame, room) in
+            [(vec![7; 16 << 10], 100_000), (vec![7; 1 << 20], 2_500_000), (vec![7; 60_000], 1)]
+        {
+            let mut gather = paper(room);
+            let mut taken = 0;
+            poll_fn(|cx| {
+                while let Poll::Ready(written) = Pin::new(&mut gather).poll_write(cx, &frame) {
+                    taken += written.expect("no error");
+                    assert!(gather.waiting.len() <= WAITING_BYTES_MAX, "{}", gather.waiting.len());
+                }
+                Poll::Ready(())
+            })
+            .await;
+            // What was begun goes on as soon as there is room, and then no memory is kept.
+            gather.io.room = usize::MAX;
+            gather.flush().await.expect("no error");
+            tokio::task::yield_now().await;
+            gather.flush().await.expect("no error");
+            assert_eq!(gather.io.writes.concat(), vec![7; taken]);
+            assert_eq!(gather.waiting.capacity(), 0);
+        }
     }
 
     #[tokio::test]

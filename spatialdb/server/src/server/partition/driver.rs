@@ -7,13 +7,14 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use spatialdb_core::{Batch, Micros, Outbox, Partition, RouteChange, ShadowMismatch, ToPartition};
-use spatialdb_types::SessionId;
+use spatialdb_types::{PartitionId, SessionId};
 
 use super::alarm::Alarm;
 use super::control::{Control, Note, Whereabouts};
 use super::fences::Fences;
 use super::handle::{Gauges, Queues};
 use super::pacer::{Pace, Pacer};
+use crate::config::ENTITIES_PER_PARTITION;
 use crate::server::edge::Edge;
 use crate::server::rounds::{Letter, ROUND_WAIT_US};
 
@@ -23,6 +24,9 @@ const ROWS_AT_ONCE: usize = 8192;
 /// Messages of other machines, and notes of sessions, heard before updates get their turn.
 const HEARD_AT_ONCE: usize = 256;
 
+/// Notes that somebody else hears first who brings work; more are left to the thread.
+const HEARD_AT_HAND: usize = 16;
+
 /// A publish that takes longer is left to the thread.
 const PUBLISH_AT_HAND_US: Micros = 300;
 
@@ -30,6 +34,9 @@ const PUBLISH_AT_HAND_US: Micros = 300;
 /// many: what they may have on the way is bounded, and pauses are not to bound how fast they write.
 const TELL_WRITERS_US: Micros = 10_000;
 const TELL_WRITERS_ROWS: u64 = 8192;
+
+/// A partition with so many entities is better cut if cores are left.
+const OUTGROWN: u64 = 10 * ENTITIES_PER_PARTITION;
 
 /// How often the clock is looked at while a fence is open.
 const FENCE_POLL_US: Micros = 50;
@@ -92,14 +99,16 @@ impl Driver {
     pub(super) fn turn(&mut self, edge: &Edge) -> Duration {
         self.alarm(edge).clear();
         self.drain_control(edge);
-        self.hear_notes();
+        self.hear_notes(HEARD_AT_ONCE);
         let start = edge.clock.now();
         self.drain_work(edge);
         self.pacer.wrote(edge.clock.now() - start);
         self.settle(edge, true);
         let now = edge.clock.now();
         self.wakes_at = if self.has_drained() && !self.stopped { self.sleeps_until(edge, now) } else { now };
-        self.alarm(edge).set(self.wakes_at);
+        if self.wakes_at > now {
+            self.alarm(edge).set(self.wakes_at);
+        }
         Duration::from_micros(self.wakes_at.saturating_sub(now))
     }
 
@@ -170,9 +179,16 @@ impl Driver {
         }
     }
 
+    /// Hears what sessions left, if that is little.
+    pub(super) fn hear_at_hand(&mut self) {
+        if self.queues.notes.len() <= HEARD_AT_HAND {
+            self.hear_notes(HEARD_AT_HAND);
+        }
+    }
+
     /// What sessions left.
-    pub(super) fn hear_notes(&mut self) {
-        for _ in 0..HEARD_AT_ONCE {
+    fn hear_notes(&mut self, max: usize) {
+        for _ in 0..max {
             let Ok(note) = self.queues.notes.try_recv() else { return };
             self.hear(note);
         }
@@ -338,7 +354,11 @@ impl Driver {
         self.deliver(edge);
         metrics::histogram!("spatialdb_partition_publish_seconds").record((end - now) as f64 / 1e6);
         let gauges = self.gauges(edge);
-        gauges.entities.store(self.machine.entity_count() as u64, Ordering::Relaxed);
+        let entities = self.machine.entity_count() as u64;
+        let before = gauges.entities.swap(entities, Ordering::Relaxed);
+        if before < OUTGROWN && entities >= OUTGROWN {
+            tell_outgrown(edge, id, entities);
+        }
         gauges.cells.store(self.machine.cell_count() as u64, Ordering::Relaxed);
         gauges.squares.store(self.machine.square_count() as u64, Ordering::Relaxed);
         gauges.moves_in_flight.store(self.machine.moves_in_flight() as u64, Ordering::Relaxed);
@@ -394,5 +414,20 @@ impl Driver {
             return self.pacer.next(now);
         }
         self.machine.next_due().map_or(Micros::MAX, |due| due.max(self.pacer.next(now)))
+    }
+}
+
+/// A world has as many partitions as it began with.
+fn tell_outgrown(edge: &Edge, partition: PartitionId, entities: u64) {
+    let (partitions, cores) =
+        (edge.partitions.len(), std::thread::available_parallelism().map_or(1, usize::from));
+    if partitions < cores {
+        tracing::warn!(
+            partition = partition.0,
+            entities,
+            partitions,
+            cores,
+            "the world has outgrown its partitions: launched with more of them (--partitions, server.partitions) it would use the other cores"
+        );
     }
 }

@@ -70,7 +70,7 @@ impl PartitionHandle {
         let (work, work_queue) = crossbeam_channel::bounded(places as usize);
         // Bounded by what is sent here: moves in flight; queries at once.
         let (control, control_queue) = crossbeam_channel::unbounded();
-        // And for each session one set of views, one `Ready` a delta, one flush.
+        // And for each session one set of views, one `Ready` a delta, one flush, its end.
         let (notes, notes_queue) = crossbeam_channel::unbounded();
         let queues = Queues { work: work_queue, control: control_queue, notes: notes_queue };
         let gauges = Gauges::default();
@@ -175,7 +175,7 @@ impl PartitionHandle {
     /// Does something small here and now if the partition is idle: two changes of thread less. Returns whether it did.
     fn at_hand(&self, edge: &Edge, work: impl FnOnce(&mut Driver)) -> bool {
         self.with_driver(|driver| {
-            driver.hear_notes();
+            driver.hear_at_hand();
             if !driver.is_idle() {
                 return false;
             }

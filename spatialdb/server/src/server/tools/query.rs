@@ -88,6 +88,10 @@ impl<'a> Known<'a> {
             Kind::Space(space) => Constraint::Space(self.space(space.space)?),
             Kind::EntityIds(ids) => {
                 let mut entities: Vec<EntityId> = ids.entities.into_iter().map(EntityId).collect();
+                if let Some(wrong) = entities.iter().find(|id| !id.is_valid()) {
+                    let detail = format!("entity ids: {wrong}: ids are above 0 and below 2^53");
+                    return Err(Error::new(Reason::EntityIdInvalid, detail));
+                }
                 entities.sort_unstable();
                 entities.dedup();
                 Constraint::Entities(entities.into())
