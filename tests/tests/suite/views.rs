@@ -224,6 +224,8 @@ async fn bad_views_are_refused_with_the_part_and_the_rule() {
         (of(box_xy(0.0, 2.0, 1.0, 1.0)), "QUERY_INVALID", "box: y runs from 2 to 1"),
         (of(sphere(0.0, 0.0, -1.0)), "QUERY_INVALID", "sphere"),
         (of(sphere(0.0, 0.0, f64::NAN)), "QUERY_INVALID", "sphere"),
+        (of(entity_ids(&[7, 0])), "ENTITY_ID_INVALID", "0: ids are above 0"),
+        (of(entity_ids(&[1 << 53])), "ENTITY_ID_INVALID", "9007199254740992: ids are above 0 and below 2^53"),
         (
             of(kind(Kind::Cylinder(v1::Cylinder {
                 min_z: Some(1.0),

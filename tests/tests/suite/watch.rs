@@ -132,6 +132,11 @@ async fn watch_shows_what_was_asked_for() {
     let is_whole = |line: &str| line.contains("post \"post ") && line.contains("Position {");
     assert!(done.stdout.lines().count() == 2 && done.stdout.lines().all(is_whole), "{}", done.stdout);
     assert!(!done.stdout.contains("Metadata"));
+    // That the view is filled is not told once they are enough.
+    for count in ["1", "2"] {
+        let done = ends(&["id in (7, 8)", "--count", count, "--json"]);
+        assert_eq!((done.code, done.stdout.lines().count().to_string()), (Some(0), count.to_owned()));
+    }
     // Everything, for a moment: the session itself is part of it.
     let done = ends(&["--for", "1.5", "--json"]);
     assert_eq!(done.code, Some(0), "{}", done.stderr);

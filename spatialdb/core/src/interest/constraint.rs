@@ -197,7 +197,7 @@ impl Constraint {
             Self::Field(test) => {
                 at_most("constraint_values_max", test.values.len() as u64, limits.constraint_values_max)
             }
-            Self::Near { radius_m, .. } => check_round("near", Point3::default(), *radius_m, limits),
+            Self::Near { radius_m, .. } => check_near(*radius_m, limits),
             Self::Box { bounds, .. } => check_box(bounds),
             Self::Sphere { center, radius_m, .. } => check_round("sphere", *center, *radius_m, limits),
             Self::Cylinder { center, radius_m, min_z, max_z, .. } => {
@@ -245,9 +245,22 @@ fn check_range(what: &str, axis: &str, min: f64, max: f64) -> Result<(), Error> 
     Err(Error::new(Reason::QueryInvalid, detail))
 }
 
+fn check_near(radius_m: f64, limits: &Limits) -> Result<(), Error> {
+    let max = radius_max(limits);
+    if (0.0..=max).contains(&radius_m) {
+        return Ok(());
+    }
+    let detail = format!("near: radius_m = {radius_m}; 0 to 4 * position_abs_m_max = {max} is needed");
+    Err(Error::new(Reason::QueryInvalid, detail))
+}
+
+/// Beyond this, squares of distances lose their meaning; no entity is further out than `position_abs_m_max`.
+fn radius_max(limits: &Limits) -> f64 {
+    4.0 * limits.position_abs_m_max as f64
+}
+
 fn check_round(what: &str, center: Point3, radius_m: f64, limits: &Limits) -> Result<(), Error> {
-    // Beyond this, squares of distances lose their meaning; no entity is further out than position_abs_m_max.
-    let max = 4.0 * limits.position_abs_m_max as f64;
+    let max = radius_max(limits);
     let Point3 { x, y, z } = center;
     if [x, y, z].iter().all(|v| v.abs() <= max) && (0.0..=max).contains(&radius_m) {
         return Ok(());

@@ -98,23 +98,23 @@ impl Lines {
         out.flush()
     }
 
-    /// Prints that the view is filled; for scripts that is a line like others.
+    /// Prints that the view is filled: for scripts a line that does not count, as long as any are left.
     ///
     /// # Errors
     /// The stream is gone.
-    pub(super) fn ready(&mut self, unix_time_us: i64, entities: u64) -> io::Result<()> {
+    pub(super) fn ready(&self, unix_time_us: i64, entities: u64) -> io::Result<()> {
         if !self.is_json {
             return writeln!(io::stderr(), "ready: {entities} in view");
         }
         self.for_scripts(&json!({ "event": "ready", "time": time(unix_time_us), "entities": entities }))
     }
 
-    /// Prints that things happened which were not told; for scripts that is a line like others.
+    /// Prints that things happened which were not told, likewise.
     ///
     /// # Errors
     /// The stream is gone.
     pub(super) fn missed(
-        &mut self,
+        &self,
         unix_time_us: i64,
         missed: &v1::EventsMissed,
         schema: &Schema,
@@ -129,11 +129,10 @@ impl Lines {
         }))
     }
 
-    fn for_scripts(&mut self, line: &Value) -> io::Result<()> {
+    fn for_scripts(&self, line: &Value) -> io::Result<()> {
         if self.are_enough() {
             return Ok(());
         }
-        self.left = self.left.map(|left| left - 1);
         let mut out = print::stdout();
         writeln!(out, "{line}")?;
         out.flush()
