@@ -27,14 +27,17 @@ class Session:
         self.seq += 1
         await self.call.write(wire.ClientMessage(seq=self.seq, **body))
 
-    async def decided(self):
-        """Reads until the last message is decided; nothing may have been refused. Gives what was created."""
+    async def decided(self, creates=False):
+        """Reads until the last message is decided; nothing may have been refused. Gives what was created: that may be told before
+        it is decided or after."""
         created = None
+        applied = 0
         while (message := await self.call.read()) is not grpc.aio.EOF:
             if message.HasField("created"):
                 created = list(message.created.entities)
             assert not message.frame.rejections, message.frame.rejections
-            if message.frame.applied_seq >= self.seq:
+            applied = max(applied, message.frame.applied_seq)
+            if applied >= self.seq and (created is not None or not creates):
                 return created
         raise AssertionError("the session ended")
 
@@ -59,7 +62,7 @@ async def main():
         await session.send(hello=wire.Hello(protocol_min=1, protocol_max=1, worker_type="nothing"))
         await session.send(create=wire.Create(count=1, columns=[
             wire.Column(component=VITALS, values=[full().SerializeToString()])]))
-        entity, = await session.decided()
+        entity, = await session.decided(creates=True)
         assert await read(tools, entity) == full()
 
         ways = 0
