@@ -37,7 +37,9 @@ async fn watch_tells_what_comes_changes_and_leaves() {
     let mut watcher = watch(&world, &[CORNER]);
     watcher.stderr.wait_for("ready: 4 in view");
     // The two streams are read by two threads.
-    ["2", "9", "10"].map(|id| watcher.stdout.wait_for(&format!(" + {id}  ")));
+    for id in [2, 9, 10] {
+        watcher.stdout.wait_for(&format!(" + {id}  "));
+    }
     let first = watcher.stdout.wait_for(" + 1  ");
     assert!(first.contains("post \"post 1\"  Position {\"x\":-1050.0,\"y\":-1050.0,\"z\":0.0}"), "{first}");
     assert_eq!(watcher.stdout.lines().len(), 4, "{}", watcher.stdout.text());
