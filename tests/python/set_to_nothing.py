@@ -27,17 +27,14 @@ class Session:
         self.seq += 1
         await self.call.write(wire.ClientMessage(seq=self.seq, **body))
 
-    async def decided(self, creates=False):
-        """Reads until the last message is decided; nothing may have been refused. Gives what was created: that may be told before
-        it is decided or after."""
+    async def decided(self):
+        """Reads until the last message is decided; nothing may have been refused. Gives what was created."""
         created = None
-        applied = 0
         while (message := await self.call.read()) is not grpc.aio.EOF:
             if message.HasField("created"):
                 created = list(message.created.entities)
             assert not message.frame.rejections, message.frame.rejections
-            applied = max(applied, message.frame.applied_seq)
-            if applied >= self.seq and (created is not None or not creates):
+            if message.frame.applied_seq >= self.seq:
                 return created
         raise AssertionError("the session ended")
 
@@ -62,7 +59,7 @@ async def main():
         await session.send(hello=wire.Hello(protocol_min=1, protocol_max=1, worker_type="nothing"))
         await session.send(create=wire.Create(count=1, columns=[
             wire.Column(component=VITALS, values=[full().SerializeToString()])]))
-        entity, = await session.decided(creates=True)
+        entity, = await session.decided()
         assert await read(tools, entity) == full()
 
         ways = 0

@@ -213,8 +213,14 @@ impl Client {
                 self.collapsed.extend(frame.rejections_collapsed.iter().cloned());
                 self.ready.extend(frame.view_ready.iter().copied());
             }
-            server_message::Body::Created(created) => self.created.push(created.clone()),
-            server_message::Body::IdsReserved(reserved) => self.reserved.push(*reserved),
+            server_message::Body::Created(created) => {
+                assert!(created.seq > self.applied_seq, "Created comes before its message is decided");
+                self.created.push(created.clone());
+            }
+            server_message::Body::IdsReserved(reserved) => {
+                assert!(reserved.seq > self.applied_seq, "IdsReserved comes before its message is decided");
+                self.reserved.push(*reserved);
+            }
             server_message::Body::Answer(answer) => self.answers.push(answer.clone()),
             server_message::Body::Goodbye(goodbye) => self.goodbye = Some(goodbye.clone()),
             _ => {}

@@ -375,3 +375,20 @@ async fn order_is_kept_for_each_entity() {
     world.agrees(&mut viewer, has(VITALS)).await;
     assert_eq!(world.count(all_made()).await, 66);
 }
+
+/// The client checks of every answer that it comes before the frame that decides its message.
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn who_creates_and_reserves_is_answered_before_it_is_decided() {
+    let (_world, mut client) = probe().await;
+    for i in 0..200u32 {
+        let create = v1::Create {
+            count: 1,
+            positions: vec![position_rows(&[(f64::from(i), 1.0)])],
+            ..Default::default()
+        };
+        client.send(Body::Create(create)).await;
+        let last = client.send(Body::ReserveIds(v1::ReserveIds { count: 1 })).await;
+        assert_eq!(client.decided(last).await, Outcome::default());
+        assert_eq!((client.created.len(), client.reserved.len()), (i as usize + 1, i as usize + 1));
+    }
+}

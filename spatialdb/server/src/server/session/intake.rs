@@ -120,19 +120,10 @@ impl Intake {
         drop(gate);
     }
 
-    /// Reserves a block. A refusal goes into the next frame.
-    pub(super) fn reserve_ids(&self, seq: Seq, reserve: &v1::ReserveIds) -> Option<v1::IdsReserved> {
-        let first = self.edge.world().ids.reserve(&self.owner, u64::from(reserve.count));
-        match first {
-            Ok(first) => {
-                self.decided(seq);
-                Some(v1::IdsReserved { seq: seq.0, first: first.0, count: reserve.count })
-            }
-            Err(error) => {
-                self.refuse(seq, &error);
-                None
-            }
-        }
+    /// Ids that only this owner may create entities with.
+    pub(super) fn reserve_ids(&self, seq: Seq, reserve: &v1::ReserveIds) -> Result<v1::IdsReserved, Error> {
+        let first = self.edge.world().ids.reserve(&self.owner, u64::from(reserve.count))?;
+        Ok(v1::IdsReserved { seq: seq.0, first: first.0, count: reserve.count })
     }
 
     fn removes(&self, column: u32, component: Option<ComponentId>, entities: &[u64], parts: &mut Parts) {

@@ -247,12 +247,12 @@ impl Reader {
             return Err(Error::new(Reason::MessageUnexpected, format!("message {seq} has no known body")));
         };
         if let Err(error) = self.permit(&body) {
-            self.intake.refuse(seq, &error);
             if let Body::Create(create) = &body {
                 let rows = intake::row_count(create).min(self.edge.limits.message_rows_max as usize);
                 let created = v1::Created { seq: seq.0, entities: vec![0; rows] };
                 self.answer(server_message::Body::Created(created)).await;
             }
+            self.intake.refuse(seq, &error);
             return Ok(None);
         }
         match body {
@@ -275,14 +275,20 @@ impl Reader {
             }
             Body::Create(create) => {
                 self.edge.wait_for_room().await;
-                let created = self.intake.create(seq, &create);
-                self.answer(server_message::Body::Created(created)).await;
+                // Room for the answer first: it goes before the rows, so that it is told before they are decided.
+                let room = self.answers.clone().reserve_owned().await.ok();
+                self.intake.create(seq, &create, |created| {
+                    let body = Some(server_message::Body::Created(created));
+                    room.map(|room| room.send(ServerMessage { body }));
+                });
             }
-            Body::ReserveIds(reserve) => {
-                if let Some(reserved) = self.intake.reserve_ids(seq, &reserve) {
+            Body::ReserveIds(reserve) => match self.intake.reserve_ids(seq, &reserve) {
+                Ok(reserved) => {
                     self.answer(server_message::Body::IdsReserved(reserved)).await;
+                    self.intake.decided(seq);
                 }
-            }
+                Err(error) => self.intake.refuse(seq, &error),
+            },
             Body::Subscribe(v1::Subscribe { view }) => self.view(seq, view, Event::Subscribe),
             Body::ChangeView(v1::ChangeView { view }) => self.view(seq, view, Event::ChangeView),
             Body::EndView(v1::EndView { view_id }) => self.port.send(Event::EndView(seq, ViewId(view_id))),

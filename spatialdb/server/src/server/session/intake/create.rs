@@ -15,24 +15,24 @@ struct Draft {
 }
 
 impl Intake {
-    /// Creates what is in order; the answer has an id for each row, 0 for refused ones.
-    pub(in super::super) fn create(&self, seq: Seq, create: &v1::Create) -> v1::Created {
+    /// Creates what is in order. The answer has an id for each row, 0 for refused ones; it is told before anything is decided.
+    pub(in super::super) fn create(&self, seq: Seq, create: &v1::Create, tell: impl FnOnce(v1::Created)) {
         let mut parts = self.parts(seq);
         let count = row_count(create);
         if let Err(error) = self.check_create(create, count) {
             parts.reject_all(&error);
-            self.send(seq, parts);
             let rows = count.min(self.edge.limits.message_rows_max as usize);
-            return v1::Created { seq: seq.0, entities: vec![0; rows] };
+            tell(v1::Created { seq: seq.0, entities: vec![0; rows] });
+            return self.send(seq, parts);
         }
         let draft = self.draft(create, count, &mut parts);
         let answer = self.ids_for(create, &draft, &mut parts);
         // From here on without a pause: ids are given, so the rows go out.
         let gate = self.edge.routes.enter();
         self.place(create, &draft, &answer, &mut parts);
+        tell(v1::Created { seq: seq.0, entities: answer.entities.iter().map(|e| e.0).collect() });
         self.send(seq, parts);
         drop(gate);
-        v1::Created { seq: seq.0, entities: answer.entities.iter().map(|e| e.0).collect() }
     }
 
     fn check_create(&self, create: &v1::Create, count: usize) -> Result<(), Error> {

@@ -1125,6 +1125,8 @@ export const AnswerSchema: GenMessage<Answer> = /*@__PURE__*/
   messageDesc(file_spatialdb_v1_worker, 31);
 
 /**
+ * Comes before the frame that says the ReserveIds is decided (applied_seq).
+ *
  * @generated from message spatialdb.v1.IdsReserved
  */
 export type IdsReserved = Message<"spatialdb.v1.IdsReserved"> & {
@@ -1154,6 +1156,8 @@ export const IdsReservedSchema: GenMessage<IdsReserved> = /*@__PURE__*/
   messageDesc(file_spatialdb_v1_worker, 32);
 
 /**
+ * Comes before the frame that says the Create is decided (applied_seq).
+ *
  * @generated from message spatialdb.v1.Created
  */
 export type Created = Message<"spatialdb.v1.Created"> & {
