@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use spatialdb_types::{ComponentId, EntityId, Point3, Position, Revision, Seq, SessionId, SpaceId};
 
+use crate::authority::leases::{Seen, Writer};
 use crate::events::EventWrites;
 
 /// Whether a write may give an entity a component that it lacks.
@@ -130,11 +131,27 @@ pub enum Op {
     Events(EventWrites),
 }
 
+/// What a writer may do beyond what it owns.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Role {
+    /// Nothing.
+    #[default]
+    Worker,
+    /// Write components that no layer has, and delete anything.
+    Tool,
+    /// Anything: it is the server.
+    Server,
+}
+
 /// What one client message asks of one partition: applied as a whole, in order.
 #[derive(Clone, Debug)]
 pub struct Batch {
     /// Who writes.
     pub session: SessionId,
+    /// What it had been told of what it owns when it wrote.
+    pub seen: Seen,
+    /// Whether it needs to own what it writes.
+    pub role: Role,
     /// The number of the client message.
     pub seq: Seq,
     /// Its columns, as far as they concern this partition.
@@ -260,9 +277,19 @@ impl Op {
 }
 
 impl Batch {
-    /// A batch without columns.
-    pub const fn new(session: SessionId, seq: Seq) -> Self {
-        Self { session, seq, ops: Vec::new() }
+    /// A batch of a worker that was told nothing, without columns.
+    pub fn new(session: SessionId, seq: Seq) -> Self {
+        Self { session, seen: Seen::default(), role: Role::Worker, seq, ops: Vec::new() }
+    }
+
+    /// A batch of the same message, without columns.
+    pub fn part(&self) -> Self {
+        Self { seen: self.seen.clone(), ops: Vec::new(), ..*self }
+    }
+
+    /// Who writes, and what it knew.
+    pub(crate) fn writer(&self) -> Writer {
+        Writer { session: self.session, seen: self.seen.clone() }
     }
 
     /// How many rows of the client's message the batch carries.

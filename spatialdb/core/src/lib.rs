@@ -19,18 +19,22 @@ mod wire;
 pub mod world;
 
 pub use columns::{
-    Batch, CreateColumn, CreateRows, Op, PlacedRows, PositionRows, PositionWrites, Removes, ValueRows,
+    Batch, CreateColumn, CreateRows, Op, PlacedRows, PositionRows, PositionWrites, Removes, Role, ValueRows,
     ValueWrites, WriteMode,
 };
 pub use events::{Event, EventKind, EventWrites, Missed};
 pub use interest::{Constraint, Densities, Part, Rows, ShadowMismatch, SharedRows, View, ViewSet};
 pub use interest_book::{Gift, InterestBook, InterestChange, InterestPage};
 pub use message::{
-    Delta, DensityDelta, DensityRows, Filled, Holder, LeaveReason, MovedEntity, MovedValue, Outbox, Outcome,
-    PeerBody, PeerMessage, Rejection, RouteChange, Shape, ToSession,
+    AuthorityDelta, Delta, DensityDelta, DensityRows, EntityAuthority, Filled, Holder, LeaveReason,
+    MovedEntity, MovedValue, Outbox, Outcome, PeerBody, PeerMessage, Rejection, RouteChange, Shape,
+    ToSession,
 };
 pub use partition::{EntityState, HitRef, Partition, Query, QueryAnswer, Tuning};
-pub use session::{DensityColumn, FrameBody, Session, ToPartition, check_interest};
+pub use session::{
+    AuthorityBody, AuthorityMessage, DensityColumn, FrameBody, SeenTable, Session, ToPartition,
+    check_interest,
+};
 pub use world::{PartitionMap, World};
 
 /// A point in time as the driver tells it.

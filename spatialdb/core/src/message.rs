@@ -5,10 +5,11 @@
 use std::sync::Arc;
 
 use spatialdb_types::{
-    ComponentId, EntityId, Error, Incarnation, PartitionId, Position, Reason, Revision, Seq, SessionId,
-    ViewId,
+    ComponentId, EntityId, Epoch, Error, Incarnation, LayerId, PartitionId, Position, Reason, RegionId,
+    Revision, Seq, SessionId, ViewId,
 };
 
+use crate::authority::leases::{Answer, Carried};
 use crate::columns::{Batch, PositionRows, ValueRows};
 use crate::events::{Event, Missed};
 use crate::interest::{SharedRows, Values};
@@ -50,6 +51,8 @@ pub struct MovedEntity {
     pub values: Vec<MovedValue>,
     /// The sessions that hold it in view: the receiver owes each exactly one answer.
     pub holders: Vec<Holder>,
+    /// Which regions it belongs to, and whatever else is to be known of who may write it.
+    pub authority: Carried,
 }
 
 /// A session that holds a moving entity in view.
@@ -97,8 +100,38 @@ pub struct ToSession {
     pub delta: Option<Box<Delta>>,
     /// What became of the session's own writes.
     pub outcome: Outcome,
+    /// Changes to what the session may write.
+    pub authority: Option<Box<AuthorityDelta>>,
     /// The partition was restarted and knows the session's views no longer: send them again.
     pub restarted: Option<Incarnation>,
+}
+
+/// Which entities belong to regions of a session, as far as a partition knows and that has changed.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct AuthorityDelta {
+    /// The partition's revision counter: all that was gained up to it is told.
+    pub clock: Revision,
+    /// What the partition told before counts no longer, unless it is told again here.
+    pub begins_anew: bool,
+    /// In order.
+    pub changes: Vec<EntityAuthority>,
+}
+
+/// An entity has come to a region of the session, or has left one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct EntityAuthority {
+    /// Which entity.
+    pub entity: EntityId,
+    /// In which layer.
+    pub layer: LayerId,
+    /// The region that it belongs to, or did; 0 where that is not known any more.
+    pub region: RegionId,
+    /// The grant under which the session owns the region, or did; 0 likewise.
+    pub epoch: Epoch,
+    /// Whether it belongs to it now.
+    pub is_gain: bool,
+    /// The partition's revision counter when that came about: orders what different partitions say of one entity.
+    pub clock: Revision,
 }
 
 /// What became of a session's writes.
@@ -255,6 +288,8 @@ pub struct Outbox {
     pub answers: Vec<(u64, Vec<QueryAnswer>)>,
     /// To the edge, in order: entities that give views. To be heard before `peers` are.
     pub interests: Vec<InterestChange>,
+    /// To the issuer, in order.
+    pub authority: Vec<Answer>,
 }
 
 impl Delta {

@@ -1,10 +1,11 @@
 //! A partition: the entities of its boxes of space, and the single order in which they change.
 //!
 //! Responsible for: applying batches in order, moves between partitions, and saying what each session's views see.
-//! Not responsible for: threads, pacing, the wire, or which session may write what (that comes with layers).
+//! Not responsible for: threads, pacing, the wire, or which session is to own what.
 
 mod answer;
 mod apply;
+mod authority;
 mod census;
 mod changes;
 mod cut;
@@ -22,7 +23,7 @@ use std::sync::Arc;
 
 use indexmap::IndexMap;
 use rustc_hash::{FxBuildHasher, FxHashMap};
-use spatialdb_types::{EntityId, Incarnation, Limits, PartitionId, SessionId};
+use spatialdb_types::{EntityId, Incarnation, Limits, PartitionId, Revision, SessionId};
 
 pub use self::answer::{HitRef, QueryAnswer};
 pub(crate) use self::census::{Area, Census, KindId, Square, TOP_LEVEL, UNTYPED};
@@ -90,6 +91,8 @@ pub struct Partition {
     cuts: cut::Cuts,
     interests: interests::Interests,
     events: events::Pending,
+    /// `None`: the world is open, any worker may write anything.
+    authority: Option<Box<authority::Authority>>,
     subscribers: IndexMap<SessionId, Subscriber, FxBuildHasher>,
     subscriber_ids: SubscriberIds,
     sweep: Sweep,
@@ -121,6 +124,7 @@ impl Partition {
             cuts: cut::Cuts::default(),
             interests: interests::Interests::default(),
             events: events::Pending::default(),
+            authority: None,
             subscribers: IndexMap::default(),
             subscriber_ids: SubscriberIds::default(),
             sweep: Sweep::default(),
@@ -143,6 +147,11 @@ impl Partition {
     /// Which partition of the world this is.
     pub const fn id(&self) -> PartitionId {
         self.id
+    }
+
+    /// The revision counter: every revision given so far is at most this.
+    pub const fn clock(&self) -> Revision {
+        self.store.clock()
     }
 
     /// How many entities are here.
@@ -183,9 +192,12 @@ impl Partition {
     /// The ids that exist already; they keep their first state.
     pub fn load(&mut self, rows: &CreateRows) -> Result<(), Vec<EntityId>> {
         let mut doubled = Vec::new();
-        apply::create_each(&mut self.store, rows, SessionId(0), |_, entity, created| {
-            if !created {
-                doubled.push(entity);
+        let authority = &mut self.authority;
+        apply::create_each(&mut self.store, rows, SessionId(0), |store, _, entity, created| {
+            match (created, &mut *authority) {
+                (None, _) => doubled.push(entity),
+                (Some(id), Some(authority)) => authority.created(store, id),
+                (Some(_), None) => {}
             }
         });
         self.interests.note_created(rows);
@@ -220,11 +232,11 @@ impl Partition {
         match self.subscribers.get_mut(&session) {
             Some(subscriber) => subscriber.flush(token),
             None => {
+                let clock = self.store.clock();
                 let delta =
-                    crate::Delta { clock: self.store.clock(), flushed: Some(token), ..Default::default() };
-                outbox
-                    .sessions
-                    .push((session, ToSession { delta: Some(Box::new(delta)), ..Default::default() }));
+                    Some(Box::new(crate::Delta { clock, flushed: Some(token), ..Default::default() }));
+                let news = self.authority.as_mut().and_then(|authority| authority.take_news(session, clock));
+                outbox.sessions.push((session, ToSession { delta, authority: news, ..Default::default() }));
             }
         }
     }
@@ -237,10 +249,13 @@ impl Partition {
         }
         self.outcomes.swap_remove(&session);
         self.owed.swap_remove(&session);
+        if let Some(authority) = &mut self.authority {
+            authority.end_session(session);
+        }
     }
 
     /// Comes up again after a crash of its process, with what was stored: the entities, moves and decisions, but
-    /// not who was looking, nor events. Every session must be told by [`Partition::greet`].
+    /// not who was looking, nor events, nor who owns what. Every session must be told by [`Partition::greet`].
     pub fn restart(&mut self) {
         for (session, subscriber) in self.subscribers.drain(..) {
             self.subscriber_ids.give_back(subscriber.id());
@@ -249,6 +264,9 @@ impl Partition {
         self.cuts.forget_answer();
         self.interests.restart();
         self.events.clear();
+        if let Some(authority) = &mut self.authority {
+            authority.restart();
+        }
         self.incarnation.0 += 1;
     }
 
@@ -274,6 +292,7 @@ impl Partition {
         !self.store.dirty().is_empty()
             || self.interests.has_news()
             || !self.events.all().is_empty()
+            || self.authority.as_ref().is_some_and(|authority| authority.has_news())
             || self.outcomes.keys().any(|session| self.may_tell(*session))
             || self.store.census.as_ref().is_some_and(|census| census.is_pending())
             || self.subscribers.values().any(Subscriber::is_owed)

@@ -1,7 +1,7 @@
 //! A session: one worker's or viewer's side of the world.
 //!
 //! Responsible for: the union of its views over all partitions; making of what partitions say, each in its own order,
-//! one exact sequence of frames; and how far its own messages are decided.
+//! one exact sequence of frames, and one of what it may write; and how far its own messages are decided.
 //! Not responsible for: the transport, encoding, or whether messages are well formed.
 //!
 //! # Why an entity is judged by clocks
@@ -10,6 +10,7 @@
 //! A leave is remembered (a tombstone) until nothing older can be on its way.
 
 mod anchors;
+mod authority;
 mod events;
 mod interests;
 mod load;
@@ -29,6 +30,8 @@ use spatialdb_types::{
 };
 
 use self::anchors::Anchors;
+use self::authority::Authority;
+pub use self::authority::{AuthorityBody, AuthorityMessage, SeenTable};
 use self::events::Overlaps;
 pub use self::interests::check_interest;
 use self::interests::{Interests, is_given};
@@ -106,6 +109,7 @@ pub struct Session {
     overlaps: Overlaps,
     flush: Flush,
     anchors: Anchors,
+    authority: Authority,
     progress: Progress,
     outcome: Outcome,
     /// Frames that wait to be taken, and who is to be told when they are.
@@ -171,6 +175,7 @@ impl Session {
             overlaps: Overlaps::default(),
             flush: Flush::default(),
             anchors: Anchors::default(),
+            authority: Authority::new(usize::from(partitions)),
             progress: Progress::default(),
             outcome: Outcome::default(),
             frames: VecDeque::new(),
@@ -275,6 +280,9 @@ impl Session {
         let before = self.frames.len();
         if message.restarted.is_some() {
             self.restarted(from);
+        }
+        if let Some(delta) = message.authority {
+            self.hear_authority(from, *delta);
         }
         if let Some(delta) = message.delta {
             let body = self.merge(from, *delta);
@@ -393,6 +401,7 @@ impl Session {
 
     fn restarted(&mut self, from: PartitionId) {
         self.tombstones.restarted(from);
+        self.authority.lost().restarted(from);
         self.partitions[usize::from(from.0)].keyframe = Some(FxHashSet::default());
         let epoch = self.anchors.epoch();
         self.anchors.lose();

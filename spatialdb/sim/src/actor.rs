@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use spatialdb_core::world::Owner;
-use spatialdb_core::{FrameBody, Session, ToPartition, ToSession, View};
-use spatialdb_types::{EntityId, Point3, Reason, Seq, SessionId, ViewId};
+use spatialdb_core::{FrameBody, Role, Session, ToPartition, ToSession, View};
+use spatialdb_types::{EntityId, PartitionId, Point3, Reason, Seq, SessionId, ViewId};
 
 use crate::bug::Bug;
 use crate::client::Replica;
@@ -76,6 +76,7 @@ impl Sim {
         let a = self.actors.len() - 1;
         let name = self.actors[a].owner.name.clone();
         self.open_page(id, &name);
+        self.worker_comes(a);
         for _ in 0..self.rng.between(0, 4) {
             self.subscribe(a);
         }
@@ -92,6 +93,7 @@ impl Sim {
         let id = actor.id;
         self.world.names.detach(id);
         self.close_page(id);
+        self.worker_goes(id);
         self.cut_down(a);
     }
 
@@ -189,7 +191,8 @@ impl Sim {
     /// Routes the waiting message of a client if every partition it concerns takes work. Returns whether it did.
     pub(crate) fn try_send(&mut self, a: usize) -> bool {
         let Some((message, writers)) = self.actors[a].pending.take() else { return false };
-        let batches = self.edge.route(&message, &mut self.bugs);
+        let mut batches = self.edge.route(&message, &mut self.bugs);
+        batches.values_mut().for_each(|batch| batch.role = Role::Tool);
         if batches.keys().any(|to| !self.partitions[usize::from(to.0)].accepts_work()) {
             self.actors[a].pending = Some((message, writers));
             return false;
@@ -201,6 +204,27 @@ impl Sim {
         }
         self.model.send(&message);
         self.expect_events(&message);
+        let rows: usize = message.columns.iter().map(Column::row_count).sum();
+        self.actors[a].seq = message.seq;
+        self.actors[a].session.received(message.seq, rows as u32);
+        for (to, batch) in batches {
+            self.send_batch(to, batch);
+        }
+        true
+    }
+
+    /// Routes a message of what its sender may own, with what it knows, unless another one waits or partitions take no work.
+    /// Returns whether it did.
+    pub(crate) fn send_owned(&mut self, a: usize, message: Message) -> bool {
+        let mut batches = self.edge.route(&message, &mut self.bugs);
+        let is_full = |to: &PartitionId| !self.partitions[usize::from(to.0)].accepts_work();
+        if self.actors[a].pending.is_some() || batches.keys().any(is_full) {
+            return false;
+        }
+        self.say(|| format!("session {} sends {message:?}", self.actors[a].id));
+        let seen = self.what_it_saw(message.session);
+        batches.values_mut().for_each(|batch| batch.seen.clone_from(&seen));
+        self.note_sent(&message);
         let rows: usize = message.columns.iter().map(Column::row_count).sum();
         self.actors[a].seq = message.seq;
         self.actors[a].session.received(message.seq, rows as u32);

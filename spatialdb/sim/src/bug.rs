@@ -116,6 +116,16 @@ bugs! {
     SwapInterests = "swap-interests", one_in 2;
     /// A session is not told that it is given other views.
     LosePage = "lose-page", one_in 8;
+    /// A partition says that it accepts no more from an owner, and does.
+    LoseRevoke = "lose-revoke", one_in 4;
+    /// A move does not bring what is to be known of who may write the entity.
+    LoseCarried = "lose-carried", one_in 1;
+    /// An owner is not told of an entity.
+    LoseGain = "lose-gain", one_in 8;
+    /// An owner is told in the wrong order which entities came and went.
+    ReverseGains = "reverse-gains", one_in 1;
+    /// A worker is taken to have seen what it was not told.
+    SeenTooMuch = "seen-too-much", one_in 1;
 }
 
 impl Bug {

@@ -12,6 +12,7 @@ use spatialdb_core::{
 use spatialdb_types::{EntityId, PartitionId, Revision, SessionId};
 
 use crate::actor::Actor;
+use crate::authority::{Authority, Leases};
 use crate::bug::{Bug, Bugs};
 use crate::cut::Cuts;
 use crate::edge::Edge;
@@ -57,6 +58,8 @@ pub(crate) struct Sim {
     pub(crate) cuts: Cuts,
     /// Which entities give which sessions views.
     pub(crate) interests: Interests,
+    /// Layers and who owns what, in a world that is not open.
+    pub(crate) authority: Option<Authority>,
     /// Whether to say what happens.
     pub(crate) trace: bool,
     edge_queues: Vec<VecDeque<EdgeItem>>,
@@ -130,10 +133,14 @@ impl Sim {
         let mut rng = Rng::new(seed);
         let plan = Plan::new(&mut rng);
         let count = usize::from(plan.map.partitions());
+        let authority = Authority::new(seed, &plan);
         let partition = |id| {
             let mut partition = Partition::new(id, plan.map.clone(), plan.limits.clone());
             partition.tune(plan.tuning);
-            partition
+            match &authority {
+                Some(authority) => partition.with_layers(&authority.layers),
+                None => partition,
+            }
         };
         Self {
             now: 0,
@@ -151,6 +158,7 @@ impl Sim {
             sent: Sent::default(),
             cuts: Cuts::default(),
             interests: Interests::new(count),
+            authority,
             trace,
             edge_queues: (0..count).map(|_| VecDeque::new()).collect(),
             peer_queues: (0..count).map(|_| (0..count).map(|_| VecDeque::new()).collect()).collect(),
@@ -178,8 +186,38 @@ impl Sim {
         &self.busy
     }
 
-    /// Delivers the head of a queue that is not empty.
-    pub(crate) fn deliver(&mut self, link: Link) {
+    /// Delivers the head of a queue that is not empty, and lets judges look at what it did.
+    ///
+    /// # Errors
+    /// What they found.
+    pub(crate) fn deliver(&mut self, link: Link) -> Result<(), Failure> {
+        let (p, sent) = match link {
+            Link::Edge(p) => (p, Revision(0)),
+            // What waited is applied together with what moved it: who was right cannot be told from outside.
+            Link::Peer(from, p) => match self.peer_queues[from][p].front().map(|m| (&m.body, m.clock)) {
+                Some((PeerBody::Settled(_), _)) | None => {
+                    self.deliver_one(link);
+                    return self.watch_entities(p, None);
+                }
+                Some((_, clock)) => (p, clock),
+            },
+            _ => {
+                self.deliver_one(link);
+                return Ok(());
+            }
+        };
+        let before = self.partitions[p].clock().max(sent);
+        let mut came_with = Leases::new();
+        if let Link::Peer(from, _) = link
+            && let Some(PeerBody::Move(moved)) = self.peer_queues[from][p].front().map(|m| &m.body)
+        {
+            came_with.extend(moved.iter().map(|moved| (moved.entity, moved.authority.leases.clone())));
+        }
+        self.deliver_one(link);
+        self.watch_arrivals(p, Some(before), &came_with)
+    }
+
+    fn deliver_one(&mut self, link: Link) {
         let mut outbox = Outbox::default();
         match link {
             Link::Edge(p) => {
@@ -288,6 +326,7 @@ impl Sim {
             self.partitions[p].greet(actor.id, &mut outbox);
         }
         self.collect(p, outbox);
+        self.authority_restarts(p);
     }
 
     /// Puts a batch at the end of the queue of a partition.
@@ -299,7 +338,7 @@ impl Sim {
         let before = queue.len();
         if batch.ops.len() > 1 && self.bugs.hits(Bug::SplitMessage) {
             let last = batch.ops.split_off(batch.ops.len() - 1);
-            let half = Batch { session: batch.session, seq: batch.seq, ops: last };
+            let half = Batch { ops: last, ..batch.part() };
             queue.extend([EdgeItem::Batch(batch), EdgeItem::Batch(half)]);
         } else {
             queue.push_back(EdgeItem::Batch(batch));
@@ -324,6 +363,7 @@ impl Sim {
             self.send_down(session, p, message);
         }
         self.send_interests(p, outbox.interests);
+        self.send_answers(p, outbox.authority);
         for (cut, answer) in outbox.answers {
             self.cuts.answer(cut, answer);
         }
@@ -363,6 +403,9 @@ impl Sim {
         }
         match &mut message.body {
             PeerBody::Move(_) if bugs.hits(Bug::DropMove) => return,
+            PeerBody::Move(moved) if bugs.hits(Bug::LoseCarried) => {
+                moved.iter_mut().for_each(|m| m.authority = Default::default());
+            }
             PeerBody::Move(moved) if bugs.hits(Bug::LoseHolders) => {
                 moved.iter_mut().for_each(|m| m.holders.clear());
             }
@@ -406,6 +449,14 @@ impl Sim {
         }
         if bugs.hits(Bug::LoseRejection) {
             message.outcome.rejections.pop();
+        }
+        if let Some(delta) = &mut message.authority {
+            if bugs.hits(Bug::LoseGain) {
+                delta.changes.pop();
+            }
+            if bugs.hits(Bug::ReverseGains) {
+                delta.changes.reverse();
+            }
         }
         if let Some(delta) = &mut message.delta {
             corrupt(delta, bugs, &mut self.stale);

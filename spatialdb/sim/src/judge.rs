@@ -11,6 +11,7 @@ use spatialdb_core::{Constraint, EntityState, Part, Query, View};
 use spatialdb_types::{ComponentId, EntityId, PartitionId, Position, Revision, SessionId, ViewId};
 
 use crate::actor::Actor;
+use crate::authority::is_owned;
 use crate::client::Value;
 use crate::driver::Sim;
 use crate::model::{Known, Refusal, State, Writers};
@@ -72,6 +73,7 @@ impl Sim {
         }
         self.judge_query(&truth)?;
         self.judge_book(&truth)?;
+        self.judge_authority()?;
         for a in self.live_actors() {
             let actor = &self.actors[a];
             let verdict = self
@@ -234,7 +236,7 @@ impl Sim {
             let (seq, column, row) = (r.seq, r.column, r.row);
             let (reason, entity, component) = (r.reason, r.entity, r.component);
             let refusal = Refusal { seq, column, row, reason, entity, component };
-            if self.model.is_exact(entity) && !expected.contains(&refusal) {
+            if self.model.is_exact(entity) && !is_owned(component) && !expected.contains(&refusal) {
                 return fail("refused", format!("{refusal:?} should have been accepted"));
             }
             if !told.insert(refusal.clone()) {
@@ -303,7 +305,7 @@ pub(crate) const fn everything() -> Query {
 fn judge_state(entity: EntityId, known: &Known, truth: &Truth) -> Verdict {
     let Some(fact) = truth.get(&entity).filter(|_| known.writers != Writers::Shared) else { return Ok(()) };
     let mut is = State { position: fact.position, ..State::default() };
-    for (component, (_, value)) in &fact.components {
+    for (component, (_, value)) in fact.components.iter().filter(|(component, _)| !is_owned(**component)) {
         if let Value::Bytes(value) = value {
             let Some(fields) = values::parse(value) else {
                 return fail("value", format!("component {component} of {entity} is garbled: {value:?}"));

@@ -27,6 +27,7 @@
 //! something to say is asleep.
 
 mod actor;
+mod authority;
 mod bug;
 mod client;
 mod cut;

@@ -136,6 +136,10 @@ impl Model {
             Column::Remove(component, rows) => (rows[row], component.unwrap_or_default()),
             Column::Events(kind, _, rows) => (rows[row].0, kind.component),
         };
+        if crate::authority::is_owned(component) {
+            // Judged apart.
+            return None;
+        }
         let known = self.entities.get_mut(&entity)?;
         let refused = if known.exists { apply(known, column, row) } else { Some(Reason::EntityNotFound) };
         refused.filter(|_| known.is_only_of(by)).map(|reason| (entity, component, reason))

@@ -71,6 +71,7 @@ pub fn run_seeds(seeds: std::ops::Range<u64>, threads: usize, bug: Option<Bug>) 
 
 impl Sim {
     fn run(mut self) -> Result<(), Failure> {
+        self.start_authority();
         self.populate();
         for _ in 0..self.plan.rounds {
             for _ in 0..self.plan.steps {
@@ -79,6 +80,7 @@ impl Sim {
             self.rest()?;
             self.judge()?;
             self.probe()?;
+            self.probe_authority()?;
             self.adopt();
         }
         Ok(())
@@ -113,6 +115,9 @@ impl Sim {
 
     /// One thing happens.
     fn step(&mut self) -> Result<(), Failure> {
+        if self.authority.is_some() {
+            self.authority_step()?;
+        }
         let w = &self.plan.weights;
         let busy = |kind: usize| if self.busy()[kind].is_empty() { 0 } else { w.links[kind] };
         let weights = [
@@ -150,7 +155,7 @@ impl Sim {
                 let link = self.busy()[step][at];
                 let is_slow = self.slow.is_some_and(|slow| link.is_slow(slow));
                 if !is_slow || self.rng.one_in(20) {
-                    self.deliver(link);
+                    self.deliver(link)?;
                 }
             }
             (4, Some(a)) => self.write(a),
@@ -172,14 +177,15 @@ impl Sim {
     }
 
     /// Nobody writes any longer; everything is delivered, published and taken until nothing more comes.
-    fn rest(&mut self) -> Result<(), Failure> {
+    pub(crate) fn rest(&mut self) -> Result<(), Failure> {
         self.say(|| "coming to rest".to_owned());
         for _ in 0..ROUNDS_TO_REST_MAX {
             if self.settle()? {
                 continue;
             }
             // As a real driver does, sleep until something is due.
-            match self.partitions.iter().filter_map(spatialdb_core::Partition::next_due).min() {
+            let due = self.partitions.iter().filter_map(spatialdb_core::Partition::next_due);
+            match due.chain(self.authority_due()).min() {
                 Some(due) => self.now = self.now.max(due),
                 None => return self.is_still(),
             }
@@ -195,8 +201,9 @@ impl Sim {
             let Some(kind) = self.rng.weighted(&lengths) else { break };
             any = true;
             let at = self.rng.index(self.busy()[kind].len());
-            self.deliver(self.busy()[kind][at]);
+            self.deliver(self.busy()[kind][at])?;
         }
+        any |= self.settle_authority()?;
         for a in self.live_actors() {
             any |= self.try_send(a);
             while self.actors[a].session.has_frame() {
@@ -260,7 +267,7 @@ impl Sim {
         match self.rng.weighted(&lengths) {
             Some(kind) if self.rng.percent(70) => {
                 let at = self.rng.index(self.busy()[kind].len());
-                self.deliver(self.busy()[kind][at]);
+                self.deliver(self.busy()[kind][at])?;
             }
             _ if self.rng.percent(50) => {
                 let partition = self.rng.index(self.partitions.len());

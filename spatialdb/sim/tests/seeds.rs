@@ -53,6 +53,11 @@ const CAUGHT_WITHIN: &[(Bug, u64)] = &[
     (Bug::LoseInterestEnd, 60),
     (Bug::SwapInterests, 200),
     (Bug::LosePage, 40),
+    (Bug::LoseRevoke, 40),
+    (Bug::LoseCarried, 1_500),
+    (Bug::LoseGain, 40),
+    (Bug::ReverseGains, 60),
+    (Bug::SeenTooMuch, 40),
 ];
 
 fn threads() -> usize {

@@ -100,6 +100,8 @@ reasons! {
     SchemaInvalid = "SCHEMA_INVALID", Invalid;
     /// Regions cannot be cut or joined like that.
     RegionShape = "REGION_SHAPE", Invalid;
+    /// A message says that its worker has processed more than it was told.
+    AuthoritySeenInvalid = "AUTHORITY_SEEN_INVALID", Invalid;
     /// No such entity, or no longer.
     EntityNotFound = "ENTITY_NOT_FOUND", NotFound;
     /// The entity does not have the component.

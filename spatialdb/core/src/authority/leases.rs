@@ -12,7 +12,7 @@ mod order;
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use spatialdb_types::{Box3, Epoch, LayerId, PartitionId, Position, RegionId, SessionId, SpaceId};
@@ -53,7 +53,7 @@ impl Lease {
 
 /// Where a table keeps a region: to look it up once and remember. Good until [`LeaseTable::version`] changes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Slot(u32);
+pub struct Slot(pub(crate) u32);
 
 /// The leases of all regions, and where regions lie, as one partition knows them.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -67,6 +67,8 @@ pub struct LeaseTable {
     /// By rising region.
     leases: Vec<(RegionId, Lease)>,
     apart: Apart,
+    /// Sessions that are over, and still own something as far as is known here.
+    ended: BTreeSet<SessionId>,
 }
 
 impl LeaseTable {
@@ -80,6 +82,7 @@ impl LeaseTable {
             nowhere: BTreeMap::new(),
             leases: Vec::new(),
             apart: Apart::default(),
+            ended: BTreeSet::new(),
         }
     }
 
@@ -121,6 +124,13 @@ impl LeaseTable {
     /// Where a region is kept.
     pub fn slot(&self, region: RegionId) -> Option<Slot> {
         self.leases.binary_search_by_key(&region, |(id, _)| *id).ok().map(|at| Slot(at as u32))
+    }
+
+    /// The layer of a region.
+    pub fn layer_of(&self, region: RegionId) -> Option<LayerId> {
+        let nowhere = self.nowhere.iter().find(|(_, id)| **id == region).map(|(layer, _)| *layer);
+        let placed = || self.tilings.iter().find(|(_, tiling)| tiling.bounds(region).is_some());
+        nowhere.or_else(|| placed().map(|((layer, _), _)| *layer))
     }
 
     /// Takes in what another partition knew of regions, before an entity that came with it is placed.

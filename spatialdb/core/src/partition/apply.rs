@@ -9,8 +9,10 @@ use indexmap::IndexMap;
 use rustc_hash::FxBuildHasher;
 use spatialdb_types::{ComponentId, EntityId, PartitionId, Position, Reason, Seq, SessionId};
 
+use super::authority::Standing;
 use super::{Partition, PublishSeq, RowId, Slot, Store};
-use crate::columns::{Batch, CreateRows, Op, PositionWrites, Removes, ValueWrites, WriteMode};
+use crate::authority::leases::{Refusal, Writer};
+use crate::columns::{Batch, CreateRows, Op, PositionWrites, Removes, Role, ValueWrites, WriteMode};
 use crate::events::{Event, EventWrites};
 use crate::message::{Outbox, Outcome, Rejection};
 use crate::wire;
@@ -30,6 +32,8 @@ pub(super) enum Source {
 /// What applying one batch leaves to be done.
 pub(super) struct Run {
     session: SessionId,
+    writer: Writer,
+    role: Role,
     seq: Seq,
     source: Source,
     decided: u32,
@@ -60,6 +64,9 @@ impl Partition {
 
     pub(super) fn apply_from(&mut self, batch: &Batch, source: Source, outbox: &mut Outbox) {
         let mut run = Run::new(batch, source, self.limits.rejections_per_frame_max);
+        if let (Some(authority), Source::Edge) = (&mut self.authority, source) {
+            authority.seen(&self.store, batch.session, &batch.seen);
+        }
         for op in &batch.ops {
             match op {
                 Op::Create(create) => self.create(create, &mut run),
@@ -107,11 +114,13 @@ impl Partition {
     }
 
     fn create(&mut self, create: &CreateRows, run: &mut Run) {
-        create_each(&mut self.store, create, run.session, |index, entity, created| {
+        let authority = &mut self.authority;
+        create_each(&mut self.store, create, run.session, |store, index, entity, created| {
             run.decided += 1;
-            if !created {
-                let row = create.rows[index];
-                run.reject(0, row, entity, ComponentId(0), Reason::EntityExists);
+            match (created, &mut *authority) {
+                (None, _) => run.reject(0, create.rows[index], entity, ComponentId(0), Reason::EntityExists),
+                (Some(id), Some(authority)) => authority.created(store, id),
+                (Some(_), None) => {}
             }
         });
     }
@@ -141,6 +150,10 @@ impl Partition {
             match place {
                 Place::Here(id) => {
                     run.decided += 1;
+                    if let Err(why) = self.check(id, ComponentId::POSITION, run) {
+                        run.refuse(column.column, row, entity, ComponentId::POSITION, &why);
+                        continue;
+                    }
                     let at = Position { space: column.space, point: column.point(i) };
                     match self.write_position(id, at, column.mode, run.session) {
                         Some(false) => {}
@@ -174,9 +187,36 @@ impl Partition {
             if mode == WriteMode::Update {
                 return None;
             }
+            let before = self.standing(id);
             self.store.add_component(id, ComponentId::POSITION, None);
+            let crossed = self.store.move_to(id, at, writer);
+            self.note_changed(id, before);
+            return Some(crossed);
         }
-        Some(self.store.move_to(id, at, writer))
+        let before = self.standing(id);
+        let crossed = self.store.move_to(id, at, writer);
+        self.note_changed(id, before);
+        Some(crossed)
+    }
+
+    /// Whether the batch that is being applied may write a component of an entity.
+    ///
+    /// # Errors
+    /// Why not.
+    fn check(&mut self, id: RowId, component: ComponentId, run: &Run) -> Result<(), Refusal> {
+        let Some(authority) = &mut self.authority else { return Ok(()) };
+        authority.check(&self.store, id, component, &run.writer, run.role)
+    }
+
+    /// What decides who may write an entity, unless anybody may.
+    fn standing(&self, id: RowId) -> Option<Standing> {
+        self.authority.as_ref().map(|_| Standing::of(&self.store, id))
+    }
+
+    fn note_changed(&mut self, id: RowId, before: Option<Standing>) {
+        if let (Some(authority), Some(before)) = (&mut self.authority, before) {
+            authority.changed(&mut self.store, id, before);
+        }
     }
 
     fn write_values(&mut self, column: &ValueWrites, run: &mut Run) {
@@ -188,7 +228,9 @@ impl Partition {
             match place {
                 Place::Here(id) => {
                     run.decided += 1;
-                    if let Err(reason) = self.write_value(id, column, i, run) {
+                    if let Err(why) = self.check(id, column.component, run) {
+                        run.refuse(column.column, row, entity, column.component, &why);
+                    } else if let Err(reason) = self.write_value(id, column, i, run) {
                         run.reject(column.column, row, entity, column.component, reason);
                     }
                 }
@@ -218,7 +260,9 @@ impl Partition {
                 return Err(Reason::ComponentNotFound);
             }
             let slot = self.store.new_slot(column.value(i), run.session);
+            let before = self.standing(id);
             self.store.add_component(id, component, Some(slot));
+            self.note_changed(id, before);
             return Ok(());
         };
         let new = match &column.cleared {
@@ -252,6 +296,10 @@ impl Partition {
             match place {
                 Place::Here(id) => {
                     run.decided += 1;
+                    if let Err(why) = self.check(id, component, run) {
+                        run.refuse(column.column, row, entity, component, &why);
+                        continue;
+                    }
                     let has = self.store.components(self.store.row(id)).binary_search(&component).is_ok();
                     if !has {
                         run.reject(column.column, row, entity, component, Reason::ComponentNotFound);
@@ -296,18 +344,29 @@ impl Partition {
         let entity = column.entities[i];
         match column.component {
             None => {
+                if let Some(authority) = &mut self.authority {
+                    if let Err(why) = authority.check_delete(&self.store, id, &run.writer, run.role) {
+                        return run.refuse(column.column, column.rows[i], entity, ComponentId(0), &why);
+                    }
+                    authority.leaves(&self.store, id, true);
+                }
                 self.queue_events();
                 self.forget_everywhere(id, entity);
                 self.store.remove(id);
                 run.deleted.push(entity);
             }
             Some(component) => {
+                if let Err(why) = self.check(id, component, run) {
+                    return run.refuse(column.column, column.rows[i], entity, component, &why);
+                }
                 let has = self.store.components(self.store.row(id)).binary_search(&component).is_ok();
                 if !has {
                     run.reject(column.column, column.rows[i], entity, component, Reason::ComponentNotFound);
                     return;
                 }
+                let before = self.standing(id);
                 self.store.remove_component(id, component);
+                self.note_changed(id, before);
                 if component == ComponentId::POSITION {
                     run.crossed.push(entity);
                 }
@@ -320,6 +379,8 @@ impl Run {
     fn new(batch: &Batch, source: Source, rejections_max: u64) -> Self {
         Self {
             session: batch.session,
+            writer: batch.writer(),
+            role: batch.role,
             seq: batch.seq,
             source,
             decided: 0,
@@ -327,7 +388,7 @@ impl Run {
             rejections_max,
             crossed: Vec::new(),
             deleted: Vec::new(),
-            park: Batch::new(batch.session, batch.seq),
+            park: batch.part(),
             forwards: IndexMap::default(),
             scratch: Vec::new(),
         }
@@ -346,6 +407,15 @@ impl Run {
         self.outcome.reject(rejection, self.rejections_max);
     }
 
+    fn refuse(&mut self, column: u32, row: u32, entity: EntityId, component: ComponentId, why: &Refusal) {
+        let (seq, reason) = (self.seq, why.reason());
+        // Who writes what it lost may write a lot of it.
+        let is_told = (self.outcome.rejections.len() as u64) < self.rejections_max;
+        let detail = if is_told { why.to_string() } else { String::new() };
+        let rejection = Rejection { seq, column, row, reason, entity, component, detail };
+        self.outcome.reject(rejection, self.rejections_max);
+    }
+
     fn not_found(&mut self, column: u32, row: u32, entity: EntityId, component: ComponentId) {
         self.decided += 1;
         self.reject(column, row, entity, component, Reason::EntityNotFound);
@@ -353,7 +423,8 @@ impl Run {
 
     /// The columns on their way to a partition.
     fn forward(&mut self, to: PartitionId) -> &mut Vec<Op> {
-        &mut self.forwards.entry(to).or_insert_with(|| Batch::new(self.session, self.seq)).ops
+        let Self { park, forwards, .. } = self;
+        &mut forwards.entry(to).or_insert_with(|| park.part()).ops
     }
 
     fn forward_position(&mut self, to: PartitionId, from: &PositionWrites, i: usize) {
@@ -402,19 +473,19 @@ impl Run {
     }
 }
 
-/// Makes the entities of `create` one by one, telling for each index whether it is new.
+/// Makes the entities of `create` one by one, telling for each index its row, unless it is there already.
 pub(super) fn create_each(
     store: &mut Store,
     create: &CreateRows,
     writer: SessionId,
-    mut each: impl FnMut(usize, EntityId, bool),
+    mut each: impl FnMut(&Store, usize, EntityId, Option<RowId>),
 ) {
     let places = places_of(create);
     let (starts, values) = values_of(create);
     let mut components = Vec::new();
     for (index, &entity) in create.entities.iter().enumerate() {
         if store.find(entity).is_some() {
-            each(index, entity, false);
+            each(store, index, entity, None);
             continue;
         }
         let own = &values[starts[index] as usize..starts[index + 1] as usize];
@@ -427,8 +498,8 @@ pub(super) fn create_each(
             .map(|&(column, i)| store.new_slot(create.columns[column as usize].value(i as usize), writer))
             .collect();
         let at = places[index].map(|place| (create.positions.positions[place as usize], writer));
-        store.insert(entity, set, slots, at);
-        each(index, entity, true);
+        let id = store.insert(entity, set, slots, at);
+        each(store, index, entity, Some(id));
     }
 }
 

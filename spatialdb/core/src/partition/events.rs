@@ -132,7 +132,7 @@ mod tests {
 
     fn write(partition: &mut Partition, ops: Vec<Op>) -> Outbox {
         let mut outbox = Outbox::default();
-        partition.apply(&Batch { session: SessionId(1), seq: Seq(1), ops }, &mut outbox);
+        partition.apply(&Batch { ops, ..Batch::new(SessionId(1), Seq(1)) }, &mut outbox);
         outbox
     }
 

@@ -140,6 +140,7 @@ impl Partition {
     fn take(&mut self, id: RowId, holders: Vec<Holder>) -> MovedEntity {
         let row = self.store.row(id);
         let (entity, components) = (row.entity, self.store.components(row).to_vec());
+        let authority = self.authority.as_mut().map(|authority| authority.leaves(&self.store, id, false));
         let CellRow { revision, mover, .. } = *self.store.in_cell(row);
         let position = self.store.position(row).map(|at| (at, revision, mover));
         let (_, slots) = self.store.remove(id);
@@ -154,7 +155,7 @@ impl Partition {
                 value: slot.value,
             })
             .collect();
-        MovedEntity { entity, position, values, holders }
+        MovedEntity { entity, position, values, holders, authority: authority.unwrap_or_default() }
     }
 
     fn receive(&mut self, from: PartitionId, entities: Vec<MovedEntity>, outbox: &mut Outbox) {
@@ -183,6 +184,9 @@ impl Partition {
             self.store.set_position_revision(id, revision);
         }
         self.store.set_arriving(id, true);
+        if let Some(authority) = &mut self.authority {
+            authority.arrived(&mut self.store, id, moved.authority);
+        }
         for holder in moved.holders {
             let session = holder.session;
             match self.subscribers.get_mut(&session) {

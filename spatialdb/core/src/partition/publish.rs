@@ -28,11 +28,18 @@ impl Partition {
             // What became of its writes is told with or after what they changed in its views, never before.
             let told = subscriber.is_told(was_ready);
             let outcome = if told { self.outcomes.swap_remove(session) } else { None }.unwrap_or_default();
-            if delta.is_some() || !outcome.is_empty() {
-                outbox
-                    .sessions
-                    .push((*session, ToSession { delta: delta.map(Box::new), outcome, restarted: None }));
+            let clock = self.store.clock();
+            let authority =
+                self.authority.as_mut().and_then(|authority| authority.take_news(*session, clock));
+            if delta.is_some() || !outcome.is_empty() || authority.is_some() {
+                let delta = delta.map(Box::new);
+                outbox.sessions.push((*session, ToSession { delta, outcome, authority, restarted: None }));
             }
+        }
+        if let Some(authority) = &mut self.authority {
+            let others = authority.drain_news(self.store.clock());
+            let told = |authority| ToSession { authority: Some(authority), ..ToSession::default() };
+            outbox.sessions.extend(others.map(|(session, authority)| (session, told(authority))));
         }
         self.tell_writers(outbox);
         self.store.finish_publish();

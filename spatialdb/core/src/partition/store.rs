@@ -36,6 +36,8 @@ pub(crate) struct Row {
     pub(crate) changed_at: PublishSeq,
     /// It moved here and the old partition may still forward writes.
     pub(crate) arriving: bool,
+    /// There may be more to say of who may write it than where it is.
+    pub(super) apart: bool,
 }
 
 /// The entities of a partition.
@@ -138,6 +140,10 @@ impl Store {
         self.rows[id.0 as usize].arriving = arriving;
     }
 
+    pub(super) fn set_apart(&mut self, id: RowId, apart: bool) {
+        self.rows[id.0 as usize].apart = apart;
+    }
+
     pub(crate) fn table_of(&self, row: &Row) -> &Table {
         self.tables.get(row.set)
     }
@@ -236,6 +242,7 @@ impl Store {
             here_since: self.publish,
             changed_at,
             arriving: false,
+            apart: false,
         };
         match self.rows.get_mut(id.0 as usize) {
             Some(free) => *free = row,

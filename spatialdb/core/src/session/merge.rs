@@ -15,6 +15,7 @@ impl Session {
     pub(super) fn merge(&mut self, from: PartitionId, delta: Delta) -> FrameBody {
         let mut body = FrameBody { more: delta.more, deltas: 1, ..FrameBody::default() };
         self.tombstones.hear(from, delta.clock);
+        self.authority.lost().hear(from, delta.clock);
         let mut doubt = self.partitions[usize::from(from.0)].overtaken.at(delta.clock);
         let were_seen: Vec<bool> = delta.events.iter().map(|event| self.sees(event)).collect();
         for entity in delta.overlapping {
@@ -236,12 +237,14 @@ impl Session {
         self.flush.awaited.retain(|&p| p != from);
         if self.flush.awaited.is_empty() {
             self.tombstones.flushed(token);
+            self.authority.lost().flushed(token);
             self.end_overlaps(token, body);
         }
     }
 
-    fn start_flush(&mut self) {
-        let is_needed = self.tombstones.are_many() || !self.overlaps.is_empty();
+    pub(super) fn start_flush(&mut self) {
+        let is_needed =
+            self.tombstones.are_many() || self.authority.lost().are_many() || !self.overlaps.is_empty();
         if !is_needed || !self.flush.awaited.is_empty() {
             return;
         }

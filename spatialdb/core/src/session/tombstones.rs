@@ -4,6 +4,8 @@
 //! entity back. That can be forgotten once nothing so old can come any more: each partition's counter rises from delta to
 //! delta, or, where one says nothing for long, once it has answered a flush.
 
+use std::hash::Hash;
+
 use indexmap::IndexMap;
 use rustc_hash::FxBuildHasher;
 use spatialdb_types::{EntityId, PartitionId, Revision};
@@ -16,8 +18,8 @@ const MANY: usize = 256;
 
 /// What is remembered of entities that left.
 #[derive(Debug)]
-pub(super) struct Tombstones {
-    by_entity: IndexMap<EntityId, Tombstone, FxBuildHasher>,
+pub(super) struct Tombstones<K = EntityId> {
+    by_entity: IndexMap<K, Tombstone, FxBuildHasher>,
     /// The counter of each partition's last delta: nothing older comes from it.
     heard: Vec<Revision>,
     /// They are looked through once there are so many.
@@ -32,7 +34,7 @@ struct Tombstone {
     flush: u64,
 }
 
-impl Tombstones {
+impl<K: Copy + Eq + Hash> Tombstones<K> {
     pub(super) fn new(partitions: usize) -> Self {
         Self { by_entity: IndexMap::default(), heard: vec![Revision(0); partitions], sweeps_at: FEW }
     }
@@ -49,7 +51,7 @@ impl Tombstones {
     }
 
     /// The partition said with this counter that the entity is not in view.
-    pub(super) fn bury(&mut self, partition: PartitionId, clock: Revision, entity: EntityId, flush: u64) {
+    pub(super) fn bury(&mut self, partition: PartitionId, clock: Revision, entity: K, flush: u64) {
         if self.heard.len() == 1 {
             return;
         }
@@ -62,12 +64,12 @@ impl Tombstones {
     }
 
     /// The entity is in view again.
-    pub(super) fn remove(&mut self, entity: EntityId) {
+    pub(super) fn remove(&mut self, entity: K) {
         self.by_entity.swap_remove(&entity);
     }
 
     /// Who said last that the entity is not in view, and with which counter.
-    pub(super) fn get(&self, entity: EntityId) -> Option<(PartitionId, Revision)> {
+    pub(super) fn get(&self, entity: K) -> Option<(PartitionId, Revision)> {
         self.by_entity.get(&entity).map(|tomb| (tomb.partition, tomb.clock))
     }
 

@@ -120,6 +120,17 @@ impl LeaseTable {
         own.or_else(|| self.region_at(layer, at))
     }
 
+    /// The region that an entity belongs to wherever it lies.
+    pub fn own_region(&self, entity: EntityId, layer: LayerId) -> Option<RegionId> {
+        self.apart.entry(entity, layer)?.region
+    }
+
+    /// The entities that belong to a region wherever they lie.
+    pub fn strays_of(&self, region: RegionId) -> impl Iterator<Item = (EntityId, LayerId)> {
+        let own = self.apart.entries.iter().filter(move |(_, entry)| entry.region == Some(region));
+        own.map(|(key, _)| *key)
+    }
+
     /// Entities of regions that are gone: joined with others while this partition was starting. Until they are placed anew
     /// by [`LeaseTable::moved`] no write of them is accepted.
     pub fn strays(&self) -> impl Iterator<Item = (EntityId, LayerId)> {
@@ -145,10 +156,26 @@ impl LeaseTable {
         self.apart.forget_gains(done);
     }
 
-    /// The session is over: what it gained needs no telling.
+    /// The session is over: what it gained needs no telling, once nothing that it wrote is accepted any more.
     pub fn end_session(&mut self, session: SessionId) {
-        let unseen = self.apart.unseen.remove(&session).unwrap_or_default();
-        self.apart.forget_gains(unseen);
+        self.ended.insert(session);
+        self.forget_ended();
+    }
+
+    pub(super) fn forget_ended(&mut self) {
+        let Self { ended, leases, apart, .. } = self;
+        if leases.is_empty() {
+            // After a restart: the table that comes may have it as an owner.
+            return;
+        }
+        ended.retain(|session| {
+            let is_owner = leases.iter().any(|(_, lease)| lease.owner == Some(*session));
+            if !is_owner {
+                let unseen = apart.unseen.remove(session).unwrap_or_default();
+                apart.forget_gains(unseen);
+            }
+            is_owner
+        });
     }
 
     /// A tool takes hold of a component, unless a later hold is there.

@@ -32,6 +32,8 @@ pub struct Writer {
 pub enum Refusal {
     /// The partition has not been told of regions yet.
     Unknown,
+    /// No layer has the component of such an entity, or, where none is named, such an entity at all.
+    NoLayer(EntityId, Option<ComponentId>),
     /// Somebody else owns the region, or nobody.
     NotOwner(RegionId, Lease),
     /// The writer owns the region, but wrote before it was told so.
@@ -103,7 +105,7 @@ impl Refusal {
     /// The reason that a client is told.
     pub const fn reason(&self) -> Reason {
         match self {
-            Self::Unknown | Self::NotOwner(..) => Reason::NotOwner,
+            Self::Unknown | Self::NoLayer(..) | Self::NotOwner(..) => Reason::NotOwner,
             Self::RegionNotSeen(..) | Self::EntityNotSeen(..) => Reason::OwnershipNotSeen,
             Self::Held(..) => Reason::ComponentHeld,
         }
@@ -114,6 +116,10 @@ impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Unknown => write!(f, "the partition is starting and does not know the owner yet"),
+            Self::NoLayer(entity, Some(component)) => {
+                write!(f, "no layer writes component {component} of entity {entity}: only tools do")
+            }
+            Self::NoLayer(entity, None) => write!(f, "no layer has entity {entity}: only tools delete it"),
             Self::NotOwner(region, Lease { epoch, owner: Some(owner) }) => {
                 write!(f, "region {region} is owned by session {owner} since epoch {epoch}")
             }

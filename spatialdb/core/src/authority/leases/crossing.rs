@@ -23,6 +23,8 @@ pub struct Crossing {
 pub struct Carried {
     /// Its regions and what the sender knows of them: to be learned first.
     pub leases: Vec<(RegionId, Lease)>,
+    /// Of which layers these are.
+    pub layers: Vec<LayerId>,
     entries: Vec<(LayerId, Entry)>,
     /// Of these the owner was not told yet.
     untold: Vec<LayerId>,
@@ -95,8 +97,11 @@ impl LeaseTable {
         at: Option<Position>,
         told: Revision,
     ) -> Carried {
-        let slots = layers.iter().filter_map(|&layer| self.slot(self.region_of(entity, layer, at)?));
-        let leases = slots.map(|slot| self.leases[slot.0 as usize]).collect();
+        let known = layers.iter().filter_map(|&layer| {
+            let slot = self.slot(self.region_of(entity, layer, at)?)?;
+            Some((self.leases[slot.0 as usize], layer))
+        });
+        let (leases, layers) = known.unzip();
         let entries = (entity, LayerId(0))..=(entity, LayerId(u16::MAX));
         let entries: Vec<_> = self.apart.entries.range(entries).map(|(key, entry)| (key.1, *entry)).collect();
         let holds = (entity, ComponentId(0))..=(entity, ComponentId(u32::MAX));
@@ -108,7 +113,7 @@ impl LeaseTable {
         let is_untold = |gained: Gained| gained.partition == self.partition && gained.at > told;
         let untold = entries.iter().filter(|(_, entry)| entry.gained.is_some_and(is_untold));
         let untold = untold.map(|(layer, _)| *layer).collect();
-        Carried { leases, entries, untold, holds }
+        Carried { leases, layers, entries, untold, holds }
     }
 
     /// An entity comes from another partition. `now` is the clock here, above the sender's. Returns where its region

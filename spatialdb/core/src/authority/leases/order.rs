@@ -63,6 +63,14 @@ pub struct NewShape {
 impl LeaseTable {
     /// Takes an order of the issuer. Returns the answer, if it wants one.
     pub fn obey(&mut self, order: &Order) -> Option<Answer> {
+        let answer = self.follow_order(order);
+        if !self.ended.is_empty() {
+            self.forget_ended();
+        }
+        answer
+    }
+
+    fn follow_order(&mut self, order: &Order) -> Option<Answer> {
         match order {
             Order::Reset(number, table) => {
                 self.reset(table);

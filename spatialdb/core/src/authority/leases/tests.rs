@@ -197,6 +197,8 @@ fn a_gain_that_was_not_seen_is_told_by_the_next_partition() {
     assert_eq!(check(&there, 50.0, &writer(BOB, 2, 19)), Err(Reason::OwnershipNotSeen));
     assert_eq!(check(&there, 50.0, &writer(BOB, 2, 20)), Ok(()));
     there.end_session(BOB);
+    assert_eq!(check(&there, 50.0, &writer(BOB, 2, 19)), Err(Reason::OwnershipNotSeen), "it may still come");
+    there.obey(&Order::Revoke(EAST, Epoch(2)));
     assert_eq!(there.apart_count(), 0);
 }
 

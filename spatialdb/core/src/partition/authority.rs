@@ -1,0 +1,242 @@
+//! Authority in a partition: whether a row may be written, and telling owners which entities they have.
+//!
+//! An ordinary row costs no memory: its cell remembers the region that all of it lies in. Only what lies in a cell that a
+//! border cuts, or is an exception, is looked up.
+//!
+//! Responsible for: finding the layer and region of a row, and noticing whatever changes them. Not responsible for: who
+//! owns a region (`authority::leases`), or why.
+
+mod news;
+mod places;
+mod squares;
+
+use std::sync::Arc;
+
+use spatialdb_types::{ComponentId, EntityId, LayerId, PartitionId, Position, Revision, SessionId};
+
+use self::news::News;
+pub(super) use self::places::Standing;
+use self::squares::Squares;
+use super::{Partition, Row, RowId, SetId, Store};
+use crate::authority::issuer::Loads;
+use crate::authority::layers::{Layers, Strategy};
+use crate::authority::leases::{LeaseTable, Order, Refusal, Seen, Slot, Writer};
+use crate::authority::load::LoadMap;
+use crate::columns::Role;
+use crate::message::Outbox;
+
+/// How many squares a partition counts load in; beyond that they become larger.
+const LOAD_SQUARES_MAX: usize = 1 << 16;
+
+/// What a partition of a world with layers knows of who may write what.
+#[derive(Debug)]
+pub(super) struct Authority {
+    layers: Arc<Layers>,
+    table: LeaseTable,
+    /// By number of the set.
+    rules: Vec<Option<Rules>>,
+    squares: Squares,
+    load: LoadMap,
+    news: News,
+    /// The revision counter up to which owners were told what they gained.
+    told: Revision,
+}
+
+/// What layers mean to entities with one set of components.
+#[derive(Debug, Default)]
+struct Rules {
+    /// The layers that have them, by rising id.
+    layers: Arc<[LayerId]>,
+    /// Who writes what, by rising component.
+    writes: Box<[(ComponentId, LayerId)]>,
+}
+
+impl Authority {
+    pub(super) fn new(partition: PartitionId, layers: &Arc<Layers>, cell_m: f64) -> Self {
+        Self {
+            layers: Arc::clone(layers),
+            table: LeaseTable::new(partition, Arc::clone(layers)),
+            rules: Vec::new(),
+            squares: Squares::new(layers.all().count()),
+            load: LoadMap::new(cell_m, LOAD_SQUARES_MAX),
+            news: News::default(),
+            told: Revision(0),
+        }
+    }
+
+    /// Whether a session may write a component of a row, which it may have yet to get.
+    ///
+    /// # Errors
+    /// Why not.
+    pub(super) fn check(
+        &mut self,
+        store: &Store,
+        id: RowId,
+        component: ComponentId,
+        writer: &Writer,
+        role: Role,
+    ) -> Result<(), Refusal> {
+        let row = store.row(id);
+        match self.rules(store, row.set()).layer_of(component) {
+            _ if role == Role::Server => Ok(()),
+            Some(layer) => self.check_layer(store, row, layer, component, writer),
+            None if role == Role::Tool => Ok(()),
+            None => Err(Refusal::NoLayer(row.entity, Some(component))),
+        }
+    }
+
+    /// Whether a session may delete an entity: who moves it may, or, if no layer does, who writes anything else of it.
+    ///
+    /// # Errors
+    /// Why not.
+    pub(super) fn check_delete(
+        &mut self,
+        store: &Store,
+        id: RowId,
+        writer: &Writer,
+        role: Role,
+    ) -> Result<(), Refusal> {
+        if role != Role::Worker {
+            return Ok(());
+        }
+        let row = store.row(id);
+        let rules = self.rules(store, row.set());
+        if let Some(layer) = rules.layer_of(ComponentId::POSITION) {
+            return self.check_layer(store, row, layer, ComponentId::POSITION, writer);
+        }
+        let mut refusal = Refusal::NoLayer(row.entity, None);
+        for &layer in Arc::clone(&rules.layers).iter() {
+            match self.check_layer(store, row, layer, ComponentId(0), writer) {
+                Ok(()) => return Ok(()),
+                Err(why) => refusal = why,
+            }
+        }
+        Err(refusal)
+    }
+
+    /// A session's batch came, not by way of another partition.
+    pub(super) fn seen(&mut self, store: &Store, session: SessionId, seen: &Seen) {
+        let is_settled = |entity| store.find(entity).is_none_or(|id| !store.row(id).arriving);
+        self.table.seen(session, seen, is_settled);
+    }
+
+    /// A session is over.
+    pub(super) fn end_session(&mut self, session: SessionId) {
+        self.table.end_session(session);
+        self.news.forget(session);
+    }
+
+    /// All that is known of owners is forgotten, until the whole table comes.
+    pub(super) fn restart(&mut self) {
+        self.table.forget();
+        self.news.restart();
+    }
+
+    /// What is known of who owns what.
+    pub(super) const fn table(&self) -> &LeaseTable {
+        &self.table
+    }
+
+    fn check_layer(
+        &mut self,
+        store: &Store,
+        row: &Row,
+        layer: LayerId,
+        component: ComponentId,
+        writer: &Writer,
+    ) -> Result<(), Refusal> {
+        let place = self.slot(store, row, layer);
+        if row.apart {
+            return self.table.check_apart(row.entity, layer, component, place, writer);
+        }
+        self.table.check(place.ok_or(Refusal::Unknown)?, writer)
+    }
+
+    /// The region that a row lies in.
+    fn slot(&mut self, store: &Store, row: &Row, layer: LayerId) -> Option<Slot> {
+        let whole = self.squares.slot(&self.table, &store.grid, row.cell(), layer);
+        whole.or_else(|| self.table.slot_at(layer, store.position(row)))
+    }
+
+    fn rules(&mut self, store: &Store, set: SetId) -> &Rules {
+        let at = set.0 as usize;
+        if self.rules.len() <= at {
+            self.rules.resize_with(at + 1, || None);
+        }
+        self.rules[at].get_or_insert_with(|| Rules::new(&self.layers, &store.tables.get(set).components))
+    }
+}
+
+impl Rules {
+    fn new(layers: &Layers, components: &[ComponentId]) -> Self {
+        let has_regions = |layer: &LayerId| layers.get(*layer).strategy != Strategy::Client;
+        let of: Vec<LayerId> = layers.layers_of(components).filter(has_regions).collect();
+        let mut writes: Vec<_> =
+            of.iter().flat_map(|&layer| layers.get(layer).writes.iter().map(move |&c| (c, layer))).collect();
+        writes.sort_unstable();
+        Self { layers: of.into(), writes: writes.into() }
+    }
+
+    fn layer_of(&self, component: ComponentId) -> Option<LayerId> {
+        let at = self.writes.binary_search_by_key(&component, |(c, _)| *c).ok()?;
+        Some(self.writes[at].1)
+    }
+}
+
+impl Partition {
+    /// An empty partition of a world with layers: see [`Partition::order`].
+    #[must_use]
+    pub fn with_layers(mut self, layers: &Arc<Layers>) -> Self {
+        let cell_m = self.store.grid.cell_m();
+        self.authority = (!layers.is_open()).then(|| Box::new(Authority::new(self.id, layers, cell_m)));
+        self
+    }
+
+    /// Takes an order of the issuer. To be given before batches that are queued.
+    pub fn order(&mut self, order: &Order, outbox: &mut Outbox) {
+        let Some(authority) = &mut self.authority else { return };
+        let answer = authority.table.obey(order);
+        outbox.authority.extend(answer);
+        match order {
+            Order::Reset(..) => authority.begin_anew(&mut self.store),
+            Order::Reshape(shape) => authority.tell_region(&mut self.store, shape.region),
+            Order::Grant(region, ..) => authority.tell_region(&mut self.store, *region),
+            Order::Revoke(..) => {}
+        }
+    }
+
+    /// Adds how many entities of each layer are where to what other partitions have.
+    ///
+    /// # Panics
+    /// If those count in squares of another size: see [`Partition::load_doublings`].
+    pub fn add_load_to(&self, loads: &mut Loads) {
+        if let Some(authority) = &self.authority {
+            authority.load.add_to(loads);
+        }
+    }
+
+    /// How often the squares in which it counts were doubled.
+    pub fn load_doublings(&self) -> u32 {
+        self.authority.as_ref().map_or(0, |authority| authority.load.doublings())
+    }
+
+    /// Makes the squares in which it counts as large as that.
+    pub fn coarsen_load(&mut self, doublings: u32) {
+        if let Some(authority) = &mut self.authority {
+            authority.load.coarsen(doublings);
+        }
+    }
+
+    /// What it knows of who owns what; `None`: the world is open.
+    pub fn lease_table(&self) -> Option<&LeaseTable> {
+        Some(self.authority.as_ref()?.table())
+    }
+
+    /// Where an entity is and which layers have it, if it is here.
+    pub fn authority_of(&self, entity: EntityId) -> Option<(Option<Position>, Vec<LayerId>)> {
+        let authority = self.authority.as_ref()?;
+        let row = self.store.row(self.store.find(entity)?);
+        let layers = authority.layers.layers_of(self.store.components(row)).collect();
+        Some((self.store.position(row), layers))
+    }
+}

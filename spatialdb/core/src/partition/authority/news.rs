@@ -1,0 +1,131 @@
+//! What owners are to be told at the next publish.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use indexmap::IndexMap;
+use rustc_hash::FxBuildHasher;
+use spatialdb_types::{EntityId, Epoch, LayerId, RegionId, Revision, SessionId};
+
+use super::Authority;
+use crate::authority::leases::{Crossing, Lease};
+use crate::message::{AuthorityDelta, EntityAuthority};
+
+/// Which entities came to and went from whom since the last publish, in order.
+#[derive(Debug, Default)]
+pub(super) struct News {
+    by_session: IndexMap<SessionId, AuthorityDelta, FxBuildHasher>,
+    /// After a restart, until the whole table comes: entities that somebody may have lost, and when.
+    unknown: BTreeMap<(EntityId, LayerId), Unknown>,
+}
+
+/// Something that happened while it was not known who owned what.
+#[derive(Debug, Default)]
+struct Unknown {
+    /// When, at last.
+    clock: Revision,
+    /// Who owned the entity where it came from; whoever owns something here may have, too.
+    owners: BTreeSet<SessionId>,
+}
+
+impl News {
+    /// The entity belongs to a region, or no longer: its owner is to know, if there is one.
+    pub(super) fn push(
+        &mut self,
+        entity: EntityId,
+        layer: LayerId,
+        (region, Lease { epoch, owner }): (RegionId, Lease),
+        is_gain: bool,
+        clock: Revision,
+    ) {
+        if let Some(owner) = owner {
+            let change = EntityAuthority { entity, layer, region, epoch, is_gain, clock };
+            self.by_session.entry(owner).or_default().changes.push(change);
+        }
+    }
+
+    pub(super) fn push_crossing(&mut self, entity: EntityId, crossing: &Crossing, clock: Revision) {
+        let Crossing { layer, from, to, .. } = *crossing;
+        if let Some(from) = from.filter(|(_, from)| from.owner != to.1.owner) {
+            self.push(entity, layer, from, false, clock);
+        }
+        self.push(entity, layer, to, true, clock);
+    }
+
+    pub(super) fn forget(&mut self, session: SessionId) {
+        self.by_session.swap_remove(&session);
+    }
+
+    /// Whose the entity was cannot be told yet.
+    pub(super) fn push_unknown(
+        &mut self,
+        entity: EntityId,
+        layer: LayerId,
+        clock: Revision,
+        owners: impl IntoIterator<Item = SessionId>,
+    ) {
+        let unknown = self.unknown.entry((entity, layer)).or_default();
+        unknown.clock = clock;
+        unknown.owners.extend(owners);
+    }
+
+    /// All that was not told is forgotten, but for who may have lost what.
+    pub(super) fn restart(&mut self) {
+        let waiting = std::mem::take(&mut self.by_session);
+        for (session, news) in waiting {
+            for lost in news.changes.into_iter().filter(|change| !change.is_gain) {
+                self.push_unknown(lost.entity, lost.layer, lost.clock, [session]);
+            }
+        }
+    }
+
+    /// Sessions are told all that they have here, and nothing but that: whoever owns something, and whoever may have lost
+    /// something.
+    pub(super) fn begin_anew(&mut self, owners: impl IntoIterator<Item = SessionId>) {
+        let unknown = std::mem::take(&mut self.unknown);
+        let mut all: BTreeSet<SessionId> = owners.into_iter().collect();
+        all.extend(unknown.values().flat_map(|unknown| &unknown.owners));
+        for session in all {
+            let news = self.by_session.entry(session).or_default();
+            news.begins_anew = true;
+            news.changes.extend(unknown.iter().map(|(&(entity, layer), &Unknown { clock, .. })| {
+                let (region, epoch) = (RegionId(0), Epoch(0));
+                EntityAuthority { entity, layer, region, epoch, is_gain: false, clock }
+            }));
+        }
+    }
+
+    /// Entities of which nobody knows whose they were since the restart.
+    pub(super) fn unknown(&self) -> Vec<(EntityId, LayerId)> {
+        self.unknown.keys().copied().collect()
+    }
+}
+
+impl Authority {
+    /// Whether somebody is to be told something.
+    pub(in crate::partition) fn has_news(&self) -> bool {
+        !self.news.by_session.is_empty()
+    }
+
+    /// What a session is to be told.
+    pub(in crate::partition) fn take_news(
+        &mut self,
+        session: SessionId,
+        clock: Revision,
+    ) -> Option<Box<AuthorityDelta>> {
+        if self.news.by_session.is_empty() {
+            return None;
+        }
+        let news = self.news.by_session.swap_remove(&session)?;
+        Some(Box::new(AuthorityDelta { clock, ..news }))
+    }
+
+    /// What all other sessions are to be told. All that was gained is told with it.
+    pub(in crate::partition) fn drain_news(
+        &mut self,
+        clock: Revision,
+    ) -> impl Iterator<Item = (SessionId, Box<AuthorityDelta>)> {
+        self.told = clock;
+        let all = self.news.by_session.drain(..);
+        all.map(move |(session, news)| (session, Box::new(AuthorityDelta { clock, ..news })))
+    }
+}

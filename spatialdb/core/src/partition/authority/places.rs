@@ -1,0 +1,236 @@
+//! Rows that come, go and move: what that means to regions, to load, and to those who own them.
+
+use std::sync::Arc;
+
+use spatialdb_types::{LayerId, Position, RegionId};
+
+use super::Authority;
+use crate::authority::leases::{Carried, Lease};
+use crate::partition::{CellKey, Row, RowId, SetId, Store};
+
+/// What decides which regions a row belongs to.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::partition) struct Standing {
+    set: SetId,
+    square: Option<CellKey>,
+    at: Option<Position>,
+}
+
+impl Standing {
+    /// Of a row as it is now.
+    pub(in crate::partition) fn of(store: &Store, id: RowId) -> Self {
+        let row = store.row(id);
+        Self { set: row.set(), square: store.grid.square(row.cell()), at: store.position(row) }
+    }
+}
+
+impl Authority {
+    /// An entity was made.
+    pub(in crate::partition) fn created(&mut self, store: &Store, id: RowId) {
+        let row = store.row(id);
+        let at = store.position(row);
+        for &layer in self.layers_of(store, row.set()).iter() {
+            self.load.add(layer, at);
+            if let Some(slot) = self.slot(store, row, layer) {
+                self.news.push(
+                    row.entity,
+                    layer,
+                    (self.table.region(slot), self.table.lease(slot)),
+                    true,
+                    store.clock(),
+                );
+            }
+        }
+    }
+
+    /// An entity is about to be deleted, or to go to another partition. Returns what it takes along.
+    pub(in crate::partition) fn leaves(&mut self, store: &Store, id: RowId, is_deleted: bool) -> Carried {
+        let row = store.row(id);
+        let at = store.position(row);
+        let layers = self.layers_of(store, row.set());
+        for &layer in layers.iter() {
+            self.load.remove(layer, at);
+            match self.region_of(row, layer, at) {
+                _ if !is_deleted => {}
+                Some(region) => self.news.push(row.entity, layer, region, false, store.clock()),
+                None => self.news.push_unknown(row.entity, layer, store.clock(), []),
+            }
+        }
+        self.table.take(row.entity, &layers, at, self.told)
+    }
+
+    /// An entity came from another partition and is a row now.
+    pub(in crate::partition) fn arrived(&mut self, store: &mut Store, id: RowId, carried: Carried) {
+        let now = store.tick();
+        let row = store.row(id);
+        let (entity, at) = (row.entity, store.position(row));
+        let layers = self.layers_of(store, row.set());
+        // Where it comes from nobody knew: whom it belonged to before cannot be told.
+        let known: Vec<_> = carried.layers.iter().copied().zip(carried.leases.iter().copied()).collect();
+        let was_unknown = carried.leases.len() < layers.len();
+        let crossings = self.table.arrive(entity, carried, at, now);
+        for &layer in layers.iter() {
+            self.load.add(layer, at);
+            let crossing = crossings.iter().find(|crossing| crossing.layer == layer).copied();
+            let mut entered = || self.table.entered(entity, layer, at, now);
+            if let Some(crossing) = crossing.or_else(|| if was_unknown { entered() } else { None }) {
+                self.news.push_crossing(entity, &crossing, now);
+            } else if let Some(region) = self.region_of(store.row(id), layer, at) {
+                // The region may have changed its owner or its shape while the entity was on its way; and from now on it is
+                // this partition that tells of it.
+                self.news.push(entity, layer, region, true, now);
+            } else {
+                self.news.push_unknown(
+                    entity,
+                    layer,
+                    now,
+                    known.iter().filter_map(|(_, (_, lease))| lease.owner),
+                );
+            }
+            // Who had it where it came from may have heard of nothing: the region was cut or changed hands meanwhile.
+            let owner = self.region_of(store.row(id), layer, at).and_then(|(_, lease)| lease.owner);
+            let before = known.iter().find(|(of, (_, lease))| *of == layer && lease.owner != owner);
+            if let Some((_, region)) = before {
+                self.news.push(entity, layer, *region, false, now);
+            }
+        }
+        store.set_apart(id, self.table.is_apart(entity));
+    }
+
+    /// An entity may have other components, or be somewhere else than before.
+    pub(in crate::partition) fn changed(&mut self, store: &mut Store, id: RowId, before: Standing) {
+        let row = store.row(id);
+        let is_same = row.set() == before.set && store.grid.square(row.cell()) == before.square;
+        if is_same && !row.apart && !self.is_cut(store, id) {
+            return;
+        }
+        let (entity, set, at) = (row.entity, row.set(), store.position(row));
+        let layers = self.layers_of(store, set);
+        if set != before.set {
+            let gone = self.layers_of(store, before.set);
+            let now = store.tick();
+            for &layer in gone.iter().filter(|layer| !layers.contains(layer)) {
+                self.load.remove(layer, before.at);
+                match self.region_of(store.row(id), layer, before.at) {
+                    Some(region) => self.news.push(entity, layer, region, false, now),
+                    None => self.news.push_unknown(entity, layer, now, []),
+                }
+                self.table.left(entity, layer);
+            }
+            for &layer in layers.iter().filter(|layer| !gone.contains(layer)) {
+                self.load.add(layer, at);
+                let crossing = self.table.entered(entity, layer, at, now);
+                crossing.iter().for_each(|crossing| self.news.push_crossing(entity, crossing, now));
+            }
+            for &layer in layers.iter().filter(|layer| gone.contains(layer)) {
+                self.moved(store, id, layer, before, at);
+            }
+        } else {
+            layers.iter().for_each(|&layer| self.moved(store, id, layer, before, at));
+        }
+        store.set_apart(id, self.table.is_apart(entity));
+    }
+
+    fn moved(
+        &mut self,
+        store: &mut Store,
+        id: RowId,
+        layer: LayerId,
+        before: Standing,
+        at: Option<Position>,
+    ) {
+        let row = store.row(id);
+        let (entity, is_apart) = (row.entity, row.apart);
+        let is_there = store.grid.square(row.cell()) == before.square;
+        if !is_there {
+            self.load.shift(layer, before.at, at);
+        }
+        let whole = self.squares.slot(&self.table, &store.grid, row.cell(), layer);
+        if !is_apart && whole.is_some() && (is_there || whole == self.table.slot_at(layer, before.at)) {
+            return;
+        }
+        let now = store.tick();
+        if self.table.leases().is_empty() {
+            self.news.push_unknown(entity, layer, now, []);
+        }
+        let crossing = self.table.moved(entity, layer, before.at, at, now);
+        crossing.iter().for_each(|crossing| self.news.push_crossing(entity, crossing, now));
+    }
+
+    /// The whole table came: owners are told anew what they have, and entities of regions that are gone are placed.
+    pub(super) fn begin_anew(&mut self, store: &mut Store) {
+        let strays: Vec<_> = self.table.strays().collect();
+        for (entity, layer) in strays {
+            let Some(id) = store.find(entity) else { continue };
+            let at = store.position(store.row(id));
+            self.table.moved(entity, layer, at, at, store.tick());
+            store.set_apart(id, self.table.is_apart(entity));
+        }
+        for (entity, layer) in self.news.unknown() {
+            let Some(id) = store.find(entity) else { continue };
+            if self.layers_of(store, store.row(id).set()).contains(&layer) {
+                // Nobody knows whose it was meanwhile: its owner is to know that it is, before it writes it.
+                let at = store.position(store.row(id));
+                self.table.entered(entity, layer, at, store.tick());
+                store.set_apart(id, self.table.is_apart(entity));
+            }
+        }
+        self.tell_all(store);
+    }
+
+    /// A region has another owner, or another shape: the owner is told what belongs to it.
+    pub(super) fn tell_region(&mut self, store: &mut Store, region: RegionId) {
+        let (Some(slot), Some(layer)) = (self.table.slot(region), self.table.layer_of(region)) else {
+            return;
+        };
+        let lease = self.table.lease(slot);
+        if lease.owner.is_none() {
+            return;
+        }
+        let now = store.tick();
+        for cell in 0..store.grid.slot_count() {
+            let place = self.squares.slot(&self.table, &store.grid, cell, layer);
+            if place.is_some_and(|place| place != slot) {
+                continue;
+            }
+            for within in store.grid.rows(cell) {
+                if !self.rules(store, within.set).layers.contains(&layer) {
+                    continue;
+                }
+                let row = store.row(within.id);
+                let is_stray = row.apart && self.table.own_region(within.entity, layer).is_some();
+                let here = place.or_else(|| self.table.slot_at(layer, store.position(row)));
+                if !is_stray && here == Some(slot) {
+                    self.news.push(within.entity, layer, (region, lease), true, now);
+                }
+            }
+        }
+        for (entity, layer) in self.table.strays_of(region) {
+            self.news.push(entity, layer, (region, lease), true, now);
+        }
+    }
+
+    fn tell_all(&mut self, store: &mut Store) {
+        let leases = self.table.leases().to_vec();
+        self.news.begin_anew(leases.iter().filter_map(|(_, lease)| lease.owner));
+        leases.iter().for_each(|(region, _)| self.tell_region(store, *region));
+    }
+
+    /// Whether a border cuts the cell of a row, in a layer that has it.
+    fn is_cut(&mut self, store: &Store, id: RowId) -> bool {
+        let (set, cell) = (store.row(id).set(), store.row(id).cell());
+        (0..self.rules(store, set).layers.len()).any(|at| {
+            let layer = self.rules(store, set).layers[at];
+            self.squares.slot(&self.table, &store.grid, cell, layer).is_none()
+        })
+    }
+
+    fn region_of(&self, row: &Row, layer: LayerId, at: Option<Position>) -> Option<(RegionId, Lease)> {
+        let slot = self.table.slot(self.table.region_of(row.entity, layer, at)?)?;
+        Some((self.table.region(slot), self.table.lease(slot)))
+    }
+
+    fn layers_of(&mut self, store: &Store, set: SetId) -> Arc<[LayerId]> {
+        Arc::clone(&self.rules(store, set).layers)
+    }
+}

@@ -1,0 +1,217 @@
+//! What a worker is told of what it may write, in one numbered sequence.
+//!
+//! The issuer tells of regions, partitions of entities. A batch says which number its worker had processed; what that means
+//! to partitions stands beside each message.
+//!
+//! Responsible for: numbers, their meaning, and the order of what several partitions say of one entity. Not responsible for:
+//! who owns what.
+
+use std::collections::VecDeque;
+
+use indexmap::IndexMap;
+use rustc_hash::FxBuildHasher;
+use spatialdb_types::{EntityId, Epoch, Error, LayerId, PartitionId, Reason, RegionId, Revision};
+
+use super::Session;
+use super::tombstones::Tombstones;
+use crate::authority::issuer::Notice;
+use crate::authority::leases::Seen;
+use crate::message::{AuthorityDelta, EntityAuthority};
+
+/// So many numbers that a worker has not named yet are told apart; beyond that, older ones count for less.
+const NUMBERS_KEPT: usize = 1024;
+
+/// From so many changes on, what waits is reduced to the last word on each entity.
+const REDUCED_FROM: usize = 4096;
+
+/// A message to a worker of what it may write.
+#[derive(Clone, Debug, PartialEq)]
+pub struct AuthorityMessage {
+    /// From 1, without gaps.
+    pub number: u64,
+    /// What it says.
+    pub body: AuthorityBody,
+    /// What it means to have processed it, and all before.
+    pub seen: Seen,
+}
+
+/// What a worker is told.
+#[derive(Clone, Debug, PartialEq)]
+pub enum AuthorityBody {
+    /// Of a region, or of itself.
+    Notice(Notice),
+    /// Of entities, in order.
+    Entities(Vec<EntityAuthority>),
+}
+
+/// What the numbers mean that a worker may name.
+#[derive(Clone, Debug, Default)]
+pub struct SeenTable {
+    entries: VecDeque<(u64, Seen)>,
+}
+
+/// The authority of one session.
+#[derive(Debug)]
+pub(super) struct Authority {
+    last: u64,
+    seen: Seen,
+    /// Each with what it means to have processed it.
+    waiting: VecDeque<(AuthorityBody, Seen)>,
+    /// How many changes the last one of these had when it was reduced last.
+    reduced: usize,
+    /// The entities of its regions.
+    held: IndexMap<(EntityId, LayerId), Held, FxBuildHasher>,
+    /// Entities that were lost, against older news of them.
+    lost: Tombstones<(EntityId, LayerId)>,
+}
+
+/// An entity of a session's region, and who said so.
+#[derive(Clone, Copy, Debug)]
+struct Held {
+    by: PartitionId,
+    word: EntityAuthority,
+    /// Of the partition's delta, to tell it from the ones before.
+    told: Revision,
+}
+
+impl Authority {
+    pub(super) fn new(partitions: usize) -> Self {
+        let gains = vec![Revision(0); partitions].into();
+        Self {
+            last: 0,
+            seen: Seen { gains, ..Seen::default() },
+            waiting: VecDeque::new(),
+            reduced: 0,
+            held: IndexMap::default(),
+            lost: Tombstones::new(partitions),
+        }
+    }
+
+    /// What is remembered of entities that were lost.
+    pub(super) const fn lost(&mut self) -> &mut Tombstones<(EntityId, LayerId)> {
+        &mut self.lost
+    }
+
+    fn hear(&mut self, from: PartitionId, delta: AuthorityDelta, flush: u64) {
+        let AuthorityDelta { clock, begins_anew, mut changes } = delta;
+        changes.retain(|word| self.take(from, clock, *word, flush));
+        if begins_anew {
+            let is_old = |held: &Held| held.by == from && held.told < clock;
+            let old: Vec<_> = self.held.values().filter(|held| is_old(held)).map(|held| held.word).collect();
+            let ends = old.into_iter().map(|word| EntityAuthority { is_gain: false, ..word });
+            changes.extend(ends.filter(|word| self.take(from, clock, *word, flush)));
+        }
+        let mut gains = self.seen.gains.to_vec();
+        gains[usize::from(from.0)] = clock;
+        self.seen.gains = gains.into();
+        let Some((AuthorityBody::Entities(waiting), seen)) = self.waiting.back_mut() else {
+            self.reduced = 0;
+            return self.waiting.push_back((AuthorityBody::Entities(changes), self.seen.clone()));
+        };
+        seen.clone_from(&self.seen);
+        waiting.extend(changes);
+        if waiting.len() >= REDUCED_FROM.max(2 * self.reduced) {
+            reduce(waiting);
+            self.reduced = waiting.len();
+        }
+    }
+
+    /// A word on an entity. Returns whether the worker is to hear it.
+    fn take(&mut self, from: PartitionId, told: Revision, word: EntityAuthority, flush: u64) -> bool {
+        let key = (word.entity, word.layer);
+        let held = self.held.get(&key);
+        let last = held.map(|held| (held.by, held.word.clock)).or_else(|| self.lost.get(key));
+        if last.is_some_and(|(by, clock)| by != from && clock > word.clock) {
+            return false;
+        }
+        if word.is_gain {
+            self.lost.remove(key);
+            self.held.insert(key, Held { by: from, word, told });
+            return true;
+        }
+        self.lost.bury(from, word.clock, key, flush);
+        self.held.swap_remove(&key).is_some()
+    }
+
+    fn lose(&mut self, region: RegionId, epoch: Epoch) {
+        self.held.retain(|_, held| held.word.region != region || held.word.epoch > epoch);
+    }
+
+    fn join(&mut self, gone: RegionId, keep: RegionId) {
+        let of_it = self.held.values_mut().filter(|held| held.word.region == gone);
+        of_it.for_each(|held| held.word.region = keep);
+    }
+}
+
+/// Keeps the last word on each entity.
+fn reduce(words: &mut Vec<EntityAuthority>) {
+    let mut last: IndexMap<(EntityId, LayerId), EntityAuthority, FxBuildHasher> = IndexMap::default();
+    for word in words.drain(..) {
+        // Behind all that came before, also if there was one before.
+        last.shift_remove(&(word.entity, word.layer));
+        last.insert((word.entity, word.layer), word);
+    }
+    words.extend(last.into_values());
+}
+
+impl SeenTable {
+    /// The worker is about to be told.
+    pub fn note(&mut self, message: &AuthorityMessage) {
+        if self.entries.len() == NUMBERS_KEPT {
+            self.entries.remove(1);
+        }
+        self.entries.push_back((message.number, message.seen.clone()));
+    }
+
+    /// What it means that a worker has processed all up to a number. Numbers before it are forgotten.
+    ///
+    /// # Errors
+    /// [`Reason::AuthoritySeenInvalid`]: it was not told so much.
+    pub fn seen(&mut self, number: u64) -> Result<Seen, Error> {
+        let last = self.entries.back().map_or(0, |(last, _)| *last);
+        if number > last {
+            let detail = format!("authority_seen = {number}, but the last authority message is {last}");
+            return Err(Error::new(Reason::AuthoritySeenInvalid, detail));
+        }
+        while self.entries.get(1).is_some_and(|(next, _)| *next <= number) {
+            self.entries.pop_front();
+        }
+        let first = self.entries.front().filter(|(first, _)| *first <= number);
+        Ok(first.map(|(_, seen)| seen.clone()).unwrap_or_default())
+    }
+}
+
+impl Session {
+    /// The issuer has something to tell the worker.
+    pub fn notice(&mut self, notice: Notice) {
+        match &notice {
+            Notice::Gained(lease) => {
+                self.authority.seen.epoch = self.authority.seen.epoch.max(lease.epoch);
+            }
+            Notice::Lost(region, epoch, _) => self.authority.lose(*region, *epoch),
+            Notice::Joined(gone, keep) => self.authority.join(*gone, *keep),
+            _ => {}
+        }
+        let seen = self.authority.seen.clone();
+        self.authority.waiting.push_back((AuthorityBody::Notice(notice), seen));
+    }
+
+    /// The next thing that the worker is to be told of what it may write.
+    pub fn take_authority(&mut self) -> Option<AuthorityMessage> {
+        let (body, seen) = self.authority.waiting.pop_front()?;
+        self.authority.last += 1;
+        Some(AuthorityMessage { number: self.authority.last, body, seen })
+    }
+
+    /// Whether [`Session::take_authority`] has something to give.
+    pub fn has_authority(&self) -> bool {
+        !self.authority.waiting.is_empty()
+    }
+
+    pub(super) fn hear_authority(&mut self, from: PartitionId, delta: AuthorityDelta) {
+        let clock = delta.clock;
+        self.authority.hear(from, delta, self.flush.token);
+        self.authority.lost.hear(from, clock);
+        self.start_flush();
+    }
+}
