@@ -247,11 +247,6 @@ pub(super) fn parse_limit(name: &str, text: &str) -> Result<u64, String> {
     if (1..LIMIT_END).contains(&limit) { Ok(limit) } else { Err("must be above 0 and below 2^53".to_owned()) }
 }
 
-/// Whether a value can number or name something.
-pub(super) fn is_number_or_text(value: &Value) -> bool {
-    matches!(value, Value::Integer(_) | Value::String(_))
-}
-
 fn nearest(key: &str, known: &[String]) -> Option<String> {
     known
         .iter()

@@ -8,7 +8,7 @@ use spatialdb_schema::Schema;
 use spatialdb_types::{Box3, ComponentId, Limits, Point3, SpaceId};
 use toml::Value;
 
-use super::{LayerConfig, LayersConfig, PinConfig};
+use super::{LayerConfig, LayersConfig, strategy::PinConfig};
 use crate::config::ConfigError;
 
 // So many spaces are named to somebody who names another.

@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use spatialdb_core::authority::layers::{Layer, Strategy};
 
-use super::{LayersConfig, PinConfig};
+use super::{LayersConfig, strategy::PinConfig};
 use crate::config::units::duration_text;
 
 /// Every setting of every layer.
