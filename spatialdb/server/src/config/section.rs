@@ -62,7 +62,7 @@ impl Section {
         for (index, value) in values.into_iter().enumerate() {
             match value {
                 Value::Table(table) => {
-                    sections.push(self.child(format!("{}[{index}]", self.key(key)), table))
+                    sections.push(self.child(format!("{}[{index}]", self.key(key)), table));
                 }
                 value => return Err(self.wrong(key, &value, rule)),
             }
