@@ -14,15 +14,19 @@ use std::{
 
 use spatialdb_types::Limits;
 
+mod authority;
 mod environment;
 mod error;
+mod layers;
 mod places;
 mod section;
 mod settings;
 mod units;
 mod worker;
 
+pub use authority::AuthorityConfig;
 pub use error::ConfigError;
+pub use layers::LayersConfig;
 pub use settings::{Setting, Source, settings};
 pub use worker::WorkerConfig;
 
@@ -81,6 +85,10 @@ pub struct WorldConfig {
     pub flags: BTreeMap<String, BTreeMap<String, String>>,
     /// Programs that start and stop with the world.
     pub workers: Vec<WorkerConfig>,
+    /// Who may write what; without any layer every worker everything.
+    pub layers: LayersConfig,
+    /// How patient the world is with workers that own something.
+    pub authority: AuthorityConfig,
 }
 
 /// Certificates and keys, as PEM files.
@@ -131,6 +139,8 @@ impl Default for WorldConfig {
             partitions: None,
             flags: BTreeMap::new(),
             workers: Vec::new(),
+            layers: LayersConfig::default(),
+            authority: AuthorityConfig::default(),
         }
     }
 }
@@ -184,7 +194,10 @@ impl WorldConfig {
             line: error.span().map_or(0, |span| 1 + text[..span.start].matches('\n').count()),
             message: error.message().to_owned(),
         })?;
-        Self::from_table(file, table).map_err(|error| error.at_line(&Places::of(text)))
+        let places = Places::of(text);
+        let mut config = Self::from_table(file, table).map_err(|error| error.at_line(&places))?;
+        config.layers.stand_in(file.to_owned(), places);
+        Ok(config)
     }
 
     fn from_table(file: &Path, table: toml::Table) -> Result<Self, ConfigError> {
@@ -198,6 +211,8 @@ impl WorldConfig {
         config.read_limits(root.section("limits")?)?;
         config.flags = root.section("flags")?.text_maps()?;
         config.workers = worker::read_all(root.sections("workers")?, folder)?;
+        config.layers = layers::read_all(root.sections("layers")?)?;
+        config.authority = authority::read(root.section("authority")?)?;
         root.finish()?;
         Ok(config)
     }

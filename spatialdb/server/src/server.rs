@@ -41,8 +41,9 @@ use tokio_util::sync::CancellationToken;
 use self::access::Access;
 use self::edge::Edge;
 use self::http::{Doors, Hosts};
+pub(crate) use self::load::{Outline, outline};
 use crate::auth::{Tokens, Verifier};
-use crate::config::WorldConfig;
+use crate::config::{ConfigError, WorldConfig};
 
 /// How long sessions get to end politely before their connections are cut.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(3);
@@ -98,6 +99,9 @@ pub enum LaunchError {
     /// A limit is set to what the server cannot hold.
     #[error("{0}")]
     Limit(String),
+    /// The settings do not fit the world.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
     /// A certificate or key cannot be read.
     #[error("tls.{key}: {path}: {reason}")]
     Tls {
@@ -157,6 +161,7 @@ pub async fn launch(
         %address,
         "world is up"
     );
+    tell_layers(&edge);
     let keepers = [tokio::spawn(roster::keep(edge.clone())), tokio::spawn(access::review(edge.clone()))];
     let stop = CancellationToken::new();
     let mut server = tokio::spawn(http::serve(edge.clone(), doors, tls, listener, stop.clone()));
@@ -187,6 +192,24 @@ pub async fn launch(
         // Connections that do not end in time are cut with the process; what they sent was decided.
         Ok(Err(_)) | Err(_) => Ok(()),
     }
+}
+
+fn tell_layers(edge: &Edge) {
+    if edge.layers.is_open() {
+        tracing::info!("no layers: any worker may write anything");
+        return;
+    }
+    let patience = edge.authority.patience;
+    for (_, layer) in edge.layers.all() {
+        let (layer, worker_type, strategy) = (&layer.name, &layer.worker_type, layer.strategy.name());
+        tracing::info!(layer, worker_type, strategy, "layer");
+    }
+    tracing::debug!(
+        lease_ttl_ms = patience.lease_ttl / 1000,
+        rest_ms = patience.rest / 1000,
+        stall_after_ms = edge.authority.stall_after.map(|us| us / 1000),
+        "patience with workers"
+    );
 }
 
 async fn drain(edge: &Arc<Edge>, stop: CancellationToken) {

@@ -18,6 +18,7 @@ mod import;
 mod interest;
 mod interest_component;
 mod large;
+mod layers;
 mod lifecycle;
 mod own_world;
 mod python;

@@ -90,6 +90,19 @@ pub struct Layers {
     layers: Vec<Layer>,
 }
 
+impl Strategy {
+    /// Its name in the configuration.
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::Balanced => "balanced",
+            Self::Grid(_) => "grid",
+            Self::Single => "single",
+            Self::Pinned(_) => "pinned",
+            Self::Client => "client",
+        }
+    }
+}
+
 impl Layer {
     /// A balanced layer with what is usual.
     pub fn new(name: &str, worker_type: &str, writes: Vec<ComponentId>) -> Self {
@@ -126,18 +139,21 @@ impl Layer {
         !self.with.iter().chain(&other.with).any(excludes)
     }
 
-    fn check(&self, spaces: &[SpaceId], limits: &Limits) -> Result<(), String> {
+    fn check(
+        &self,
+        spaces: &[SpaceId],
+        limits: &Limits,
+        name_of: impl Fn(ComponentId) -> String,
+    ) -> Result<(), String> {
         if self.writes.is_empty() {
             return Err("writes names no component".to_owned());
         }
-        if let Some(component) = self.with.iter().find(|c| self.without.contains(c)) {
-            return Err(format!("component {component} is in with and in without: no entity could match"));
+        if let Some(&component) = self.with.iter().find(|c| self.without.contains(c)) {
+            return Err(format!("{} is in with and in without: no entity could match", name_of(component)));
         }
         if self.writes.contains(&ComponentId::WORKER_SESSION) {
-            return Err(format!(
-                "writes names component {}, which only the server writes",
-                ComponentId::WORKER_SESSION
-            ));
+            let name = name_of(ComponentId::WORKER_SESSION);
+            return Err(format!("writes names {name}, which only the server writes"));
         }
         let named =
             [("ghost_margin_m", self.ghost_margin_m), ("border_hysteresis_m", self.border_hysteresis_m)];
@@ -176,7 +192,7 @@ impl Layers {
         }
         for (i, layer) in layers.iter().enumerate() {
             let name = &layer.name;
-            layer.check(spaces, limits).map_err(|why| invalid(format!("layer {name}: {why}")))?;
+            layer.check(spaces, limits, &name_of).map_err(|why| invalid(format!("layer {name}: {why}")))?;
             for other in &layers[..i] {
                 if other.name == *name {
                     return Err(invalid(format!("two layers are named {name}")));

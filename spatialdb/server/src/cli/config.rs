@@ -3,6 +3,8 @@
 //! Responsible for: what is checked beyond the settings themselves, and what is printed.
 //! Not responsible for: reading settings (`crate::config`).
 
+mod writers;
+
 use std::{
     env,
     io::Write,
@@ -14,11 +16,17 @@ use serde_json::json;
 use spatialdb_schema::Schema;
 use spatialdb_snapshots::Reader;
 
-use super::{CliError, launch::exposed, print, start::from_lines};
+use self::writers::Writers;
+use super::{
+    CliError,
+    launch::exposed,
+    print,
+    start::{Asked, Start},
+};
 use crate::{
     auth::TokenFile,
-    config::{WorkerConfig, WorldConfig, settings},
-    server,
+    config::{ConfigError, WorkerConfig, WorldConfig, settings},
+    server::{self, Outline},
 };
 
 const EXAMPLES: &str = "\
@@ -29,7 +37,8 @@ Examples:
     spatialdb config show snapshots/earth/world.toml | grep listen";
 
 const CHECK_EXAMPLES: &str = "\
-Exits with 78 if something is wrong, and says all of it, a line each.
+Exits with 78 if something is wrong, and says all of it, a line each. Otherwise it says who may write what: the layers,
+and the components that no layer writes.
 
 Examples:
   The world.toml of this folder:
@@ -57,7 +66,7 @@ pub(super) struct ConfigArgs {
 
 #[derive(Debug, Subcommand)]
 enum ConfigCommand {
-    /// Check settings, schema, snapshot, and that every worker's program is there
+    /// Check settings, schema, snapshot, and that every worker's program is there; show who may write what
     #[command(after_help = CHECK_EXAMPLES)]
     Check(FileArgs),
     /// Show every setting with its value and where it comes from
@@ -103,38 +112,104 @@ fn show(args: &FileArgs) -> Result<(), CliError> {
 }
 
 fn check(args: &FileArgs) -> Result<(), CliError> {
-    let checked = match WorldConfig::load(Some(&args.file)) {
-        Ok(config) => {
-            problems(&config).into_iter().map(|text| format!("{}: {text}", args.file.display())).collect()
-        }
-        Err(error) => vec![error.to_string()],
-    };
+    let Checked { problems, writers } = examine(&args.file);
     let mut out = print::stdout();
     if args.json {
-        writeln!(out, "{}", json!({ "ok": checked.is_empty(), "problems": checked }))?;
+        let mut line = json!({ "ok": problems.is_empty(), "problems": problems });
+        if let Some(writers) = &writers {
+            line["writers"] = writers.json();
+        }
+        writeln!(out, "{line}")?;
         out.flush()?;
     }
-    if !checked.is_empty() {
-        return Err(CliError::Settings(checked));
+    if !problems.is_empty() {
+        return Err(CliError::Settings(problems));
     }
     if !args.json {
         writeln!(out, "{}: fine", args.file.display())?;
+        if let Some(writers) = &writers {
+            writers.print(&mut out)?;
+        }
         out.flush()?;
     }
     Ok(())
 }
 
-/// What is wrong with what the settings name.
-fn problems(config: &WorldConfig) -> Vec<String> {
+/// What there is to say of settings.
+struct Checked {
+    problems: Vec<String>,
+    /// Unless schema or layers are wrong.
+    writers: Option<Writers>,
+}
+
+fn examine(file: &Path) -> Checked {
+    let config = match WorldConfig::load(Some(file)) {
+        Ok(config) => config,
+        Err(error) => return Checked { problems: vec![error.to_string()], writers: None },
+    };
+    let (mut found, start) = data_problems(&config);
+    let outline = match start.filter(|_| found.is_empty()) {
+        None => None,
+        Some(start) => match server::outline(start.snapshot.as_deref(), &config) {
+            Ok(outline) => Some(outline),
+            Err(error) => {
+                found.push(error.to_string());
+                None
+            }
+        },
+    };
+    found.extend(problems(&config));
+    let mut problems: Vec<_> = found.into_iter().map(|text| format!("{}: {text}", file.display())).collect();
+    let writers =
+        outline.and_then(|outline| writers(&config, outline).map_err(|error| problems.push(error)).ok());
+    Checked { problems, writers }
+}
+
+fn writers(config: &WorldConfig, outline: Outline) -> Result<Writers, String> {
+    let Outline { schema, spaces } = outline;
+    match config.layers.resolve(&schema, &spaces, &config.limits) {
+        Ok(layers) => Ok(Writers { layers, schema }),
+        Err(error @ ConfigError::Value { .. })
+            if config.snapshot.is_none() && config.schema_dirs.is_empty() =>
+        {
+            let why =
+                "these settings name neither world.snapshot nor world.schema: only what is built in is known";
+            Err(format!("{error}; {why}"))
+        }
+        Err(error) => Err(error.to_string()),
+    }
+}
+
+/// What is wrong with schema and snapshot, and what the world would start from.
+fn data_problems(config: &WorldConfig) -> (Vec<String>, Option<Start>) {
     let mut problems = Vec::new();
     if !config.schema_dirs.is_empty()
         && let Err(error) = Schema::compile(&config.schema_dirs)
     {
         problems.push(format!("world.schema: {error}"));
     }
-    if let Some(path) = &config.snapshot {
-        problems.extend(snapshot_problem(path, config).map(|text| format!("world.snapshot: {text}")));
+    let asked = Asked { snapshot: None, config: None, is_empty: false };
+    let start = asked.start(config).map_err(|error| error.to_string()).and_then(|start| {
+        // One that was made just now is right.
+        if let Some(path) = start.snapshot.as_deref().filter(|path| config.snapshot.as_deref() == Some(path))
+        {
+            let opened = Reader::open(path).and_then(|reader| reader.schema());
+            opened.map_err(|error| format!("{}: {error}", path.display()))?;
+        }
+        Ok(start)
+    });
+    match start {
+        Ok(start) => (problems, Some(start)),
+        Err(text) => {
+            problems.push(format!("world.snapshot: {text}"));
+            (problems, None)
+        }
     }
+}
+
+/// What is wrong with what else the settings name.
+fn problems(config: &WorldConfig) -> Vec<String> {
+    let mut problems = Vec::new();
     let files = [
         ("server.tokens", &config.tokens),
         ("tls.cert", &config.tls.cert),
@@ -159,14 +234,6 @@ fn problems(config: &WorldConfig) -> Vec<String> {
         problems.extend(worker_problem(worker).map(|(key, text)| format!("workers[{index}].{key}: {text}")));
     }
     problems
-}
-
-fn snapshot_problem(path: &Path, config: &WorldConfig) -> Option<String> {
-    if path.extension().is_some_and(|end| end == "jsonl") {
-        return from_lines(path, config).err().map(|error| error.to_string());
-    }
-    let opened = Reader::open(path).and_then(|reader| reader.schema());
-    opened.err().map(|error| format!("{}: {error}", path.display()))
 }
 
 fn worker_problem(worker: &WorkerConfig) -> Option<(&'static str, String)> {

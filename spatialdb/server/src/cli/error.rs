@@ -229,7 +229,7 @@ impl CliError {
             Self::Usage(_) | Self::NothingToLaunch => EX_USAGE,
             Self::File { .. } => EX_IOERR,
             Self::Settings(_) | Self::Config(_) | Self::Exposed { .. } | Self::Tokens(_) => EX_CONFIG,
-            Self::Launch(LaunchError::Tls { .. }) => EX_CONFIG,
+            Self::Launch(LaunchError::Tls { .. } | LaunchError::Config(_)) => EX_CONFIG,
             Self::Launch(LaunchError::Schema(_) | LaunchError::Limit(_)) => EX_CONFIG,
             Self::Launch(LaunchError::Incompatible { .. }) => EX_DATAERR,
             Self::Certificate { .. } => EX_CONFIG,

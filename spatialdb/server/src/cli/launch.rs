@@ -122,7 +122,7 @@ pub(super) async fn run(args: LaunchArgs) -> Result<(), CliError> {
     // It has been read.
     drop(start);
     let workers = start_workers(&args, &config, address, tokens.as_deref())?;
-    announce(&args, address, config.tls.is_on())?;
+    announce(&args, address, &config)?;
     let ended = tokio::select! {
         ended = &mut world => Some(ended),
         () = signals.stop_asked() => None,
@@ -231,7 +231,7 @@ fn start_workers(
 }
 
 // One line that a script can wait for, and for people where to look.
-fn announce(args: &LaunchArgs, address: SocketAddr, is_secure: bool) -> Result<(), CliError> {
+fn announce(args: &LaunchArgs, address: SocketAddr, config: &WorldConfig) -> Result<(), CliError> {
     let mut out = io::stdout().lock();
     if args.json {
         let line = serde_json::json!({ "address": address.to_string(), "pid": std::process::id() });
@@ -246,13 +246,19 @@ fn announce(args: &LaunchArgs, address: SocketAddr, is_secure: bool) -> Result<(
         } else {
             format!(" --address {address}")
         };
-        let scheme = if is_secure { "https" } else { "http" };
+        let scheme = if config.tls.is_on() { "https" } else { "http" };
+        let open = if config.layers.is_open() {
+            "It is open, since its settings have no [[layers]]: any worker may write anything.\n"
+        } else {
+            ""
+        };
         let text = format!(
             "\nThe world is up at {address}. In another terminal:\n\
              \x20   spatialdb query{at} --limit 10      what is in it\n\
              \x20   spatialdb workers{at}               who simulates it\n\
              \x20   curl {scheme}://{address}/metrics       how it does\n\
              In a browser: {scheme}://{address}/\n\
+             {open}\
              Ctrl-c stops it.\n\n"
         );
         io::stderr().lock().write_all(text.as_bytes())?;

@@ -70,7 +70,7 @@ impl Asked {
 ///
 /// # Errors
 /// Line, field and reason of what is wrong.
-pub(super) fn from_lines(path: &Path, config: &WorldConfig) -> Result<Start, CliError> {
+fn from_lines(path: &Path, config: &WorldConfig) -> Result<Start, CliError> {
     let failed = |source| LaunchError::Snapshot { path: path.to_owned(), source };
     let schema = match config.schema_dirs.as_slice() {
         [] => Schema::built_in(),

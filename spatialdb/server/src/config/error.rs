@@ -57,6 +57,14 @@ pub enum ConfigError {
         /// What it must be.
         rule: String,
     },
+    /// Values do not go together.
+    #[error("{origin}: {detail}")]
+    Together {
+        /// The file and the line.
+        origin: String,
+        /// Which, and why not.
+        detail: String,
+    },
 }
 
 impl ConfigError {

@@ -11,10 +11,10 @@ use toml::{
 };
 
 /// The keys of a file with their lines, and values as they are written.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Places(BTreeMap<String, Place>);
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 struct Place {
     line: usize,
     // `None` for a table.

@@ -1,6 +1,6 @@
 //! One table of a settings file: takes keys out one by one, and refuses what is left.
 
-use std::{collections::BTreeMap, fmt::Display, ops::RangeInclusive, path::Path};
+use std::{collections::BTreeMap, fmt::Display, ops::RangeInclusive, path::Path, time::Duration};
 
 use toml::{Table, Value};
 
@@ -31,17 +31,28 @@ impl Section {
 
     /// The table under `key`; empty if there is none.
     pub(super) fn section(&mut self, key: &str) -> Result<Self, ConfigError> {
+        let found = self.section_if_any(key)?;
+        Ok(found.unwrap_or_else(|| self.child(self.key(key), Table::new())))
+    }
+
+    /// The table under `key`, if there is one.
+    pub(super) fn section_if_any(&mut self, key: &str) -> Result<Option<Self>, ConfigError> {
         match self.take(key) {
-            None => Ok(self.child(key.to_owned(), Table::new())),
-            Some(Value::Table(table)) => Ok(self.child(key.to_owned(), table)),
-            Some(value) => Err(self.wrong(key, &value, format!("must be a table: [{key}]"))),
+            None => Ok(None),
+            Some(Value::Table(table)) => Ok(Some(self.child(self.key(key), table))),
+            Some(value) => {
+                let written =
+                    if self.path.is_empty() { format!("[{key}]") } else { format!("{key} = {{ .. }}") };
+                Err(self.wrong(key, &value, format!("must be a table: {written}")))
+            }
         }
     }
 
     /// The tables under `[[key]]`.
     pub(super) fn sections(&mut self, key: &str) -> Result<Vec<Self>, ConfigError> {
         let hint = if key == "workers" { "; flags of a worker type are [flags.TYPE]" } else { "" };
-        let rule = format!("must be tables: [[{key}]]{hint}");
+        let outer = self.path.split_once('[').map_or(String::new(), |(outer, _)| format!("{outer}."));
+        let rule = format!("must be tables: [[{outer}{key}]]{hint}");
         let values = match self.take(key) {
             None => return Ok(Vec::new()),
             Some(Value::Array(values)) => values,
@@ -50,7 +61,9 @@ impl Section {
         let mut sections = Vec::with_capacity(values.len());
         for (index, value) in values.into_iter().enumerate() {
             match value {
-                Value::Table(table) => sections.push(self.child(format!("{key}[{index}]"), table)),
+                Value::Table(table) => {
+                    sections.push(self.child(format!("{}[{index}]", self.key(key)), table));
+                }
                 value => return Err(self.wrong(key, &value, rule)),
             }
         }
@@ -127,6 +140,39 @@ impl Section {
     ) -> Result<Option<T>, ConfigError> {
         let Some(text) = self.text(key)? else { return Ok(None) };
         parse(&text).map(Some).map_err(|rule| self.wrong(key, Value::from(text.as_str()), rule))
+    }
+
+    /// A number from 0 on, of metres.
+    pub(super) fn metres(&mut self, key: &str) -> Result<Option<f64>, ConfigError> {
+        let Some(metres) = self.number(key)? else { return Ok(None) };
+        if !(metres.is_finite() && metres >= 0.0) {
+            return Err(self.wrong(key, metres, "must be a number of metres from 0 on"));
+        }
+        Ok(Some(metres))
+    }
+
+    /// A duration in a range.
+    pub(super) fn duration(
+        &mut self,
+        key: &str,
+        range: RangeInclusive<Duration>,
+    ) -> Result<Option<Duration>, ConfigError> {
+        let between = |text: &str| {
+            let (min, max) = (units::duration_text(*range.start()), units::duration_text(*range.end()));
+            let duration = units::parse_duration(text)?;
+            if range.contains(&duration) { Ok(duration) } else { Err(format!("must be from {min} to {max}")) }
+        };
+        self.parsed(key, between)
+    }
+
+    /// Refuses keys that mean nothing here, though they would elsewhere.
+    pub(super) fn refuse(&mut self, keys: &[&str], rule: &str) -> Result<(), ConfigError> {
+        for key in keys {
+            if let Some(value) = self.take(key) {
+                return Err(self.wrong(key, value, rule));
+            }
+        }
+        Ok(())
     }
 
     /// The value of a key as it stands, taken out.

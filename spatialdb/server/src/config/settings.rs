@@ -12,7 +12,7 @@ use std::{
 
 use serde_json::{Value, json};
 
-use super::{ConfigError, WorldConfig, environment, places::Places};
+use super::{ConfigError, WorldConfig, environment, layers, places::Places, units};
 
 /// One setting of a world.
 #[derive(Clone, Debug, PartialEq)]
@@ -113,6 +113,12 @@ fn known(config: &WorldConfig) -> Vec<(String, Value)> {
     for (worker_type, flags) in &config.flags {
         known.extend(flags.iter().map(|(name, value)| (format!("flags.{worker_type}.{name}"), json!(value))));
     }
+    let authority = &config.authority;
+    let micros = |us| duration(Duration::from_micros(us));
+    known.push(("authority.lease_ttl".to_owned(), micros(authority.patience.lease_ttl)));
+    known.push(("authority.rest".to_owned(), micros(authority.patience.rest)));
+    known.push(("authority.stall_after".to_owned(), authority.stall_after.map_or(Value::Null, micros)));
+    known.extend(layers::settings(&config.layers));
     for (index, worker) in config.workers.iter().enumerate() {
         let values = [
             ("type", json!(worker.worker_type)),
@@ -130,11 +136,5 @@ fn known(config: &WorldConfig) -> Vec<(String, Value)> {
 
 // As the file would say it.
 fn duration(duration: Duration) -> Value {
-    let us = duration.as_micros();
-    let text = match us {
-        _ if us.is_multiple_of(1_000_000) => format!("{}s", us / 1_000_000),
-        _ if us.is_multiple_of(1000) => format!("{}ms", us / 1000),
-        _ => format!("{us}us"),
-    };
-    Value::from(text)
+    Value::from(units::duration_text(duration))
 }

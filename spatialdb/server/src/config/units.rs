@@ -23,6 +23,18 @@ pub(super) fn parse_duration(text: &str) -> Result<Duration, String> {
     Duration::try_from_secs_f64(number * seconds_per_unit).map_err(|_| DURATION_RULE.to_owned())
 }
 
+/// A duration as [`parse_duration`] reads it.
+pub(super) fn duration_text(duration: Duration) -> String {
+    match duration.as_micros() {
+        0 => "0s".to_owned(),
+        us if us.is_multiple_of(3_600_000_000) => format!("{}h", us / 3_600_000_000),
+        us if us.is_multiple_of(60_000_000) => format!("{}m", us / 60_000_000),
+        us if us.is_multiple_of(1_000_000) => format!("{}s", us / 1_000_000),
+        us if us.is_multiple_of(1000) => format!("{}ms", us / 1000),
+        us => format!("{us}us"),
+    }
+}
+
 /// A size like `4MiB`.
 ///
 /// # Errors
@@ -67,6 +79,9 @@ mod tests {
         assert_eq!(parse_duration("2m"), Ok(Duration::from_secs(120)));
         for bad in ["", "5", "s", "-1s", "1.2.3s", "1e400h", "5 parsecs"] {
             assert_eq!(parse_duration(bad), Err(DURATION_RULE.to_owned()), "{bad}");
+        }
+        for text in ["0s", "250us", "20ms", "5s", "2m", "1h"] {
+            assert_eq!(parse_duration(text).map(duration_text).as_deref(), Ok(text));
         }
     }
 

@@ -95,7 +95,11 @@ fn read_command(section: &mut Section) -> Result<Vec<String>, ConfigError> {
     words.filter(usable).ok_or_else(|| section.wrong("command", &value, COMMAND_RULE))
 }
 
-fn parse_name(text: &str) -> Result<String, String> {
+/// The name of a worker, a worker type or a layer.
+///
+/// # Errors
+/// The rule that the text breaks.
+pub(super) fn parse_name(text: &str) -> Result<String, String> {
     let allowed = |c: char| matches!(c, 'a'..='z' | '0'..='9' | '_' | '-' | '.');
     if (1..=NAME_BYTES_MAX).contains(&text.len()) && text.chars().all(allowed) {
         Ok(text.to_owned())

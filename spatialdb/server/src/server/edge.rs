@@ -7,6 +7,7 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 use arc_swap::{ArcSwap, Guard};
 use dashmap::DashMap;
 use rustc_hash::FxBuildHasher;
+use spatialdb_core::authority::layers::Layers;
 use spatialdb_core::{Micros, PartitionMap, World};
 use spatialdb_schema::{Component, Schema, additions, changes, losses};
 use spatialdb_types::{ComponentId, Error, Limits, PartitionId, Reason, SessionId, SpaceId};
@@ -21,6 +22,7 @@ use super::port::{Event, Port};
 use super::roster::Roster;
 use super::rounds::Rounds;
 use super::routes::Routes;
+use crate::config::AuthorityConfig;
 
 /// One running world as its connections see it.
 pub(super) struct Edge {
@@ -40,6 +42,10 @@ pub(super) struct Edge {
     pub(super) interests: Interests,
     pub(super) traffic: Traffic,
     pub(super) access: Access,
+    /// Who may write what.
+    pub(super) layers: Arc<Layers>,
+    /// How patient the world is with workers that own something.
+    pub(super) authority: AuthorityConfig,
     pub(super) clock: Clock,
     world: Mutex<World>,
     /// Unknown fields by component: they are kept, counted and warned of once.
@@ -56,6 +62,8 @@ pub(super) struct EdgeParts {
     pub(super) world: World,
     pub(super) partitions: Vec<PartitionHandle>,
     pub(super) access: Access,
+    pub(super) layers: Layers,
+    pub(super) authority: AuthorityConfig,
 }
 
 /// What does not change while a world runs.
@@ -104,7 +112,8 @@ impl Traffic {
 
 impl Edge {
     pub(super) fn new(parts: EdgeParts) -> Self {
-        let EdgeParts { info, schema, flags, limits, routes, world, partitions, access } = parts;
+        let EdgeParts { info, schema, flags, limits, routes, world, partitions, access, layers, authority } =
+            parts;
         let queries = limits.queries_at_once_max as usize;
         let partition_count = partitions.len();
         Self {
@@ -124,6 +133,8 @@ impl Edge {
             interests: Interests::default(),
             traffic: Traffic::default(),
             access,
+            layers: Arc::new(layers),
+            authority,
             clock: Clock::new(),
             world: Mutex::new(world),
             unknown_fields: DashMap::with_hasher(FxBuildHasher),

@@ -1,7 +1,7 @@
 //! Bringing a world up from its snapshot.
 //!
 //! Responsible for: choosing the schema, the cells and the partition map, and loading all entities, or nothing.
-//! Not responsible for: the file format (`spatialdb-snapshots`).
+//! Not responsible for: the file format (`spatialdb-snapshots`), settings (`config`).
 
 mod bulk;
 mod sample;
@@ -10,6 +10,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use spatialdb_core::authority::layers::Layers;
 use spatialdb_core::{Partition, PartitionMap, World};
 use spatialdb_schema::{Schema, incompatibilities};
 use spatialdb_snapshots::{Reader, SnapshotError};
@@ -20,6 +21,7 @@ use super::flags::TypeFlags;
 use super::partition::Pace;
 use super::routes::Routes;
 use super::{LaunchError, LaunchOptions};
+use crate::config::{AuthorityConfig, WorldConfig};
 use crate::progress::Progress;
 use crate::random;
 
@@ -33,6 +35,25 @@ pub(super) struct Loaded {
     pub(super) world: World,
     pub(super) partitions: Vec<Partition>,
     pub(super) pace: Pace,
+    pub(super) layers: Layers,
+    pub(super) authority: AuthorityConfig,
+}
+
+/// What is known of a world before its entities are read.
+pub(crate) struct Outline {
+    pub(crate) schema: Schema,
+    /// By id.
+    pub(crate) spaces: Vec<(SpaceId, String)>,
+}
+
+/// The outline of the world that would start from this snapshot.
+///
+/// # Errors
+/// What is wrong with the snapshot's header or the schema.
+pub(crate) fn outline(snapshot: Option<&Path>, config: &WorldConfig) -> Result<Outline, LaunchError> {
+    let source = snapshot.map(|path| Source::open(path.to_owned())).transpose()?;
+    let schema = choose_schema(source.as_ref(), &config.schema_dirs, &config.limits)?;
+    Ok(Outline { schema, spaces: spaces_of(source.as_ref()) })
 }
 
 /// Loads the world that the options name.
@@ -43,6 +64,8 @@ pub(super) fn load(options: LaunchOptions) -> Result<Loaded, LaunchError> {
         None => None,
     };
     let schema = choose_schema(source.as_ref(), &config.schema_dirs, &config.limits)?;
+    let spaces = spaces_of(source.as_ref());
+    let layers = config.layers.resolve(&schema, &spaces, &config.limits)?;
     let sample = match &source {
         Some(source) => source.within(sample::sample)?,
         None => Vec::new(),
@@ -66,7 +89,7 @@ pub(super) fn load(options: LaunchOptions) -> Result<Loaded, LaunchError> {
         next = EntityId(source.reader.totals().next_entity_id);
     }
     let pace = Pace::of(&config);
-    let info = describe(source.as_ref(), config.name);
+    let info = describe(source.as_ref(), config.name, spaces);
     let world = World::new(map, next, &config.limits);
     Ok(Loaded {
         info,
@@ -77,6 +100,8 @@ pub(super) fn load(options: LaunchOptions) -> Result<Loaded, LaunchError> {
         world,
         partitions: machines,
         pace,
+        layers,
+        authority: config.authority,
     })
 }
 
@@ -131,7 +156,8 @@ fn fits(carried: &Schema, compiled: &Schema, path: &Path) -> Result<(), LaunchEr
     if list.is_empty() { Ok(()) } else { Err(LaunchError::Incompatible { path: path.to_owned(), list }) }
 }
 
-fn describe(source: Option<&Source>, name: Option<String>) -> WorldInfo {
+/// Those that the snapshot names, or one.
+fn spaces_of(source: Option<&Source>) -> Vec<(SpaceId, String)> {
     let header = source.map(|source| source.reader.header());
     let mut spaces: Vec<(SpaceId, String)> =
         header.map_or_else(Vec::new, |h| h.spaces.iter().map(|s| (SpaceId(s.id), s.name.clone())).collect());
@@ -139,7 +165,12 @@ fn describe(source: Option<&Source>, name: Option<String>) -> WorldInfo {
         spaces.push((SpaceId(0), "default".to_owned()));
     }
     spaces.sort();
-    let name = name.or_else(|| header.map(|h| h.world.clone())).unwrap_or_else(|| "world".to_owned());
+    spaces
+}
+
+fn describe(source: Option<&Source>, name: Option<String>, spaces: Vec<(SpaceId, String)>) -> WorldInfo {
+    let name = name.or_else(|| source.map(|source| source.reader.header().world.clone()));
+    let name = name.unwrap_or_else(|| "world".to_owned());
     let started = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
     WorldInfo { id: random::key(), name, incarnation: started.as_millis() as u64, spaces }
 }

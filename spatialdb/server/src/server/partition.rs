@@ -42,12 +42,13 @@ pub(super) fn start(
     access: Access,
     failed: &CancellationToken,
 ) -> io::Result<(Arc<Edge>, Threads)> {
-    let Loaded { info, schema, flags, limits, routes, world, partitions, pace } = loaded;
+    let Loaded { info, schema, flags, limits, routes, world, partitions, pace, layers, authority } = loaded;
     let handle = |machine| PartitionHandle::new(machine, &limits, pace, failed.clone());
     let partitions = partitions.into_iter().map(handle).collect();
     let flags = Flags::new(flags);
-    let edge =
-        Arc::new(Edge::new(EdgeParts { info, schema, flags, limits, routes, world, partitions, access }));
+    let parts =
+        EdgeParts { info, schema, flags, limits, routes, world, partitions, access, layers, authority };
+    let edge = Arc::new(Edge::new(parts));
     let mut handles = Vec::new();
     for id in edge.map.ids() {
         let (edge, failed) = (edge.clone(), failed.clone());
