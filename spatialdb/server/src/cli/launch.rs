@@ -21,7 +21,7 @@ use crate::{
     auth::Tokens,
     config::{ConfigError, PARTITIONS_MAX, WorkerConfig, WorldConfig},
     server::{self, LaunchError, LaunchOptions},
-    supervisor::{self, RestartPolicy, Supervisor, SupervisorOptions},
+    supervisor::{self, RestartPolicy, ServerLink, Supervisor, SupervisorLink, SupervisorOptions},
     telemetry::{self, LogFormat},
 };
 
@@ -108,8 +108,9 @@ pub(super) async fn run(args: LaunchArgs) -> Result<(), CliError> {
         .map_err(CliError::Runtime)?;
     let shutdown = CancellationToken::new();
     let (ready, address) = oneshot::channel();
+    let (to_workers, to_server) = supervisor::link();
     let mut world = tokio::spawn(server::launch(
-        options(&args, &start, config.clone(), tokens.clone()),
+        options(&args, &start, config.clone(), tokens.clone(), to_workers),
         shutdown.clone(),
         ready,
     ));
@@ -121,7 +122,7 @@ pub(super) async fn run(args: LaunchArgs) -> Result<(), CliError> {
     };
     // It has been read.
     drop(start);
-    let workers = start_workers(&args, &config, address, tokens.as_deref())?;
+    let workers = start_workers(&args, &config, address, tokens.as_deref(), to_server)?;
     announce(&args, address, config.tls.is_on())?;
     let ended = tokio::select! {
         ended = &mut world => Some(ended),
@@ -195,11 +196,13 @@ fn options(
     start: &Start,
     config: WorldConfig,
     tokens: Option<Arc<Tokens>>,
+    workers: ServerLink,
 ) -> LaunchOptions {
     LaunchOptions {
         snapshot: start.snapshot.clone(),
         listen: config.listen,
         tokens,
+        workers: Some(workers),
         seed_progress: args.log_format == LogFormat::Human && io::stderr().is_terminal(),
         config,
     }
@@ -210,6 +213,7 @@ fn start_workers(
     config: &WorldConfig,
     address: SocketAddr,
     tokens: Option<&Tokens>,
+    link: SupervisorLink,
 ) -> Result<Supervisor, CliError> {
     let sink = match args.log_format {
         LogFormat::Human => supervisor::print_lines(),
@@ -226,8 +230,9 @@ fn start_workers(
         program: env::current_exe().map_err(CliError::Guard)?,
         sink,
         restart: RestartPolicy::default(),
+        drain: supervisor::drain_nothing(),
     };
-    Supervisor::start(&config.workers, options).map_err(CliError::Guard)
+    Supervisor::start(&config.workers, options, link).map_err(CliError::Guard)
 }
 
 // One line that a script can wait for, and for people where to look.

@@ -21,6 +21,7 @@ use super::port::{Event, Port};
 use super::roster::Roster;
 use super::rounds::Rounds;
 use super::routes::Routes;
+use crate::supervisor::ServerLink;
 
 /// One running world as its connections see it.
 pub(super) struct Edge {
@@ -40,6 +41,8 @@ pub(super) struct Edge {
     pub(super) interests: Interests,
     pub(super) traffic: Traffic,
     pub(super) access: Access,
+    /// The way to the supervisor of the world's workers, if there is one.
+    pub(super) workers: Option<ServerLink>,
     pub(super) clock: Clock,
     world: Mutex<World>,
     /// Unknown fields by component: they are kept, counted and warned of once.
@@ -56,6 +59,7 @@ pub(super) struct EdgeParts {
     pub(super) world: World,
     pub(super) partitions: Vec<PartitionHandle>,
     pub(super) access: Access,
+    pub(super) workers: Option<ServerLink>,
 }
 
 /// What does not change while a world runs.
@@ -104,7 +108,7 @@ impl Traffic {
 
 impl Edge {
     pub(super) fn new(parts: EdgeParts) -> Self {
-        let EdgeParts { info, schema, flags, limits, routes, world, partitions, access } = parts;
+        let EdgeParts { info, schema, flags, limits, routes, world, partitions, access, workers } = parts;
         let queries = limits.queries_at_once_max as usize;
         let partition_count = partitions.len();
         Self {
@@ -124,6 +128,7 @@ impl Edge {
             interests: Interests::default(),
             traffic: Traffic::default(),
             access,
+            workers,
             clock: Clock::new(),
             world: Mutex::new(world),
             unknown_fields: DashMap::with_hasher(FxBuildHasher),
