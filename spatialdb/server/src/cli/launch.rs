@@ -1,6 +1,7 @@
 //! `spatialdb launch`: runs a world until it is told to stop.
 
 use std::{
+    collections::BTreeSet,
     env,
     io::{self, IsTerminal, Write},
     net::SocketAddr,
@@ -37,6 +38,8 @@ Examples:
     spatialdb launch
   A world with its workers:
     spatialdb launch snapshots/earth.snapshot --config snapshots/earth/world.toml
+  The same world, and its flight worker by hand, say in a debugger:
+    spatialdb launch snapshots/earth.snapshot --config snapshots/earth/world.toml --without flight
   The same world without workers, on any free port, with logs for machines:
     spatialdb launch snapshots/earth.snapshot --listen 127.0.0.1:0 --log-format json";
 
@@ -80,6 +83,10 @@ pub(super) struct LaunchArgs {
     /// Do not start the [[workers]] of the settings
     #[arg(long)]
     without_workers: bool,
+
+    /// Start no worker of this type, for one that is started by hand; may be given several times
+    #[arg(long, value_name = "TYPE")]
+    without: Vec<String>,
 
     /// How logs look
     #[arg(long, value_enum, value_name = "FORMAT", default_value_t)]
@@ -167,11 +174,26 @@ fn read_config(args: &LaunchArgs) -> Result<WorldConfig, CliError> {
     let mut config = WorldConfig::load(asked(args).config()?.as_deref())?;
     config.listen = args.listen.unwrap_or(config.listen);
     config.partitions = args.partitions.map(usize::from).or(config.partitions);
+    leave_out(&mut config.workers, &args.without)?;
     if args.without_workers {
         config.workers.clear();
     }
     exposed(&config, args.insecure)?;
     Ok(config)
+}
+
+fn leave_out(workers: &mut Vec<WorkerConfig>, types: &[String]) -> Result<(), CliError> {
+    let there: BTreeSet<String> = workers.iter().map(|worker| worker.worker_type.clone()).collect();
+    if let Some(unknown) = types.iter().find(|name| !there.contains(*name)) {
+        let there = Vec::from_iter(there).join(", ");
+        let there =
+            if there.is_empty() { "which have none".to_owned() } else { format!("which have {there}") };
+        return Err(CliError::Usage(format!(
+            "--without {unknown}: no such type in the [[workers]] of the settings, {there}"
+        )));
+    }
+    workers.retain(|worker| !types.contains(&worker.worker_type));
+    Ok(())
 }
 
 /// Other machines come in with tokens and TLS only.
