@@ -44,6 +44,7 @@ use self::http::{Doors, Hosts};
 pub(crate) use self::load::{Outline, outline};
 use crate::auth::{Tokens, Verifier};
 use crate::config::{ConfigError, WorldConfig};
+use crate::supervisor::ServerLink;
 
 /// How long sessions get to end politely before their connections are cut.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(3);
@@ -62,6 +63,8 @@ pub struct LaunchOptions {
     pub listen: SocketAddr,
     /// Who may do what; `None`: everybody everything.
     pub(crate) tokens: Option<Arc<Tokens>>,
+    /// The way to the supervisor of the world's workers, who follows what is said there; `None`: there is none.
+    pub workers: Option<ServerLink>,
     /// Whether to show progress while loading.
     pub seed_progress: bool,
 }
@@ -131,7 +134,7 @@ pub enum LaunchError {
 /// # Errors
 /// Whatever keeps the world from coming up; nothing is served then. A transport or partition that fails later.
 pub async fn launch(
-    options: LaunchOptions,
+    mut options: LaunchOptions,
     shutdown: CancellationToken,
     ready: oneshot::Sender<SocketAddr>,
 ) -> Result<(), LaunchError> {
@@ -150,10 +153,11 @@ pub async fn launch(
         TcpListener::bind(address).await.map_err(|source| LaunchError::Bind { address, source })?;
     let address = listener.local_addr().map_err(|source| LaunchError::Bind { address, source })?;
     metrics::install();
+    let workers = options.workers.take();
     let loaded =
         tokio::task::spawn_blocking(move || load::load(options)).await.map_err(LaunchError::Loading)??;
     let failed = CancellationToken::new();
-    let (edge, threads) = partition::start(loaded, access, &failed).map_err(LaunchError::Thread)?;
+    let (edge, threads) = partition::start(loaded, access, workers, &failed).map_err(LaunchError::Thread)?;
     tracing::info!(
         world = edge.info.name,
         entity_count = edge.entity_count(),

@@ -1,14 +1,19 @@
 //! The `[[workers]]` of a world: processes that start, are watched and stop with it.
 //!
-//! Responsible for: starting them with what they need to attach, restarting one that dies, showing what they
-//! print, stopping them, and that none outlives the server.
-//! Not responsible for: what workers do once attached, how many are needed.
+//! Responsible for: as many as are wanted, starting them with what they need to attach, restarting one that dies,
+//! showing what they print, draining and stopping them, and that none outlives the server.
+//! Not responsible for: what workers do once attached, finding out how many are needed.
 //!
 //! # What a worker finds
 //! `SPATIALDB_ADDRESS`, `SPATIALDB_WORKER_TYPE`, `SPATIALDB_WORKER_NAME` and `SPATIALDB_TOKEN` in its environment,
 //! and `SPATIALDB_CA` where the server has TLS;
 //! the folder of the `spatialdb` program first in `PATH`; nothing on stdin. It is in a process group of its
 //! own, so that ctrl-c reaches the server alone, which then stops the workers in order.
+//!
+//! # How many
+//! The server says over [`ServerLink`] how many of each worker type are wanted; `demand` shares that out over the
+//! tables, `level` lets it fall late, `scale` decides who comes and goes, `fleet` does it, with a `process` for each.
+//! A process whose name is held by a worker that was started by hand stays stopped as long ([`Occupied`]).
 //!
 //! # When the server dies
 //! One small `spatialdb guard` process holds the other end of a pipe. However the server ends, the pipe
@@ -19,8 +24,6 @@ use std::{
     io,
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
     path::PathBuf,
-    sync::Arc,
-    time::Duration,
 };
 
 use tokio::task::JoinSet;
@@ -28,15 +31,26 @@ use tokio_util::sync::CancellationToken;
 
 use crate::config::WorkerConfig;
 
+mod demand;
+mod fleet;
 mod guard;
+mod level;
+mod link;
+mod occupied;
 mod output;
 mod process;
+mod restart;
+mod scale;
 
+pub use demand::Demand;
 pub use guard::run as run_guard;
+pub use link::{Drain, Drained, ServerLink, SupervisorLink, WorkerCount, drain_nothing, link};
+pub use occupied::Occupied;
 pub use output::{LineSink, log_lines, print_lines};
+pub use restart::RestartPolicy;
 
+use fleet::Fleet;
 use guard::Guard;
-use process::Worker;
 
 /// What all workers of a world share.
 pub struct SupervisorOptions {
@@ -52,71 +66,49 @@ pub struct SupervisorOptions {
     pub sink: LineSink,
     /// When to restart and when to give up.
     pub restart: RestartPolicy,
-}
-
-/// When a worker that ended is started again.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct RestartPolicy {
-    /// One that fails sooner than this after its start failed at start.
-    pub quick: Duration,
-    /// After so many failures at start in a row it stays stopped.
-    pub quick_failures_max: u32,
-    /// The first pause before a restart; it doubles with each one in a row.
-    pub pause_first: Duration,
-    /// The longest pause.
-    pub pause_max: Duration,
-}
-
-impl Default for RestartPolicy {
-    fn default() -> Self {
-        Self {
-            quick: Duration::from_secs(2),
-            quick_failures_max: 5,
-            pause_first: Duration::from_millis(250),
-            pause_max: Duration::from_secs(10),
-        }
-    }
+    /// How the server frees one that has to go of what it works on.
+    pub drain: Drain,
 }
 
 /// The running workers of one world.
 pub struct Supervisor {
-    workers: JoinSet<()>,
+    // One task, or none. Dropping it ends that and the processes with it.
+    fleet: JoinSet<()>,
     stop: CancellationToken,
 }
 
 impl Supervisor {
-    /// Starts every worker. Must be called inside a tokio runtime.
+    /// Starts as many workers as are wanted, and follows what is wanted from then on. Must be called inside a tokio
+    /// runtime.
     ///
     /// A worker that cannot be started is reported in the log and does not stop the others.
     ///
     /// # Errors
     /// The guard cannot be started.
-    pub fn start(configs: &[WorkerConfig], options: SupervisorOptions) -> io::Result<Self> {
+    pub fn start(
+        configs: &[WorkerConfig],
+        options: SupervisorOptions,
+        link: SupervisorLink,
+    ) -> io::Result<Self> {
         let stop = CancellationToken::new();
-        let mut workers = JoinSet::new();
-        if configs.iter().all(|config| config.count == 0) {
-            return Ok(Self { workers, stop });
+        let mut fleet = JoinSet::new();
+        if configs.iter().any(|config| config.max > 0) {
+            let guard = Guard::start(&options.program)?;
+            fleet.spawn(Fleet::new(configs, options, guard, link, stop.clone()).run());
         }
-        let guard = Arc::new(Guard::start(&options.program)?);
-        let options = Arc::new(options);
-        for config in configs {
-            for name in config.process_names() {
-                let worker = Worker::new(name, config.clone(), options.clone(), guard.clone());
-                workers.spawn(worker.run(stop.clone()));
-            }
-        }
-        Ok(Self { workers, stop })
+        Ok(Self { fleet, stop })
     }
 
-    /// Stops every worker: SIGTERM, then SIGKILL to one that takes longer than its `stop_timeout`.
+    /// Stops every worker: SIGTERM, then SIGKILL to one that takes longer than its `stop_timeout`. None is drained: there
+    /// is nobody left to hand over to.
     ///
     /// # Cancel safety
     /// Not: a caller that gives up leaves the rest to the guard.
     pub async fn stop(mut self) {
         self.stop.cancel();
-        while let Some(ended) = self.workers.join_next().await {
+        while let Some(ended) = self.fleet.join_next().await {
             if let Err(error) = ended {
-                tracing::error!(%error, "a task that watches a worker failed");
+                tracing::error!(%error, "the task that watches workers failed");
             }
         }
     }

@@ -422,7 +422,7 @@ fn a_shell_completes_commands_and_flags() {
         String::from_utf8_lossy(&done.stdout).trim().to_owned()
     };
     assert_eq!(complete("spatialdb la", 1), "launch");
-    assert_eq!(complete("spatialdb launch --with", 2), "--without-workers");
+    assert_eq!(complete("spatialdb launch --without-", 2), "--without-workers");
     assert_eq!(complete("spatialdb snapshot conv", 2), "convert");
 }
 

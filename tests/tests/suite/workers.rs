@@ -8,7 +8,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use spatialdb_tests::{DEADLINE, Launch, Process, World, binary, eventually, run_in};
+use spatialdb_tests::{DEADLINE, Launch, Process, World, binary, eventually, http_get, run_in};
 
 /// Whether the process runs. Zombies count as gone: nobody but their parent can end them further.
 pub(crate) fn is_running(pid: u32) -> bool {
@@ -120,6 +120,56 @@ async fn workers_do_not_outlive_a_server_that_is_killed() {
     for pid in pids {
         gone(pid).await;
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn as_many_as_the_least_run_while_nobody_wants_more() {
+    let script = "echo pid $$; exec sleep 60";
+    let config = worker("w", script, "min = 2\nmax = 4\n") + &worker("none", script, "count = 0\n");
+    let world = World::launch(Launch::probe().config(&config));
+    let pids = [pid_of(&world, "w-1", 1), pid_of(&world, "w-2", 1)];
+    eventually("both are counted", || async {
+        let (_, metrics) = http_get(world.address(), "/metrics");
+        let has = |line: &str| metrics.lines().any(|found| found == line);
+        let of_w =
+            ["wanted", "running"].map(|what| format!("spatialdb_workers_{what}{{worker_type=\"w\"}} 2"));
+        let of_none = "spatialdb_workers_wanted{worker_type=\"none\"} 0";
+        let occupied = "spatialdb_workers_occupied{worker_type=\"w\"} 0";
+        (of_w.iter().all(|line| has(line)) && has(of_none) && has(occupied)).then_some(())
+    })
+    .await;
+    assert_eq!(world.stop(), Some(0));
+    assert!(!pids.into_iter().any(is_running));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn a_type_can_be_left_out() {
+    let script = "echo pid $$; exec sleep 60";
+    let config = ["a", "b", "c"].map(|name| worker(name, script, "")).concat();
+    let launch = Launch::probe().config(&config).arg("--without").arg("a").arg("--without").arg("c");
+    let world = World::launch(launch);
+    pid_of(&world, "b-1", 1);
+    assert_eq!(world.stop(), Some(0));
+}
+
+#[test]
+fn a_type_to_leave_out_must_be_there() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let config = ["b", "a", "b"].iter().enumerate();
+    let config = config.map(|(at, name)| worker(name, "true", &format!("name = \"w{at}\"\n")));
+    fs::write(folder.path().join("world.toml"), config.collect::<String>()).expect("written");
+    let done = run_in(folder.path(), &["launch", "--without", "a", "--without", "d"]);
+    assert_eq!(done.code, Some(2), "{}", done.stderr);
+    assert!(
+        done.stderr.contains("--without d: no such type in the [[workers]] of the settings, which have a, b")
+    );
+    let done = run_in(folder.path(), &["launch", "--empty", "--without", "a"]);
+    assert_eq!(done.code, Some(2), "{}", done.stderr);
+    assert!(
+        done.stderr.contains("--without a") && done.stderr.contains("which have none"),
+        "{}",
+        done.stderr
+    );
 }
 
 /// A server that wants tokens makes one for each of its own workers.

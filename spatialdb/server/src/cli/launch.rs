@@ -1,6 +1,7 @@
 //! `spatialdb launch`: runs a world until it is told to stop.
 
 use std::{
+    collections::BTreeSet,
     env,
     io::{self, IsTerminal, Write},
     net::SocketAddr,
@@ -21,7 +22,7 @@ use crate::{
     auth::Tokens,
     config::{ConfigError, PARTITIONS_MAX, WorkerConfig, WorldConfig},
     server::{self, LaunchError, LaunchOptions},
-    supervisor::{self, RestartPolicy, Supervisor, SupervisorOptions},
+    supervisor::{self, RestartPolicy, ServerLink, Supervisor, SupervisorLink, SupervisorOptions},
     telemetry::{self, LogFormat},
 };
 
@@ -37,6 +38,8 @@ Examples:
     spatialdb launch
   A world with its workers:
     spatialdb launch snapshots/earth.snapshot --config snapshots/earth/world.toml
+  The same world, and its flight worker by hand, say in a debugger:
+    spatialdb launch snapshots/earth.snapshot --config snapshots/earth/world.toml --without flight
   The same world without workers, on any free port, with logs for machines:
     spatialdb launch snapshots/earth.snapshot --listen 127.0.0.1:0 --log-format json";
 
@@ -81,6 +84,10 @@ pub(super) struct LaunchArgs {
     #[arg(long)]
     without_workers: bool,
 
+    /// Start no worker of this type, for one that is started by hand; may be given several times
+    #[arg(long, value_name = "TYPE")]
+    without: Vec<String>,
+
     /// How logs look
     #[arg(long, value_enum, value_name = "FORMAT", default_value_t)]
     log_format: LogFormat,
@@ -108,8 +115,9 @@ pub(super) async fn run(args: LaunchArgs) -> Result<(), CliError> {
         .map_err(CliError::Runtime)?;
     let shutdown = CancellationToken::new();
     let (ready, address) = oneshot::channel();
+    let (to_workers, to_server) = supervisor::link();
     let mut world = tokio::spawn(server::launch(
-        options(&args, &start, config.clone(), tokens.clone()),
+        options(&args, &start, config.clone(), tokens.clone(), to_workers),
         shutdown.clone(),
         ready,
     ));
@@ -121,7 +129,7 @@ pub(super) async fn run(args: LaunchArgs) -> Result<(), CliError> {
     };
     // It has been read.
     drop(start);
-    let workers = start_workers(&args, &config, address, tokens.as_deref())?;
+    let workers = start_workers(&args, &config, address, tokens.as_deref(), to_server)?;
     announce(&args, address, &config)?;
     let ended = tokio::select! {
         ended = &mut world => Some(ended),
@@ -166,11 +174,26 @@ fn read_config(args: &LaunchArgs) -> Result<WorldConfig, CliError> {
     let mut config = WorldConfig::load(asked(args).config()?.as_deref())?;
     config.listen = args.listen.unwrap_or(config.listen);
     config.partitions = args.partitions.map(usize::from).or(config.partitions);
+    leave_out(&mut config.workers, &args.without)?;
     if args.without_workers {
         config.workers.clear();
     }
     exposed(&config, args.insecure)?;
     Ok(config)
+}
+
+fn leave_out(workers: &mut Vec<WorkerConfig>, types: &[String]) -> Result<(), CliError> {
+    let there: BTreeSet<String> = workers.iter().map(|worker| worker.worker_type.clone()).collect();
+    if let Some(unknown) = types.iter().find(|name| !there.contains(*name)) {
+        let there = Vec::from_iter(there).join(", ");
+        let there =
+            if there.is_empty() { "which have none".to_owned() } else { format!("which have {there}") };
+        return Err(CliError::Usage(format!(
+            "--without {unknown}: no such type in the [[workers]] of the settings, {there}"
+        )));
+    }
+    workers.retain(|worker| !types.contains(&worker.worker_type));
+    Ok(())
 }
 
 /// Other machines come in with tokens and TLS only.
@@ -195,11 +218,13 @@ fn options(
     start: &Start,
     config: WorldConfig,
     tokens: Option<Arc<Tokens>>,
+    workers: ServerLink,
 ) -> LaunchOptions {
     LaunchOptions {
         snapshot: start.snapshot.clone(),
         listen: config.listen,
         tokens,
+        workers: Some(workers),
         seed_progress: args.log_format == LogFormat::Human && io::stderr().is_terminal(),
         config,
     }
@@ -210,6 +235,7 @@ fn start_workers(
     config: &WorldConfig,
     address: SocketAddr,
     tokens: Option<&Tokens>,
+    link: SupervisorLink,
 ) -> Result<Supervisor, CliError> {
     let sink = match args.log_format {
         LogFormat::Human => supervisor::print_lines(),
@@ -226,8 +252,9 @@ fn start_workers(
         program: env::current_exe().map_err(CliError::Guard)?,
         sink,
         restart: RestartPolicy::default(),
+        drain: supervisor::drain_nothing(),
     };
-    Supervisor::start(&config.workers, options).map_err(CliError::Guard)
+    Supervisor::start(&config.workers, options, link).map_err(CliError::Guard)
 }
 
 // One line that a script can wait for, and for people where to look.

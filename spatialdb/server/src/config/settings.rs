@@ -65,7 +65,7 @@ pub fn settings(
         if variable(&name).is_some_and(|value| !value.is_empty()) && environment::is_read(key) {
             return Source::Environment(name);
         }
-        match (places.line_of(key), file) {
+        match (places.line_of(key).or_else(|| line_of_count(&places, key)), file) {
             (Some(line), Some(file)) => Source::File(file.to_owned(), line),
             _ => Source::Default,
         }
@@ -83,6 +83,12 @@ pub fn settings(
         source: source(key),
     }));
     Ok(settings)
+}
+
+// `count` of workers says both `min` and `max`.
+fn line_of_count(places: &Places, key: &str) -> Option<usize> {
+    let workers = key.strip_suffix(".min").or_else(|| key.strip_suffix(".max"))?;
+    if workers.starts_with("workers[") { places.line_of(&format!("{workers}.count")) } else { None }
 }
 
 fn known(config: &WorldConfig) -> Vec<(String, Value)> {
@@ -124,9 +130,12 @@ fn known(config: &WorldConfig) -> Vec<(String, Value)> {
             ("type", json!(worker.worker_type)),
             ("name", json!(worker.name)),
             ("command", json!(worker.command)),
-            ("count", json!(worker.count)),
+            ("min", json!(worker.min)),
+            ("max", json!(worker.max)),
             ("env", json!(worker.env)),
             ("directory", json!(worker.directory.display().to_string())),
+            ("scale_down_after", duration(worker.scale_down_after)),
+            ("drain_timeout", duration(worker.drain_timeout)),
             ("stop_timeout", duration(worker.stop_timeout)),
         ];
         known.extend(values.map(|(key, value)| (format!("workers[{index}].{key}"), value)));

@@ -46,6 +46,13 @@ fn every_setting_is_read() {
         env = { A = "b" }
         directory = "../x"
         stop_timeout = "1s"
+        [[workers]]
+        type = "boat"
+        command = "prog"
+        min = 2
+        max = 8
+        scale_down_after = "1m"
+        drain_timeout = "2s"
         "#,
     )
     .expect("valid");
@@ -58,13 +65,40 @@ fn every_setting_is_read() {
     assert_eq!(config.publish_interval_max, Duration::from_millis(50));
     assert_eq!((config.limits.message_bytes_max, config.limits.sessions_max), (20 << 20, 8));
     assert_eq!(config.workers[0].command, ["prog", "--name", "a b"]);
-    assert_eq!(config.workers[0].process_names().collect::<Vec<_>>(), ["flight-1"]);
-    assert_eq!(config.workers[0].directory, Path::new("worlds"));
+    let flight = &config.workers[0];
+    assert_eq!((flight.min, flight.max, flight.process_name(1).as_str()), (1, 1, "flight-1"));
+    assert_eq!(flight.directory, Path::new("worlds"));
+    let seconds = [flight.scale_down_after, flight.drain_timeout, flight.stop_timeout].map(|d| d.as_secs());
+    assert_eq!(seconds, [30, 10, 5]);
     let drift = &config.workers[1];
-    assert_eq!(drift.process_names().collect::<Vec<_>>(), ["drift-1", "drift-2"]);
+    assert_eq!((drift.min, drift.max, drift.process_name(2).as_str()), (2, 2, "drift-2"));
     assert_eq!(drift.command, ["prog", ""]);
     assert_eq!(drift.env["A"], "b");
     assert_eq!((&*drift.directory, drift.stop_timeout), (Path::new("worlds/../x"), Duration::from_secs(1)));
+    let boat = &config.workers[2];
+    assert_eq!((boat.min, boat.max), (2, 8));
+    assert_eq!([boat.scale_down_after, boat.drain_timeout].map(|d| d.as_secs()), [60, 2]);
+}
+
+#[test]
+fn what_is_not_said_of_how_many_workers_fits_what_is() {
+    let range = |keys: &str| {
+        let config = parse(&format!("[[workers]]\ntype = \"x\"\ncommand = \"x\"\n{keys}")).expect("valid");
+        (config.workers[0].min, config.workers[0].max)
+    };
+    let cases = [
+        ("", (1, 1)),
+        ("count = 0", (0, 0)),
+        ("count = 256", (256, 256)),
+        ("max = 4", (1, 4)),
+        ("max = 0", (0, 0)),
+        ("min = 3", (3, 3)),
+        ("min = 0", (0, 1)),
+        ("min = 0\nmax = 256", (0, 256)),
+    ];
+    for (keys, expected) in cases {
+        assert_eq!(range(keys), expected, "{keys}");
+    }
 }
 
 #[test]
@@ -129,6 +163,21 @@ fn an_error_names_file_key_value_and_rule() {
             "[[workers]]\ntype = \"x\"\ncommand = \"x\"\ncounts = 1",
             "workers[0].counts: no such setting; did you mean `count`?",
         ),
+        (
+            4,
+            "[[workers]]\ntype = \"x\"\ncommand = \"x\"\ncount = 2\nmax = 3",
+            "workers[0].count = 2: `min` or `max` is set too: leave out `count`, which means min = max = 2",
+        ),
+        (
+            4,
+            "[[workers]]\ntype = \"x\"\ncommand = \"x\"\nmin = 3\nmax = 2",
+            "workers[0].min = 3: must be at most `max`, which is 2",
+        ),
+        (
+            4,
+            "[[workers]]\ntype = \"x\"\ncommand = \"x\"\nmax = 257",
+            "workers[0].max = 257: must be a whole number from 0 to 256",
+        ),
     ];
     for (line, text, expected) in cases {
         assert_eq!(refused(text), format!("worlds/w.toml:{line}: {expected}"), "{text}");
@@ -177,7 +226,7 @@ fn every_setting_of_a_file_is_shown_with_its_source() {
     let file = folder.path().join("w.toml");
     let text = "[world]\nname = \"w\"\n[server]\npartitions = 5\nlisten = \"127.0.0.1:1\"\n[limits]\n\
                 sessions_max = 8\n[flags.flight]\ncolour = \"red\"\n[[workers]]\ntype = \"a\"\n\
-                command = \"true\"\nenv = { K = \"v\" }\n";
+                command = \"true\"\nenv = { K = \"v\" }\ncount = 2\n";
     fs::write(&file, text).expect("write");
     let variable = |name: &str| (name == "SPATIALDB_LISTEN").then(|| "127.0.0.1:2".to_owned());
     let settings = settings(Some(&file), variable).expect("valid");
@@ -194,6 +243,7 @@ fn every_setting_of_a_file_is_shown_with_its_source() {
     assert_eq!(shown("flags.flight.colour"), ("\"red\"".to_owned(), at(9)));
     assert_eq!(shown("workers[0].env"), ("{\"K\":\"v\"}".to_owned(), at(13)));
     assert_eq!(shown("workers[0].stop_timeout"), ("\"5s\"".to_owned(), Source::Default));
+    assert_eq!(shown("workers[0].max"), ("2".to_owned(), at(14)));
     assert_eq!(shown("server.publish_interval_max"), ("\"20ms\"".to_owned(), Source::Default));
     let keys: std::collections::BTreeSet<_> = settings.iter().map(|setting| &setting.key).collect();
     assert_eq!(keys.len(), settings.len(), "none is there twice");

@@ -1,4 +1,7 @@
 //! `[[workers]]`: the programs that start and stop with a world.
+//!
+//! Responsible for: their keys, defaults and ranges.
+//! Not responsible for: whether a program exists (`cli`), how many run at a time (`supervisor`).
 
 use std::{
     collections::{BTreeMap, HashSet},
@@ -16,6 +19,10 @@ const COUNT_MAX: usize = 256;
 // As long as the protocol lets a name be.
 const NAME_BYTES_MAX: usize = 64;
 
+const SCALE_DOWN_AFTER_DEFAULT: Duration = Duration::from_secs(30);
+
+const DRAIN_TIMEOUT_DEFAULT: Duration = Duration::from_secs(10);
+
 const STOP_TIMEOUT_DEFAULT: Duration = Duration::from_secs(5);
 
 const COMMAND_RULE: &str = "must be a program and its arguments: \"prog --flag\" or [\"prog\", \"--flag\"]";
@@ -29,20 +36,26 @@ pub struct WorkerConfig {
     pub name: String,
     /// The program and its arguments; never empty.
     pub command: Vec<String>,
-    /// How many processes.
-    pub count: usize,
+    /// As few processes run, if nobody asks for more.
+    pub min: usize,
+    /// As many processes run at most, those that are about to end among them. Not below `min`.
+    pub max: usize,
     /// Variables to set, beyond those of the server.
     pub env: BTreeMap<String, String>,
     /// Where it runs; a program with a `/` in it is looked up from here.
     pub directory: PathBuf,
+    /// For how long fewer must have been enough before one goes.
+    pub scale_down_after: Duration,
+    /// How long the server may take to free one that has to go of what it works on.
+    pub drain_timeout: Duration,
     /// How long it may take to stop before it is killed.
     pub stop_timeout: Duration,
 }
 
 impl WorkerConfig {
-    /// The names of its processes.
-    pub fn process_names(&self) -> impl Iterator<Item = String> + '_ {
-        (1..=self.count).map(|number| format!("{}-{number}", self.name))
+    /// The name of one of its processes; numbers run from 1 to `max`.
+    pub fn process_name(&self, number: usize) -> String {
+        format!("{}-{number}", self.name)
     }
 }
 
@@ -73,15 +86,47 @@ fn read(section: &mut Section, folder: &Path) -> Result<WorkerConfig, ConfigErro
         return Err(section.wrong("name", Value::from(name), rule));
     }
     let directory = section.text("directory")?.unwrap_or_default();
+    let (min, max) = read_range(section)?;
+    let mut duration =
+        |key, default| section.parsed(key, units::parse_duration).map(|duration| duration.unwrap_or(default));
+    let scale_down_after = duration("scale_down_after", SCALE_DOWN_AFTER_DEFAULT)?;
+    let drain_timeout = duration("drain_timeout", DRAIN_TIMEOUT_DEFAULT)?;
+    let stop_timeout = duration("stop_timeout", STOP_TIMEOUT_DEFAULT)?;
     Ok(WorkerConfig {
         worker_type,
         name,
         command: read_command(section)?,
-        count: section.count("count", 0..=COUNT_MAX)?.unwrap_or(1),
+        min,
+        max,
         env: section.text_map("env")?,
         directory: folder.join(directory),
-        stop_timeout: section.parsed("stop_timeout", units::parse_duration)?.unwrap_or(STOP_TIMEOUT_DEFAULT),
+        scale_down_after,
+        drain_timeout,
+        stop_timeout,
     })
+}
+
+// `count = n` is min = max = n. Where one of the two is missing it is 1, or what the other one makes of that.
+fn read_range(section: &mut Section) -> Result<(usize, usize), ConfigError> {
+    let count = section.count("count", 0..=COUNT_MAX)?;
+    let min = section.count("min", 0..=COUNT_MAX)?;
+    let max = section.count("max", 0..=COUNT_MAX)?;
+    match (count, min, max) {
+        (Some(count), None, None) => Ok((count, count)),
+        (Some(count), ..) => {
+            let rule =
+                format!("`min` or `max` is set too: leave out `count`, which means min = max = {count}");
+            Err(section.wrong("count", count, rule))
+        }
+        (None, Some(min), Some(max)) if min > max => {
+            Err(section.wrong("min", min, format!("must be at most `max`, which is {max}")))
+        }
+        (None, min, max) => {
+            let one = max.unwrap_or(1).min(1);
+            let min = min.unwrap_or(one);
+            Ok((min, max.unwrap_or_else(|| min.max(1))))
+        }
+    }
 }
 
 fn read_command(section: &mut Section) -> Result<Vec<String>, ConfigError> {

@@ -23,6 +23,7 @@ use super::roster::Roster;
 use super::rounds::Rounds;
 use super::routes::Routes;
 use crate::config::AuthorityConfig;
+use crate::supervisor::ServerLink;
 
 /// One running world as its connections see it.
 pub(super) struct Edge {
@@ -46,6 +47,8 @@ pub(super) struct Edge {
     pub(super) layers: Arc<Layers>,
     /// How patient the world is with workers that own something.
     pub(super) authority: AuthorityConfig,
+    /// The way to the supervisor of the world's workers, if there is one.
+    pub(super) workers: Option<ServerLink>,
     pub(super) clock: Clock,
     world: Mutex<World>,
     /// Unknown fields by component: they are kept, counted and warned of once.
@@ -64,6 +67,7 @@ pub(super) struct EdgeParts {
     pub(super) access: Access,
     pub(super) layers: Layers,
     pub(super) authority: AuthorityConfig,
+    pub(super) workers: Option<ServerLink>,
 }
 
 /// What does not change while a world runs.
@@ -112,8 +116,19 @@ impl Traffic {
 
 impl Edge {
     pub(super) fn new(parts: EdgeParts) -> Self {
-        let EdgeParts { info, schema, flags, limits, routes, world, partitions, access, layers, authority } =
-            parts;
+        let EdgeParts {
+            info,
+            schema,
+            flags,
+            limits,
+            routes,
+            world,
+            partitions,
+            access,
+            layers,
+            authority,
+            workers,
+        } = parts;
         let queries = limits.queries_at_once_max as usize;
         let partition_count = partitions.len();
         Self {
@@ -135,6 +150,7 @@ impl Edge {
             access,
             layers: Arc::new(layers),
             authority,
+            workers,
             clock: Clock::new(),
             world: Mutex::new(world),
             unknown_fields: DashMap::with_hasher(FxBuildHasher),

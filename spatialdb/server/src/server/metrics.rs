@@ -11,6 +11,7 @@ use metrics::{Unit, describe_counter, describe_histogram};
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 
 use super::edge::Edge;
+use crate::supervisor::WorkerCount;
 
 static HANDLE: OnceLock<Option<PrometheusHandle>> = OnceLock::new();
 
@@ -76,6 +77,7 @@ pub(super) fn render(edge: &Edge) -> String {
     partitions(edge, &mut text);
     traffic(edge, &mut text);
     sessions(edge, &mut text);
+    workers(edge, &mut text);
     text
 }
 
@@ -172,6 +174,35 @@ fn sessions(edge: &Edge, text: &mut String) {
         // Types and names have no character that needs escaping.
         let (worker_type, worker) = (&stats.worker_type, &stats.name);
         let _ = writeln!(text, "{name}{{worker_type=\"{worker_type}\",worker=\"{worker}\"}} {seconds}");
+    }
+}
+
+fn workers(edge: &Edge, text: &mut String) {
+    type Read = fn(&WorkerCount) -> usize;
+    let gauges: [(&str, &str, Read); 3] = [
+        (
+            "spatialdb_workers_wanted",
+            "Workers of [[workers]] that should be there: what is asked for, within min and max.",
+            |count| count.wanted,
+        ),
+        (
+            "spatialdb_workers_running",
+            "Processes of [[workers]] that run, those that are about to end among them.",
+            |count| count.running,
+        ),
+        (
+            "spatialdb_workers_occupied",
+            "Workers of [[workers]] without a process, because another one holds their name.",
+            |count| count.occupied,
+        ),
+    ];
+    let Some(link) = &edge.workers else { return };
+    let counts = link.counts.borrow();
+    for (name, help, read) in gauges.into_iter().filter(|_| !counts.is_empty()) {
+        head(text, name, "gauge", help);
+        for (worker_type, count) in counts.iter() {
+            let _ = writeln!(text, "{name}{{worker_type=\"{worker_type}\"}} {}", read(count));
+        }
     }
 }
 

@@ -26,6 +26,7 @@ use super::access::Access;
 use super::edge::{Edge, EdgeParts};
 use super::flags::Flags;
 use super::load::Loaded;
+use crate::supervisor::ServerLink;
 
 /// How long a thread may take to apply what is in its queue when the world stops.
 const STOP_TIMEOUT: Duration = Duration::from_secs(5);
@@ -40,15 +41,26 @@ pub(super) struct Threads {
 pub(super) fn start(
     loaded: Loaded,
     access: Access,
+    workers: Option<ServerLink>,
     failed: &CancellationToken,
 ) -> io::Result<(Arc<Edge>, Threads)> {
     let Loaded { info, schema, flags, limits, routes, world, partitions, pace, layers, authority } = loaded;
     let handle = |machine| PartitionHandle::new(machine, &limits, pace, failed.clone());
     let partitions = partitions.into_iter().map(handle).collect();
     let flags = Flags::new(flags);
-    let parts =
-        EdgeParts { info, schema, flags, limits, routes, world, partitions, access, layers, authority };
-    let edge = Arc::new(Edge::new(parts));
+    let edge = Arc::new(Edge::new(EdgeParts {
+        info,
+        schema,
+        flags,
+        limits,
+        routes,
+        world,
+        partitions,
+        access,
+        layers,
+        authority,
+        workers,
+    }));
     let mut handles = Vec::new();
     for id in edge.map.ids() {
         let (edge, failed) = (edge.clone(), failed.clone());

@@ -1,4 +1,7 @@
 //! One worker process: its start, its end, its next start.
+//!
+//! Responsible for: keeping it running, draining and stopping it when told to, reporting how it does.
+//! Not responsible for: whether it is wanted (`scale`).
 
 use std::{
     env,
@@ -13,28 +16,59 @@ use std::{
 use rustix::process::{Pid, Signal};
 use tokio::{
     process::{Child, Command},
+    sync::mpsc,
     task::JoinSet,
     time::{sleep, timeout},
 };
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    RestartPolicy, SupervisorOptions,
+    SupervisorOptions,
     guard::{Guard, signal_group},
     output::{LastLines, read_lines},
+    restart::{History, Verdict},
+    scale::End,
 };
 use crate::config::WorkerConfig;
 
 // A grandchild may hold the pipes open for ever; what it prints after this is lost.
-const DRAIN_TIMEOUT: Duration = Duration::from_millis(200);
+const PIPES_TIMEOUT: Duration = Duration::from_millis(200);
 
 /// A worker that is kept running.
 pub(super) struct Worker {
-    name: String,
-    config: WorkerConfig,
-    options: Arc<SupervisorOptions>,
-    guard: Arc<Guard>,
-    history: History,
+    pub(super) name: String,
+    pub(super) config: WorkerConfig,
+    pub(super) options: Arc<SupervisorOptions>,
+    pub(super) guard: Arc<Guard>,
+    pub(super) orders: Orders,
+    pub(super) reports: Reports,
+}
+
+/// What a worker is told.
+#[derive(Clone)]
+pub(super) struct Orders {
+    /// Drain, then end for good.
+    pub(super) leave: CancellationToken,
+    /// End at once.
+    pub(super) stop: CancellationToken,
+}
+
+/// What a worker tells of itself.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Note {
+    /// Its process has started.
+    Up,
+    /// Its process has ended.
+    Down,
+    /// It is no longer kept running: the last thing it tells.
+    Ended(End),
+}
+
+/// The way of notes to whoever started the worker, with which table and number they are of.
+pub(super) struct Reports {
+    pub(super) table: usize,
+    pub(super) number: usize,
+    pub(super) notes: mpsc::Sender<(usize, usize, Note)>,
 }
 
 // How one run of the process ended.
@@ -44,41 +78,45 @@ enum Ended {
     NotStarted(io::Error),
 }
 
+impl Reports {
+    async fn send(&self, note: Note) {
+        // Nobody listens once everything stops.
+        let _ = self.notes.send((self.table, self.number, note)).await;
+    }
+}
+
 impl Worker {
-    /// A worker that has not been started.
-    pub(super) fn new(
-        name: String,
-        config: WorkerConfig,
-        options: Arc<SupervisorOptions>,
-        guard: Arc<Guard>,
-    ) -> Self {
-        Self { name, config, options, guard, history: History::default() }
+    /// Keeps the process running until it is told to end, ends well by itself, or fails at start too often.
+    pub(super) async fn run(self) {
+        let end = self.keep().await;
+        self.reports.send(Note::Ended(end)).await;
     }
 
-    /// Keeps the process running until `stop`, or until it ends well or fails at start too often.
-    pub(super) async fn run(mut self, stop: CancellationToken) {
+    async fn keep(&self) -> End {
+        let mut history = History::default();
         loop {
             let last = LastLines::default();
             let started = Instant::now();
-            let ended = self.run_once(&last, &stop).await;
+            let ended = self.run_once(&last).await;
             let verdict = match &ended {
-                Ended::Stopped => return,
+                Ended::Stopped => return End::Stopped,
                 Ended::ByItself(status) if status.success() => {
                     tracing::info!(worker = self.name, "worker ended by itself, without failure");
-                    return;
+                    return End::Done;
                 }
-                _ => self.history.failed(started.elapsed(), self.options.restart),
+                _ => history.failed(started.elapsed(), self.options.restart),
             };
             self.report(&ended, &verdict, &last);
-            let Some(pause) = verdict.pause else { return };
+            let Some(pause) = verdict.pause else { return End::Failed };
             tokio::select! {
-                () = stop.cancelled() => return,
+                () = self.orders.stop.cancelled() => return End::Stopped,
+                () = self.orders.leave.cancelled() => return End::Stopped,
                 () = sleep(pause) => {}
             }
         }
     }
 
-    async fn run_once(&self, last: &LastLines, stop: &CancellationToken) -> Ended {
+    async fn run_once(&self, last: &LastLines) -> Ended {
         let mut child = match self.command().spawn() {
             Ok(child) => child,
             Err(error) => return Ended::NotStarted(error),
@@ -88,18 +126,38 @@ impl Worker {
         self.guard.add(group);
         tracing::debug!(worker = self.name, pid = %group.as_raw_nonzero(), "worker started");
         let mut readers = self.readers(&mut child, last);
+        self.reports.send(Note::Up).await;
         let ended = tokio::select! {
             status = child.wait() => status.map_or_else(Ended::NotStarted, Ended::ByItself),
-            () = stop.cancelled() => {
+            () = self.orders.stop.cancelled() => {
                 self.stop(&mut child, group).await;
+                Ended::Stopped
+            }
+            () = self.orders.leave.cancelled() => {
+                self.leave(&mut child, group).await;
                 Ended::Stopped
             }
         };
         // What the worker itself started must not outlive it.
         signal_group(group, Signal::KILL);
         self.guard.remove(group);
-        let _ = timeout(DRAIN_TIMEOUT, async { while readers.join_next().await.is_some() {} }).await;
+        let _ = timeout(PIPES_TIMEOUT, async { while readers.join_next().await.is_some() {} }).await;
+        self.reports.send(Note::Down).await;
         ended
+    }
+
+    async fn leave(&self, child: &mut Child, group: Pid) {
+        let drained = (self.options.drain)(&self.config.worker_type, &self.name);
+        tokio::select! {
+            // Whoever has no session has nothing left.
+            _ = child.wait() => return,
+            () = self.orders.stop.cancelled() => {}
+            drained = timeout(self.config.drain_timeout, drained) => if drained.is_err() {
+                let timeout_ms = self.config.drain_timeout.as_millis();
+                tracing::warn!(worker = self.name, timeout_ms, "worker was not drained in time, stopped all the same");
+            }
+        }
+        self.stop(child, group).await;
     }
 
     async fn stop(&self, child: &mut Child, group: Pid) {
@@ -181,33 +239,6 @@ impl Worker {
     }
 }
 
-// The failures in a row, and the pauses they earn.
-#[derive(Default)]
-struct History {
-    quick_failures: u32,
-    restarts: u32,
-}
-
-struct Verdict {
-    // None: stays stopped.
-    pause: Option<Duration>,
-    quick_failures: u32,
-}
-
-impl History {
-    fn failed(&mut self, lived: Duration, policy: RestartPolicy) -> Verdict {
-        // One that ran longer than any pause had recovered: what it earned before is forgotten.
-        if lived > policy.pause_max {
-            self.restarts = 0;
-        }
-        self.quick_failures = if lived < policy.quick { self.quick_failures + 1 } else { 0 };
-        let doubled = policy.pause_first.saturating_mul(1 << self.restarts.min(16));
-        self.restarts += 1;
-        let pause = (self.quick_failures < policy.quick_failures_max).then(|| doubled.min(policy.pause_max));
-        Verdict { pause, quick_failures: self.quick_failures }
-    }
-}
-
 // A bare name is looked up in PATH; one with a folder in it, from the worker's own folder.
 fn resolve_program(program: &str, directory: &Path) -> PathBuf {
     if !program.contains('/') || Path::new(program).is_absolute() {
@@ -228,19 +259,6 @@ fn search_path(program: &Path) -> OsString {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn pauses_double_up_to_a_bound_and_are_forgotten() {
-        let policy = RestartPolicy::default();
-        let mut history = History::default();
-        let mut pause_ms =
-            |lived_s| history.failed(Duration::from_secs(lived_s), policy).pause.map(|p| p.as_millis());
-        let slow: Vec<_> = (0..7).map(|_| pause_ms(3)).collect();
-        assert_eq!(slow, [250, 500, 1000, 2000, 4000, 8000, 10_000].map(Some));
-        assert_eq!(pause_ms(60), Some(250));
-        let quick: Vec<_> = (0..5).map(|_| pause_ms(0).is_some()).collect();
-        assert_eq!(quick, [true, true, true, true, false]);
-    }
 
     #[test]
     fn programs_are_found_from_the_folder_of_the_worker() {

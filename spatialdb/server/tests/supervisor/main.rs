@@ -1,75 +1,24 @@
 //! Small shell scripts as workers, under the real supervisor and its real guard.
 
 use std::{
-    collections::BTreeMap,
     fs,
-    path::{Path, PathBuf},
     process::{Command, Stdio},
-    sync::{Arc, Mutex},
     time::{Duration, Instant},
 };
 
-use spatialdb::{
-    config::WorkerConfig,
-    supervisor::{RestartPolicy, Supervisor, SupervisorOptions},
-};
+use spatialdb::config::WorkerConfig;
 
-type Lines = Arc<Mutex<Vec<String>>>;
+mod rig;
+mod scaling;
 
-fn worker(script: &str, directory: &Path) -> WorkerConfig {
-    WorkerConfig {
-        worker_type: "probe".to_owned(),
-        name: "probe".to_owned(),
-        command: ["sh", "-c", script].map(str::to_owned).to_vec(),
-        count: 1,
-        env: [("EXTRA".to_owned(), "more".to_owned())].into(),
-        directory: directory.to_owned(),
-        stop_timeout: Duration::from_millis(300),
-    }
-}
-
-fn start(config: WorkerConfig) -> (Supervisor, Lines) {
-    let lines = Lines::default();
-    let sink = lines.clone();
-    let options = SupervisorOptions {
-        address: ([127, 0, 0, 1], 7400).into(),
-        tokens: BTreeMap::from([("probe".to_owned(), "secret".to_owned())]),
-        ca: None,
-        program: PathBuf::from(env!("CARGO_BIN_EXE_spatialdb")),
-        sink: Arc::new(move |name, line| sink.lock().expect("lock").push(format!("{name} | {line}"))),
-        restart: RestartPolicy { pause_first: Duration::from_millis(10), ..RestartPolicy::default() },
-    };
-    (Supervisor::start(&[config], options).expect("started"), lines)
-}
-
-async fn wait_for(what: &str, mut holds: impl FnMut() -> bool) {
-    let deadline = Instant::now() + Duration::from_secs(20);
-    while !holds() {
-        assert!(Instant::now() < deadline, "not in time: {what}");
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
-}
-
-fn has(lines: &Lines, line: &str) -> bool {
-    lines.lock().expect("lock").iter().any(|found| found == line)
-}
-
-fn count(lines: &Lines, line: &str) -> usize {
-    lines.lock().expect("lock").iter().filter(|found| *found == line).count()
-}
-
-// Zombies count as gone: nobody but their parent can end them further.
-fn is_running(pid: &str) -> bool {
-    fs::read_to_string(format!("/proc/{}/stat", pid.trim()))
-        .is_ok_and(|stat| !stat.rsplit(") ").next().is_some_and(|rest| rest.starts_with('Z')))
-}
+use rig::{Log, count, has, is_running, start, wait_for, worker};
 
 #[tokio::test]
 async fn a_worker_finds_what_it_needs_and_its_lines_are_named() {
     let folder = tempfile::tempdir().expect("folder");
     let script = "echo $SPATIALDB_ADDRESS $SPATIALDB_WORKER_TYPE $SPATIALDB_WORKER_NAME $SPATIALDB_TOKEN $EXTRA; \
                   echo to stderr >&2; pwd; command -v spatialdb; cat; sleep 60";
-    let (supervisor, lines) = start(WorkerConfig { count: 2, ..worker(script, folder.path()) });
+    let (supervisor, lines) = start(WorkerConfig { min: 2, max: 2, ..worker(script, folder.path()) });
     for name in ["probe-1", "probe-2"] {
         let greeting = format!("{name} | 127.0.0.1:7400 probe {name} secret more");
         wait_for("greeting", || has(&lines, &greeting)).await;
@@ -159,33 +108,4 @@ async fn the_guard_ends_what_a_dead_server_leaves() {
     assert!(removed.try_wait().expect("asked").is_none(), "a group that ended is none of its business");
     removed.kill().expect("killed");
     removed.wait().expect("waited");
-}
-
-// What was logged.
-#[derive(Clone, Default)]
-struct Log(Arc<Mutex<Vec<u8>>>);
-
-impl Log {
-    fn text(&self) -> String {
-        String::from_utf8_lossy(&self.0.lock().expect("lock")).into_owned()
-    }
-}
-
-impl std::io::Write for Log {
-    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        self.0.lock().expect("lock").extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> std::io::Result<()> {
-        Ok(())
-    }
-}
-
-impl tracing_subscriber::fmt::MakeWriter<'_> for Log {
-    type Writer = Self;
-
-    fn make_writer(&self) -> Self {
-        self.clone()
-    }
 }
