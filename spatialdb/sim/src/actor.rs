@@ -215,8 +215,8 @@ impl Sim {
 
     /// Routes a message of what its sender may own, with what it knows, unless another one waits or partitions take no work.
     /// Returns whether it did.
-    pub(crate) fn send_owned(&mut self, a: usize, message: Message) -> bool {
-        let mut batches = self.edge.route(&message, &mut self.bugs);
+    pub(crate) fn send_owned(&mut self, a: usize, message: &Message) -> bool {
+        let mut batches = self.edge.route(message, &mut self.bugs);
         let is_full = |to: &PartitionId| !self.partitions[usize::from(to.0)].accepts_work();
         if self.actors[a].pending.is_some() || batches.keys().any(is_full) {
             return false;
@@ -224,7 +224,7 @@ impl Sim {
         self.say(|| format!("session {} sends {message:?}", self.actors[a].id));
         let seen = self.what_it_saw(message.session);
         batches.values_mut().for_each(|batch| batch.seen.clone_from(&seen));
-        self.note_sent(&message);
+        self.note_sent(message);
         let rows: usize = message.columns.iter().map(Column::row_count).sum();
         self.actors[a].seq = message.seq;
         self.actors[a].session.received(message.seq, rows as u32);

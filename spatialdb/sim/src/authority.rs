@@ -113,12 +113,13 @@ fn layers(rng: &mut Rng, plan: &Plan, spaces: &[SpaceId]) -> Layers {
         }),
         _ => Strategy::Balanced,
     };
+    let worker_type = |rng: &mut Rng| TYPES[rng.index(TYPES.len())];
     let layer = |rng: &mut Rng, name: &str, writes: Vec<ComponentId>| Layer {
         strategy: strategy(rng),
         border_hysteresis_m: *rng.pick(&[0.0, plan.cell_m * 0.2, plan.cell_m]),
         handover_timeout: rng.between(10_000, 500_000),
         load_max: rng.between(2, 30),
-        ..Layer::new(name, *rng.pick(&TYPES), writes)
+        ..Layer::new(name, worker_type(rng), writes)
     };
     let all = match rng.below(3) {
         // Both write one component, of different entities.
@@ -261,7 +262,7 @@ impl Sim {
         }
         let seq = Seq(self.actors[a].seq.0 + 1);
         let columns = vec![Column::Values(WriteMode::Add, component, None, rows)];
-        self.send_owned(a, Message { session, seq, columns })
+        self.send_owned(a, &Message { session, seq, columns })
     }
 
     /// One thing comes to a partition, to the issuer, or to a session.

@@ -97,7 +97,7 @@ impl Worker {
                 self.entities.retain(|_, (of, since)| of != region || *since > *epoch);
             }
             Notice::LossImminent(region, epoch, _) => {
-                self.said.push_back((seq, Said::Flushed(*region, *epoch)))
+                self.said.push_back((seq, Said::Flushed(*region, *epoch)));
             }
             Notice::Warm(lease) => self.said.push_back((seq, Said::Warmed(lease.region))),
             Notice::Borders(..) | Notice::Kept(..) | Notice::Cool(_) | Notice::Drain => {}
