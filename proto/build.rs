@@ -2,9 +2,10 @@
 
 use std::{env, error::Error, fs, path::PathBuf};
 
-const FILES: [&str; 5] = [
+const FILES: [&str; 6] = [
     "spatialdb/v1/schema.proto",
     "spatialdb/v1/components.proto",
+    "spatialdb/v1/authority.proto",
     "spatialdb/v1/query.proto",
     "spatialdb/v1/worker.proto",
     "spatialdb/v1/world.proto",

@@ -2,6 +2,7 @@
 
 mod ask;
 mod link;
+mod owned;
 
 use spatialdb_proto::{
     error_of_status,
@@ -15,6 +16,7 @@ use tonic::{
 };
 
 use self::link::Link;
+pub use self::owned::Owned;
 use crate::{DEADLINE, Replica, World};
 
 /// How a session ended.
@@ -57,6 +59,8 @@ pub struct Client {
     pub reserved: Vec<v1::IdsReserved>,
     /// Pages of answers.
     pub answers: Vec<v1::Answer>,
+    /// What it believes to own.
+    pub owned: Owned,
     /// The last goodbye.
     pub goodbye: Option<v1::Goodbye>,
 }
@@ -81,6 +85,7 @@ impl Client {
             created: Vec::new(),
             reserved: Vec::new(),
             answers: Vec::new(),
+            owned: Owned::default(),
             goodbye: None,
         }
     }
@@ -222,6 +227,7 @@ impl Client {
                 self.reserved.push(*reserved);
             }
             server_message::Body::Answer(answer) => self.answers.push(answer.clone()),
+            server_message::Body::Authority(message) => self.owned.take(message),
             server_message::Body::Goodbye(goodbye) => self.goodbye = Some(goodbye.clone()),
             _ => {}
         }

@@ -20,7 +20,7 @@ mod tools;
 mod world;
 
 pub use certificates::Certificates;
-pub use client::{Client, Ending, Outcome};
+pub use client::{Client, Ending, Outcome, Owned};
 pub use launch::Launch;
 pub use log::Log;
 pub use message::{

@@ -7,6 +7,7 @@
 //! thread -> `session::task` -> connection. [`Edge`] is what they all share.
 
 mod access;
+mod authority;
 mod cuts;
 mod edge;
 pub(crate) mod flags;
@@ -166,7 +167,12 @@ pub async fn launch(
         "world is up"
     );
     tell_layers(&edge);
-    let keepers = [tokio::spawn(roster::keep(edge.clone())), tokio::spawn(access::review(edge.clone()))];
+    edge.authority.start(&edge);
+    let keepers = [
+        tokio::spawn(roster::keep(edge.clone())),
+        tokio::spawn(access::review(edge.clone())),
+        tokio::spawn(authority::keep(edge.clone())),
+    ];
     let stop = CancellationToken::new();
     let mut server = tokio::spawn(http::serve(edge.clone(), doors, tls, listener, stop.clone()));
     // The receiver may be gone; then nobody waits for the address.
@@ -203,7 +209,7 @@ fn tell_layers(edge: &Edge) {
         tracing::info!("no layers: any worker may write anything");
         return;
     }
-    let patience = edge.authority.patience;
+    let patience = edge.patience.patience;
     for (_, layer) in edge.layers.all() {
         let (layer, worker_type, strategy) = (&layer.name, &layer.worker_type, layer.strategy.name());
         tracing::info!(layer, worker_type, strategy, "layer");
@@ -211,7 +217,7 @@ fn tell_layers(edge: &Edge) {
     tracing::debug!(
         lease_ttl_ms = patience.lease_ttl / 1000,
         rest_ms = patience.rest / 1000,
-        stall_after_ms = edge.authority.stall_after.map(|us| us / 1000),
+        stall_after_ms = edge.patience.stall_after.map(|us| us / 1000),
         "patience with workers"
     );
 }

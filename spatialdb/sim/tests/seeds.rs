@@ -43,7 +43,7 @@ const CAUGHT_WITHIN: &[(Bug, u64)] = &[
     (Bug::IgnoreHints, 20),
     (Bug::LoseSet, 20),
     (Bug::LoseClear, 20),
-    (Bug::SplitMessage, 80),
+    (Bug::SplitMessage, 400),
     (Bug::LoseBatch, 20),
     (Bug::PartialAsWhole, 40),
     (Bug::SwapFrames, 40),

@@ -223,8 +223,9 @@ impl Session {
                 return Err(protocol("a second Welcome in one session".to_owned()));
             }
             Some(server_message::Body::Answer(page)) => return self.accept_answer(page),
-            // Resumed keeps the replica; a message this SDK does not know is from a later version.
-            Some(server_message::Body::Resumed(_)) | None => {}
+            // Resumed keeps the replica; a message this SDK does not know is from a later version. It does not write what
+            // layers have, so it need not know what it owns.
+            Some(server_message::Body::Resumed(_) | server_message::Body::Authority(_)) | None => {}
         }
         Ok(())
     }

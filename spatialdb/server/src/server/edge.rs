@@ -7,6 +7,7 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 use arc_swap::{ArcSwap, Guard};
 use dashmap::DashMap;
 use rustc_hash::FxBuildHasher;
+use spatialdb_core::authority::issuer::Issuer;
 use spatialdb_core::authority::layers::Layers;
 use spatialdb_core::{Micros, PartitionMap, World};
 use spatialdb_schema::{Component, Schema, additions, changes, losses};
@@ -14,6 +15,7 @@ use spatialdb_types::{ComponentId, Error, Limits, PartitionId, Reason, SessionId
 use tokio::sync::Semaphore;
 
 use super::access::Access;
+use super::authority::Authority;
 use super::cuts::Cuts;
 use super::flags::Flags;
 use super::interests::Interests;
@@ -46,7 +48,8 @@ pub(super) struct Edge {
     /// Who may write what.
     pub(super) layers: Arc<Layers>,
     /// How patient the world is with workers that own something.
-    pub(super) authority: AuthorityConfig,
+    pub(super) patience: AuthorityConfig,
+    pub(super) authority: Authority,
     /// The way to the supervisor of the world's workers, if there is one.
     pub(super) workers: Option<ServerLink>,
     pub(super) clock: Clock,
@@ -65,8 +68,8 @@ pub(super) struct EdgeParts {
     pub(super) world: World,
     pub(super) partitions: Vec<PartitionHandle>,
     pub(super) access: Access,
-    pub(super) layers: Layers,
-    pub(super) authority: AuthorityConfig,
+    pub(super) layers: Arc<Layers>,
+    pub(super) patience: AuthorityConfig,
     pub(super) workers: Option<ServerLink>,
 }
 
@@ -126,9 +129,13 @@ impl Edge {
             partitions,
             access,
             layers,
-            authority,
+            patience,
             workers,
         } = parts;
+        let spaces: Vec<SpaceId> = info.spaces.iter().map(|(id, _)| *id).collect();
+        let ids = world.map().ids();
+        let issuer =
+            (!layers.is_open()).then(|| Issuer::new(&layers, &spaces, ids, patience.patience, &limits));
         let queries = limits.queries_at_once_max as usize;
         let partition_count = partitions.len();
         Self {
@@ -148,8 +155,9 @@ impl Edge {
             interests: Interests::default(),
             traffic: Traffic::default(),
             access,
-            layers: Arc::new(layers),
-            authority,
+            authority: Authority::new(&layers, issuer),
+            layers,
+            patience,
             workers,
             clock: Clock::new(),
             world: Mutex::new(world),

@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use spatialdb_core::authority::layers::Layers;
+use spatialdb_core::authority::layers::{Layers, Strategy};
 use spatialdb_core::{Partition, PartitionMap, World};
 use spatialdb_schema::{Schema, incompatibilities};
 use spatialdb_snapshots::{Reader, SnapshotError};
@@ -35,7 +35,7 @@ pub(super) struct Loaded {
     pub(super) world: World,
     pub(super) partitions: Vec<Partition>,
     pub(super) pace: Pace,
-    pub(super) layers: Layers,
+    pub(super) layers: Arc<Layers>,
     pub(super) authority: AuthorityConfig,
 }
 
@@ -65,7 +65,11 @@ pub(super) fn load(options: LaunchOptions) -> Result<Loaded, LaunchError> {
     };
     let schema = choose_schema(source.as_ref(), &config.schema_dirs, &config.limits)?;
     let spaces = spaces_of(source.as_ref());
-    let layers = config.layers.resolve(&schema, &spaces, &config.limits)?;
+    let layers = Arc::new(config.layers.resolve(&schema, &spaces, &config.limits)?);
+    if let Some((_, layer)) = layers.all().find(|(_, layer)| layer.strategy == Strategy::Client) {
+        let message = format!("layer {}: this version does not serve strategy client yet", layer.name);
+        return Err(LaunchError::Limit(message));
+    }
     let sample = match &source {
         Some(source) => source.within(sample::sample)?,
         None => Vec::new(),
@@ -76,8 +80,8 @@ pub(super) fn load(options: LaunchOptions) -> Result<Loaded, LaunchError> {
     tracing::debug!(partitions, entity_count, "partitions cut");
     let sample = if sample.is_empty() { sample::around_origin(cell_m) } else { sample };
     let map = Arc::new(PartitionMap::new(partitions as u16, cell_m, &sample));
-    let mut machines: Vec<Partition> =
-        map.ids().map(|id| Partition::new(id, map.clone(), config.limits.clone())).collect();
+    let machine = |id| Partition::new(id, map.clone(), config.limits.clone()).with_layers(&layers);
+    let mut machines: Vec<Partition> = map.ids().map(machine).collect();
     let routes = Routes::new();
     let mut next = EntityId(1);
     if let Some(source) = &source {

@@ -58,7 +58,7 @@ pub(super) fn start(
         partitions,
         access,
         layers,
-        authority,
+        patience: authority,
         workers,
     }));
     let mut handles = Vec::new();

@@ -1,14 +1,16 @@
 //! The way to a session's task, and what it tells about itself.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use spatialdb_core::authority::issuer::Notice;
 use spatialdb_core::world::Owner;
-use spatialdb_core::{Micros, Outcome, ToSession, View};
+use spatialdb_core::{Micros, Outcome, SeenTable, ToSession, View};
 use spatialdb_schema::Schema;
 use spatialdb_types::{PartitionId, Seq, ViewId};
 use tokio::sync::{Notify, mpsc};
 
+use super::authority::Said;
 use crate::auth::Principal;
 
 /// What a session's task is told.
@@ -32,6 +34,10 @@ pub(super) enum Event {
         at: Micros,
         message: ToSession,
     },
+    /// The issuer has something to tell the worker.
+    Notice(Notice),
+    /// The worker has something to tell the issuer, once its messages up to that one are decided.
+    Said(Seq, Said),
     /// The flags of its worker type are others now.
     FlagsChanged,
     SchemaChanged(Arc<Schema>),
@@ -67,6 +73,12 @@ pub(super) struct Stats {
     /// As bits.
     pub(super) tick_ms: AtomicU64,
     pub(super) heartbeat_at: AtomicU64,
+    /// When the worker said anything last.
+    pub(super) heard_at: AtomicU64,
+    /// The server waits for room, and does not read the session meanwhile.
+    pub(super) is_unread: AtomicBool,
+    /// What the numbers mean that the worker names as seen.
+    pub(super) seen: Mutex<SeenTable>,
     /// When the oldest frame that waits was published; 0 if none does.
     pub(super) waiting_since: AtomicU64,
     pub(super) last_staleness_us: AtomicI64,
@@ -109,6 +121,9 @@ impl Stats {
             load: AtomicU64::default(),
             tick_ms: AtomicU64::default(),
             heartbeat_at: AtomicU64::default(),
+            heard_at: AtomicU64::default(),
+            is_unread: AtomicBool::default(),
+            seen: Mutex::default(),
             waiting_since: AtomicU64::default(),
             last_staleness_us: AtomicI64::default(),
             views: AtomicU64::default(),
@@ -119,6 +134,16 @@ impl Stats {
             applied: AtomicU64::default(),
             page_turned: Notify::new(),
         }
+    }
+
+    /// What the numbers mean that the worker names as seen. Locked for a moment.
+    pub(super) fn seen(&self) -> MutexGuard<'_, SeenTable> {
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether it said something since then, or could not be heard.
+    pub(super) fn was_heard_since(&self, since: Micros) -> bool {
+        self.is_unread.load(Ordering::Relaxed) || self.heard_at.load(Ordering::Relaxed) >= since
     }
 
     /// How old the oldest change is that waits for the connection, or how old the last one was when it was taken.

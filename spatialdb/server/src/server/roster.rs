@@ -10,7 +10,7 @@ use std::time::Duration;
 use dashmap::DashSet;
 use prost::Message;
 use rustc_hash::FxBuildHasher;
-use spatialdb_core::{Batch, CreateColumn, CreateRows, Op, Removes, ValueWrites, WriteMode};
+use spatialdb_core::{Batch, CreateColumn, CreateRows, Op, Removes, Role, ValueWrites, WriteMode};
 use spatialdb_types::{ComponentId, EntityId, ID_END, PartitionId, Seq, SessionId};
 use tokio::sync::Notify;
 use tokio::time::MissedTickBehavior;
@@ -69,7 +69,8 @@ enum Which {
 
 fn write(edge: &Edge, known: &mut BTreeMap<SessionId, EntityId>, which: Which) {
     let sessions = describe::worker_sessions(edge);
-    let mut batches: Vec<Batch> = edge.partitions.iter().map(|_| Batch::new(SERVER, Seq(0))).collect();
+    let batch = || Batch { role: Role::Server, ..Batch::new(SERVER, Seq(0)) };
+    let mut batches: Vec<Batch> = edge.partitions.iter().map(|_| batch()).collect();
     let gate = edge.routes.enter();
     known.retain(|session, entity| {
         let is_there = sessions.contains_key(session);

@@ -40,6 +40,19 @@ pub struct Loads {
 /// The squares of each region.
 type Shares = BTreeMap<RegionId, Vec<SquareLoad>>;
 
+impl Loads {
+    /// Adds what another partition counts, in squares of the same size.
+    pub fn merge(&mut self, other: Self) {
+        self.side_m = self.side_m.max(other.side_m);
+        for (key, squares) in other.squares {
+            self.squares.entry(key).or_default().extend(squares);
+        }
+        for (layer, load) in other.nowhere {
+            *self.nowhere.entry(layer).or_default() += load;
+        }
+    }
+}
+
 impl Issuer {
     /// One pass of the balancer. How often is up to the driver: once a second.
     pub fn balance(&mut self, loads: &Loads, now: Micros, outbox: &mut IssuerOutbox) {

@@ -2,6 +2,8 @@
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use spatialdb_core::authority::issuer::Loads;
+use spatialdb_core::authority::leases::Order;
 use spatialdb_core::{EntityState, PeerMessage, Query, ToPartition, ViewSet};
 use spatialdb_types::{EntityId, PartitionId, SessionId};
 use tokio::sync::oneshot;
@@ -21,6 +23,13 @@ pub(in crate::server) enum Control {
     Entity {
         entity: EntityId,
         answer: oneshot::Sender<Whereabouts>,
+    },
+    /// Of the issuer.
+    Order(Order),
+    /// What it counts, in squares that were doubled so often at least.
+    Load {
+        doublings: u32,
+        answer: oneshot::Sender<(u32, Loads)>,
     },
     Stop,
 }

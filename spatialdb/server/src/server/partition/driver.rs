@@ -6,6 +6,7 @@
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use spatialdb_core::authority::issuer::Loads;
 use spatialdb_core::{Batch, Micros, Outbox, Partition, RouteChange, ShadowMismatch, ToPartition};
 use spatialdb_types::{PartitionId, SessionId};
 
@@ -248,6 +249,14 @@ impl Driver {
                 // Whoever asked may have gone: then the answer is dropped.
                 let _ = answer.send(whereabouts);
             }
+            Control::Order(order) => self.machine.order(&order, &mut self.outbox),
+            Control::Load { doublings, answer } => {
+                self.machine.coarsen_load(doublings);
+                let mut loads = Loads::default();
+                self.machine.add_load_to(&mut loads);
+                // Whoever asked may have gone.
+                let _ = answer.send((self.machine.load_doublings(), loads));
+            }
             Control::Stop => self.stopped = true,
         }
     }
@@ -295,6 +304,9 @@ impl Driver {
         // Before the move of an entity is known, what it gave here is.
         if !self.outbox.interests.is_empty() {
             edge.interests.hear(edge, from, self.outbox.interests.drain(..));
+        }
+        if !self.outbox.authority.is_empty() {
+            edge.authority.answer(edge, from, self.outbox.authority.drain(..));
         }
         for (to, message) in self.outbox.peers.drain(..) {
             edge.partition(to).tell(Control::Peer(from, message));

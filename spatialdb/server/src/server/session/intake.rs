@@ -12,13 +12,15 @@ pub(super) use self::create::row_count;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use spatialdb_core::authority::leases::Seen;
 use spatialdb_core::world::Owner;
-use spatialdb_core::{Op, Outcome, WriteMode};
+use spatialdb_core::{Batch, Op, Outcome, Role, WriteMode};
 use spatialdb_proto::v1;
 use spatialdb_schema::Component;
 use spatialdb_types::{ComponentId, EntityId, Error, PartitionId, Point3, Reason, Seq, SessionId};
 
 use super::parts::{At, Parts, Split};
+use crate::auth::Kind;
 use crate::server::edge::Edge;
 use crate::server::port::{Event, Port};
 
@@ -28,11 +30,20 @@ pub(super) struct Intake {
     session: SessionId,
     owner: Owner,
     port: Port,
+    /// What the worker had processed when it wrote, and whether it needs to own what it writes.
+    seen: Seen,
+    role: Role,
 }
 
 impl Intake {
-    pub(super) const fn new(edge: Arc<Edge>, session: SessionId, owner: Owner, port: Port) -> Self {
-        Self { edge, session, owner, port }
+    pub(super) fn new(edge: Arc<Edge>, session: SessionId, owner: Owner, port: Port) -> Self {
+        let role = if port.stats.principal.kind == Kind::Tool { Role::Tool } else { Role::Worker };
+        Self { edge, session, owner, port, seen: Seen::default(), role }
+    }
+
+    /// What comes from now on was written by a worker that had processed that.
+    pub(super) fn note_seen(&mut self, seen: Seen) {
+        self.seen = seen;
     }
 
     /// A message that needs no partition.
@@ -157,7 +168,8 @@ impl Intake {
 
     fn parts(&self, seq: Seq) -> Parts {
         let max = self.edge.limits.rejections_per_frame_max;
-        Parts::new(self.session, seq, self.edge.partitions.len(), max)
+        let empty = Batch { seen: self.seen.clone(), role: self.role, ..Batch::new(self.session, seq) };
+        Parts::new(&empty, self.edge.partitions.len(), max)
     }
 
     /// Tells the session's task first, so that it knows of the rows before it hears what became of them.

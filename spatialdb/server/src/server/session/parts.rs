@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use rustc_hash::FxHashMap;
 use spatialdb_core::{Batch, Op, Outcome, PositionWrites, Rejection, Removes, ValueWrites, WriteMode};
-use spatialdb_types::{ComponentId, EntityId, Error, PartitionId, Point3, Reason, Seq, SessionId, SpaceId};
+use spatialdb_types::{ComponentId, EntityId, Error, PartitionId, Point3, Reason, Seq, SpaceId};
 
 /// One message on its way to partitions.
 pub(super) struct Parts {
@@ -33,8 +33,9 @@ pub(super) struct At {
 }
 
 impl Parts {
-    pub(super) fn new(session: SessionId, seq: Seq, partitions: usize, rejections_max: u64) -> Self {
-        let batches = (0..partitions).map(|_| Batch::new(session, seq)).collect();
+    /// Like an empty batch of the message, for each partition.
+    pub(super) fn new(empty: &Batch, partitions: usize, rejections_max: u64) -> Self {
+        let (seq, batches) = (empty.seq, (0..partitions).map(|_| empty.part()).collect());
         Self { seq, batches, refused: Outcome::default(), rejections_max, routes: None }
     }
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 use spatialdb_core::Outcome;
 use spatialdb_proto::v1::{self, ClientMessage, ServerMessage, client_message::Body, server_message};
 use spatialdb_proto::{Incoming, Outgoing, PROTOCOL_VERSION, status_of};
-use spatialdb_types::{Error, Reason, Seq, ViewId};
+use spatialdb_types::{Epoch, Error, Reason, RegionId, Seq, ViewId};
 use tokio::sync::{Semaphore, mpsc};
 use tokio_util::sync::CancellationToken;
 use tonic::{Status, Streaming};
@@ -17,6 +17,7 @@ use super::intake::{self, Intake};
 use super::task;
 use crate::auth::Right;
 use crate::server::access::{self, Caller};
+use crate::server::authority::Said;
 use crate::server::edge::Edge;
 use crate::server::port::{Event, Port, Stats};
 use crate::server::tools::{ask, view};
@@ -114,6 +115,8 @@ pub(super) fn open(
     }
     edge.sessions.insert(attached.session, port.clone());
     edge.interests.open(edge, attached.session, &stats.name);
+    stats.heard_at.store(edge.clock.now(), Ordering::Relaxed);
+    edge.authority.open(edge, attached.session, &stats);
     drop(world);
     edge.roster.note_change();
     if edge.draining.load(Ordering::SeqCst) {
@@ -148,6 +151,7 @@ pub(super) fn open(
         in_flight,
         closed,
         last: Seq(1),
+        seen_epoch: Epoch(0),
     };
     Ok((reader, task))
 }
@@ -163,6 +167,8 @@ pub(super) struct Reader {
     in_flight: Arc<Semaphore>,
     closed: CancellationToken,
     last: Seq,
+    /// The highest grant that it has processed.
+    seen_epoch: Epoch,
 }
 
 impl Reader {
@@ -235,6 +241,7 @@ impl Reader {
             return Err(Error::new(Reason::SequenceGap, detail));
         }
         self.last = seq;
+        self.port.stats.heard_at.store(self.edge.clock.now(), Ordering::Relaxed);
         if is_too_deep {
             let max = self.edge.limits.constraint_depth_max;
             let detail = format!(
@@ -255,26 +262,30 @@ impl Reader {
             self.intake.refuse(seq, &error);
             return Ok(None);
         }
+        if let Err(error) = self.note_seen(seq, &body) {
+            self.intake.refuse(seq, &error);
+            return Ok(None);
+        }
         match body {
             Body::Hello(_) => return Err(Error::new(Reason::MessageUnexpected, "a second Hello")),
             Body::Update(update) => {
-                self.edge.wait_for_room().await;
+                self.wait_for_room().await;
                 self.intake.update(seq, &update);
             }
             Body::AddComponents(add) => {
-                self.edge.wait_for_room().await;
+                self.wait_for_room().await;
                 self.intake.add_components(seq, &add);
             }
             Body::Delete(delete) => {
-                self.edge.wait_for_room().await;
+                self.wait_for_room().await;
                 self.intake.delete(seq, &delete);
             }
             Body::RemoveComponents(remove) => {
-                self.edge.wait_for_room().await;
+                self.wait_for_room().await;
                 self.intake.remove_components(seq, &remove);
             }
             Body::Create(create) => {
-                self.edge.wait_for_room().await;
+                self.wait_for_room().await;
                 // Room for the answer first: it goes before the rows, so that it is told before they are decided.
                 let room = self.answers.clone().reserve_owned().await.ok();
                 self.intake.create(seq, &create, |created| {
@@ -294,6 +305,7 @@ impl Reader {
             Body::EndView(v1::EndView { view_id }) => self.port.send(Event::EndView(seq, ViewId(view_id))),
             Body::Ask(ask) => self.ask(seq, ask).await,
             Body::Heartbeat(heartbeat) => self.heartbeat(seq, &heartbeat),
+            Body::AuthorityReport(report) => self.report(seq, &report),
             Body::Goodbye(goodbye) => {
                 self.intake.decided(seq);
                 tracing::debug!(reason = goodbye.reason, detail = goodbye.detail, "worker said goodbye");
@@ -314,8 +326,56 @@ impl Reader {
                 principal.check(Right::Query).and_then(|()| access::check_views(&self.edge, principal))
             }
             Body::ChangeView(_) | Body::Ask(_) => principal.check(Right::Query),
-            Body::EndView(_) | Body::Heartbeat(_) | Body::Goodbye(_) | Body::Hello(_) => Ok(()),
+            Body::EndView(_)
+            | Body::Heartbeat(_)
+            | Body::AuthorityReport(_)
+            | Body::Goodbye(_)
+            | Body::Hello(_) => Ok(()),
         }
+    }
+
+    /// What the worker knew when it wrote goes with what it wrote.
+    ///
+    /// # Errors
+    /// `AUTHORITY_SEEN_INVALID`.
+    fn note_seen(&mut self, seq: Seq, body: &Body) -> Result<(), Error> {
+        let number = match body {
+            Body::Update(update) => update.authority_seen,
+            Body::Create(create) => create.authority_seen,
+            Body::Delete(delete) => delete.authority_seen,
+            Body::AddComponents(add) => add.authority_seen,
+            Body::RemoveComponents(remove) => remove.authority_seen,
+            Body::AuthorityReport(report) => report.authority_seen,
+            _ => return Ok(()),
+        };
+        // In an open world nobody is told anything, so nobody has to have seen it.
+        if !self.edge.authority.concerns(&self.port.stats.worker_type) {
+            return Ok(());
+        }
+        let seen = self.port.stats.seen().seen(number)?;
+        if seen.epoch > self.seen_epoch {
+            self.seen_epoch = seen.epoch;
+            self.port.send(Event::Said(seq, Said::Seen(seen.epoch)));
+        }
+        self.intake.note_seen(seen);
+        Ok(())
+    }
+
+    /// Holds the worker back. Silence is not its own meanwhile.
+    async fn wait_for_room(&self) {
+        let stats = &self.port.stats;
+        stats.is_unread.store(true, Ordering::Relaxed);
+        self.edge.wait_for_room().await;
+        stats.heard_at.store(self.edge.clock.now(), Ordering::Relaxed);
+        stats.is_unread.store(false, Ordering::Relaxed);
+    }
+
+    fn report(&self, seq: Seq, report: &v1::AuthorityReport) {
+        let flushed =
+            report.flushed.iter().map(|grant| Said::Flushed(RegionId(grant.region), Epoch(grant.epoch)));
+        let warmed = report.warmed.iter().map(|&region| Said::Warmed(RegionId(region)));
+        flushed.chain(warmed).for_each(|said| self.port.send(Event::Said(seq, said)));
+        self.intake.decided(seq);
     }
 
     async fn answer(&self, body: server_message::Body) {

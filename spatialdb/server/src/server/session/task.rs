@@ -14,8 +14,10 @@ use tokio::sync::{Semaphore, mpsc};
 use tokio_util::sync::CancellationToken;
 use tonic::Status;
 
+use super::authority;
 use super::frames::{self, Piece, Traffic};
 use super::interests::{self, Interests};
+use crate::server::authority::Said;
 use crate::server::edge::Edge;
 use crate::server::partition::{Note, ViewSlots};
 use crate::server::port::{Event, Stats};
@@ -40,6 +42,8 @@ pub(super) struct Task {
     in_flight: Arc<Semaphore>,
     closed: CancellationToken,
     views: Arc<ViewSlots>,
+    /// What the worker has to say to the issuer, once its messages up to that one are decided.
+    said: VecDeque<(Seq, Said)>,
     /// When each of the machine's waiting deltas was published.
     published: VecDeque<Micros>,
     /// Goes before any frame.
@@ -87,6 +91,7 @@ impl Task {
             in_flight,
             closed,
             views,
+            said: VecDeque::new(),
             published: VecDeque::new(),
             answer: None,
             flags_changed: false,
@@ -172,6 +177,8 @@ impl Task {
                     self.published.push_back(at);
                 }
             }
+            Event::Notice(notice) => self.session.notice(notice),
+            Event::Said(seq, said) => self.said.push_back((seq, said)),
             Event::FlagsChanged => self.flags_changed = true,
             Event::SchemaChanged(schema) => self.schema_changed = Some(schema),
             Event::Ended => self.end = Some(End::Finished),
@@ -222,6 +229,9 @@ impl Task {
             self.in_flight.add_permits((applied.0 - self.released.0) as usize);
             self.released = applied;
         }
+        while let Some((_, said)) = self.said.pop_front_if(|(seq, _)| *seq <= applied) {
+            self.edge.authority.hear(&self.edge, self.session.id(), said);
+        }
         let stats = &self.stats;
         let front = if self.session.has_frame() { self.published.front().copied().unwrap_or(0) } else { 0 };
         stats.waiting_since.store(front, Ordering::Relaxed);
@@ -232,7 +242,8 @@ impl Task {
     }
 
     fn has_message(&self) -> bool {
-        self.flags_changed
+        self.session.has_authority()
+            || self.flags_changed
             || self.schema_changed.is_some()
             || self.answer.is_some()
             || !self.pieces.is_empty()
@@ -240,6 +251,11 @@ impl Task {
     }
 
     fn next_message(&mut self) -> Outgoing {
+        if let Some(message) = self.session.take_authority() {
+            // Whoever hears it may name it from now on.
+            self.stats.seen().note(&message);
+            return outgoing(Body::Authority(authority::message(&self.edge.layers, message)));
+        }
         if let Some(schema) = self.schema_changed.take() {
             return outgoing(Body::SchemaChanged(describe::schema_changed(&schema)));
         }
@@ -311,6 +327,7 @@ impl Task {
         outbox.into_iter().for_each(|(to, message)| self.tell(to, message));
         self.edge.sessions.remove(&id);
         self.edge.interests.close(id);
+        self.edge.authority.close(&self.edge, id, &self.stats);
         self.edge.world().names.detach(id);
         self.edge.roster.note_change();
         self.closed.cancel();

@@ -1,0 +1,172 @@
+//! The issuer of a running world: who owns which region, and whoever is to know.
+//!
+//! Responsible for: giving the issuer the time, what partitions answer and what workers say; and carrying what it wants sent,
+//! in its order. Not responsible for: what it decides (`spatialdb_core::authority`), or checking writes (the partition does).
+
+use std::collections::BTreeSet;
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use spatialdb_core::Micros;
+use spatialdb_core::authority::issuer::{Issuer, IssuerOutbox, Loads, WorkerInfo};
+use spatialdb_core::authority::layers::Layers;
+use spatialdb_core::authority::leases::Answer;
+use spatialdb_types::{Epoch, PartitionId, RegionId, SessionId};
+use tokio::sync::oneshot;
+use tokio::time::MissedTickBehavior;
+
+use super::edge::Edge;
+use super::partition::Control;
+use super::port::{Event, Stats};
+
+/// How often the issuer looks who is silent, and what has waited too long.
+const TICK: Duration = Duration::from_millis(50);
+
+/// How often it looks at load.
+const TICKS_PER_PASS: u64 = 10;
+
+/// The issuer, if the world has layers. Locked for a moment, by nobody who holds another lock and waits.
+pub(super) struct Authority {
+    issuer: Option<Mutex<Issuer>>,
+    worker_types: BTreeSet<String>,
+}
+
+/// What a worker says to the issuer. It counts once all that it sent before is decided.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Said {
+    Seen(Epoch),
+    Warmed(RegionId),
+    Flushed(RegionId, Epoch),
+}
+
+impl Authority {
+    pub(super) fn new(layers: &Layers, issuer: Option<Issuer>) -> Self {
+        let worker_types = layers.all().map(|(_, layer)| layer.worker_type.clone()).collect();
+        Self { issuer: issuer.map(Mutex::new), worker_types }
+    }
+
+    /// Whether a session of that type is told what it may write.
+    pub(super) fn concerns(&self, worker_type: &str) -> bool {
+        self.issuer.is_some() && self.worker_types.contains(worker_type)
+    }
+
+    /// Partitions are told who owns what: nobody yet.
+    pub(super) fn start(&self, edge: &Edge) {
+        self.act(edge, |issuer, _, outbox| {
+            edge.map.ids().for_each(|id| issuer.partition_started(id, outbox));
+        });
+    }
+
+    /// A partition has obeyed.
+    pub(super) fn answer(&self, edge: &Edge, from: PartitionId, answers: impl Iterator<Item = Answer>) {
+        self.act(edge, |issuer, now, outbox| {
+            answers.for_each(|answer| issuer.answer(from, answer, now, outbox));
+        });
+    }
+
+    /// A session has opened, and others find it.
+    pub(super) fn open(&self, edge: &Edge, session: SessionId, stats: &Stats) {
+        if self.concerns(&stats.worker_type) {
+            let (worker_type, name) = (stats.worker_type.clone(), stats.name.clone());
+            let info = WorkerInfo { worker_type, name, regions_max: u32::MAX };
+            self.act(edge, |issuer, now, outbox| issuer.attach(session, info, now, outbox));
+        }
+    }
+
+    /// A session is over: it loses what it has at once.
+    pub(super) fn close(&self, edge: &Edge, session: SessionId, stats: &Stats) {
+        if self.concerns(&stats.worker_type) {
+            self.act(edge, |issuer, now, outbox| issuer.detach(session, now, outbox));
+        }
+    }
+
+    /// A worker has said something, and all that it sent before is decided.
+    pub(super) fn hear(&self, edge: &Edge, session: SessionId, said: Said) {
+        self.act(edge, |issuer, now, outbox| match said {
+            Said::Seen(epoch) => issuer.seen(session, epoch, now, outbox),
+            Said::Warmed(region) => issuer.warmed(session, region, now, outbox),
+            Said::Flushed(region, epoch) => issuer.flushed(session, region, epoch, now, outbox),
+        });
+    }
+
+    /// What it wants sent goes out before anybody else lets it do anything: so orders keep their order.
+    fn act(&self, edge: &Edge, act: impl FnOnce(&mut Issuer, Micros, &mut IssuerOutbox)) {
+        let Some(issuer) = &self.issuer else { return };
+        let mut issuer = issuer.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut outbox = IssuerOutbox::default();
+        act(&mut issuer, edge.clock.now(), &mut outbox);
+        for (to, order) in outbox.partitions {
+            edge.partition(to).tell(Control::Order(order));
+        }
+        for (session, notice) in outbox.sessions {
+            if let Some(port) = edge.sessions.get(&session) {
+                port.send(Event::Notice(notice));
+            }
+        }
+    }
+}
+
+/// Looks after time and load as long as the world runs.
+pub(super) async fn keep(edge: Arc<Edge>) {
+    if edge.layers.is_open() {
+        return;
+    }
+    let mut interval = tokio::time::interval(TICK);
+    interval.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut ticks = 0;
+    loop {
+        interval.tick().await;
+        ticks += 1;
+        let loads = if ticks % TICKS_PER_PASS == 0 { loads(&edge).await } else { None };
+        let now = edge.clock.now();
+        let heard: Vec<(SessionId, u32)> = edge
+            .sessions
+            .iter()
+            .filter(|port| edge.authority.concerns(&port.stats.worker_type))
+            .filter(|port| port.stats.was_heard_since(now.saturating_sub(TICK.as_micros() as Micros)))
+            .map(|port| (*port.key(), load_of(&port.stats)))
+            .collect();
+        edge.authority.act(&edge, |issuer, now, outbox| {
+            for (session, load) in heard {
+                issuer.heard(session, now, outbox);
+                issuer.reported(session, load);
+            }
+            issuer.tick(now, outbox);
+            if let Some(loads) = loads {
+                issuer.balance(&loads, now, outbox);
+            }
+        });
+    }
+}
+
+/// Thousandths of what it can do.
+fn load_of(stats: &Stats) -> u32 {
+    let load = f64::from_bits(stats.load.load(Ordering::Relaxed));
+    (load.clamp(0.0, 1000.0) * 1000.0) as u32
+}
+
+/// What partitions count, in squares of one size; `None`: they are about to agree on one.
+async fn loads(edge: &Edge) -> Option<Loads> {
+    let mut doublings = 0;
+    for _ in 0..2 {
+        let mut answers = Vec::new();
+        for partition in &edge.partitions {
+            let (answer, receiver) = oneshot::channel();
+            partition.tell(Control::Load { doublings, answer });
+            answers.push(receiver);
+        }
+        let mut all = Vec::new();
+        for answer in answers {
+            all.push(answer.await.ok()?);
+        }
+        let most = all.iter().map(|(doublings, _)| *doublings).max().unwrap_or(0);
+        if all.iter().all(|(doublings, _)| *doublings == most) {
+            let mut loads = Loads::default();
+            all.into_iter().for_each(|(_, part)| loads.merge(part));
+            return Some(loads);
+        }
+        doublings = most;
+    }
+    None
+}

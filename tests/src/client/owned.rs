@@ -1,0 +1,76 @@
+//! What a client believes to own, from nothing but what it is told.
+
+use std::collections::BTreeMap;
+
+use spatialdb_proto::v1::{self, authority::Body, client_message};
+
+use super::Client;
+
+/// A worker's regions and their entities.
+#[derive(Debug, Default)]
+pub struct Owned {
+    /// The last message.
+    pub number: u64,
+    /// Its regions.
+    pub regions: BTreeMap<u64, v1::Lease>,
+    /// Which region, of which grant, each entity of a layer belongs to.
+    pub entities: BTreeMap<(String, u64), (u64, u64)>,
+    /// What it lost, in order.
+    pub lost: Vec<v1::RegionLost>,
+    /// What it has to say.
+    due: v1::AuthorityReport,
+}
+
+impl Owned {
+    /// Whether it owns an entity in a layer.
+    pub fn owns(&self, layer: &str, entity: u64) -> bool {
+        let of = self.entities.get(&(layer.to_owned(), entity));
+        of.is_some_and(|(region, _)| self.regions.contains_key(region))
+    }
+
+    pub(super) fn take(&mut self, message: &v1::Authority) {
+        assert_eq!(message.number, self.number + 1, "authority messages have no gaps");
+        self.number = message.number;
+        match message.body.as_ref().expect("a body") {
+            Body::Gained(lease) | Body::Shaped(lease) => {
+                self.regions.insert(lease.region, lease.clone());
+            }
+            Body::Joined(joined) => {
+                self.regions.remove(&joined.gone);
+                let of_it = self.entities.values_mut().filter(|(region, _)| *region == joined.gone);
+                of_it.for_each(|(region, _)| *region = joined.keep);
+            }
+            Body::Lost(lost) => {
+                assert!(self.regions.remove(&lost.region).is_some(), "it had region {}", lost.region);
+                self.entities.retain(|_, (region, epoch)| *region != lost.region || *epoch > lost.epoch);
+                self.lost.push(*lost);
+            }
+            Body::LossImminent(loss) => {
+                self.due.flushed.push(v1::RegionGrant { region: loss.region, epoch: loss.epoch });
+            }
+            Body::Warm(lease) => self.due.warmed.push(lease.region),
+            Body::Entities(words) => {
+                for change in &words.changes {
+                    for &entity in &change.entities {
+                        let key = (change.layer.clone(), entity);
+                        if change.gained {
+                            self.entities.insert(key, (change.region, change.epoch));
+                        } else {
+                            self.entities.remove(&key);
+                        }
+                    }
+                }
+            }
+            Body::Borders(_) | Body::Kept(_) | Body::Cool(_) | Body::Drain(_) => {}
+        }
+    }
+}
+
+impl Client {
+    /// Says what it has seen, and that it has flushed and warmed what it was asked to.
+    pub async fn report(&mut self) {
+        let due = std::mem::take(&mut self.owned.due);
+        let report = v1::AuthorityReport { authority_seen: self.owned.number, ..due };
+        self.send(client_message::Body::AuthorityReport(report)).await;
+    }
+}

@@ -1,0 +1,138 @@
+//! Who may write what: owners, losses, and whoever comes next.
+
+use std::time::{Duration, Instant};
+
+use spatialdb_proto::{v1, v1::client_message::Body};
+use spatialdb_tests::{
+    Client, Launch, Outcome, VITALS, Vitals, World, column, new_rows, position_rows, positions,
+};
+use spatialdb_types::Reason;
+
+const ALL: &str = "[authority]\nlease_ttl = \"1s\"\n\
+    [[layers]]\nname = \"all\"\nworker_type = \"sim\"\nwrites = [\"Position\", \"Vitals\"]\n";
+
+const HALVES: &str = "[[layers]]\nname = \"halves\"\nworker_type = \"sim\"\nwith = [\"Position\"]\nwrites = [\"Position\", \"Vitals\"]\n\
+    strategy = \"pinned\"\nborder_hysteresis_m = 5\npins = [{ min = [-inf, -inf], max = [0, inf], worker = \"ann\" },\n\
+    { min = [0, -inf], max = [inf, inf], worker = \"bob\" }]\n";
+
+fn hp(client: &Client, entity: u64, hp: i32) -> Body {
+    Body::Update(v1::Update {
+        authority_seen: client.owned.number,
+        columns: vec![column(VITALS, [(entity, Vitals::hp(hp).bytes())])],
+        ..v1::Update::default()
+    })
+}
+
+fn moves(client: &Client, entity: u64, x: f64) -> Body {
+    Body::Update(v1::Update {
+        authority_seen: client.owned.number,
+        positions: vec![positions(&[(entity, x, 500.0)])],
+        ..v1::Update::default()
+    })
+}
+
+async fn made(client: &mut Client, at: &[(f64, f64)]) -> Vec<u64> {
+    let columns = vec![new_rows(VITALS, at.iter().map(|_| Vitals::full().bytes()))];
+    let create = v1::Create {
+        count: at.len() as u32,
+        positions: vec![position_rows(at)],
+        columns,
+        ..Default::default()
+    };
+    client.create(create).await
+}
+
+fn refused(outcome: &Outcome) -> (&str, &str) {
+    let rejection = outcome.rejections.first().expect("refused");
+    (&rejection.reason, &rejection.detail)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn only_the_owner_writes_and_only_what_it_was_told() {
+    let world = World::launch(Launch::probe().config(ALL));
+    let mut owner = Client::attach(&world, "sim", "ann").await;
+    let entity = made(&mut owner, &[(1.0, 2.0)]).await[0];
+    let early = owner
+        .write(Body::Update(v1::Update {
+            columns: vec![column(VITALS, [(entity, Vitals::hp(1).bytes())])],
+            ..v1::Update::default()
+        }))
+        .await;
+    let reason = refused(&early).0.to_owned();
+    assert!([Reason::NotOwner, Reason::OwnershipNotSeen].map(Reason::name).contains(&&*reason), "{early:?}");
+    owner.until("it owns the entity", |client| client.owned.owns("all", entity)).await;
+    assert_eq!(owner.owned.regions.values().next().expect("a region").layer, "all");
+
+    let write = hp(&owner, entity, 7);
+    assert_eq!(owner.write(write).await, Outcome::default());
+    let mut other = Client::attach(&world, "other", "bob").await;
+    let outcome = other.write(hp(&other, entity, 8)).await;
+    let (reason, detail) = refused(&outcome);
+    assert_eq!(reason, Reason::NotOwner.name());
+    assert!(
+        detail.contains(&format!("owned by session {}", owner.welcome.session_id))
+            && detail.contains("epoch"),
+        "{detail}"
+    );
+    let ahead = owner.write(Body::Update(v1::Update { authority_seen: 900, ..v1::Update::default() })).await;
+    assert_eq!(refused(&ahead).0, Reason::AuthoritySeenInvalid.name());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn who_disconnects_or_falls_silent_loses_what_it_has_to_whoever_is_there() {
+    let world = World::launch(Launch::probe().config(ALL));
+    let mut ann = Client::attach(&world, "sim", "ann").await;
+    let entity = made(&mut ann, &[(1.0, 2.0)]).await[0];
+    ann.until("ann owns the entity", |client| client.owned.owns("all", entity)).await;
+    let mut bob = Client::attach(&world, "sim", "bob").await;
+    let session = ann.welcome.session_id;
+    let start = Instant::now();
+    drop(ann);
+    bob.until("bob owns the entity", |client| client.owned.owns("all", entity)).await;
+    assert!(start.elapsed() < Duration::from_millis(900), "long before lease_ttl: {:?}", start.elapsed());
+    let write = hp(&bob, entity, 9);
+    assert_eq!(bob.write(write).await, Outcome::default(), "session {session} is gone");
+
+    // Bob says nothing more.
+    let mut eve = Client::attach(&world, "sim", "eve").await;
+    let start = Instant::now();
+    while !eve.owned.owns("all", entity) {
+        assert!(start.elapsed() < Duration::from_secs(10), "not in time");
+        eve.report().await;
+        let _ = tokio::time::timeout(Duration::from_millis(100), eve.message()).await;
+    }
+    assert!(start.elapsed() > Duration::from_millis(500), "it had been heard: {:?}", start.elapsed());
+    let write = hp(&eve, entity, 10);
+    assert_eq!(eve.write(write).await, Outcome::default());
+    // A zombie wakes and writes.
+    let late = hp(&bob, entity, 11);
+    let outcome = bob.write(late).await;
+    assert_eq!(refused(&outcome).0, Reason::NotOwner.name());
+    bob.until("bob knows", |client| !client.owned.lost.is_empty()).await;
+    assert_eq!(bob.owned.lost[0].reason, i32::from(v1::LossReason::Silent));
+    let read = world.component::<Vitals>(entity, VITALS).await;
+    assert_eq!(read, Vitals::hp(10));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn an_entity_that_crosses_a_border_changes_its_owner() {
+    let world = World::launch(Launch::probe().config(HALVES));
+    let mut from = Client::attach(&world, "sim", "ann").await;
+    let mut to = Client::attach(&world, "sim", "bob").await;
+    let entity = made(&mut from, &[(-10.0, 500.0)]).await[0];
+    from.until("its owner knows", |client| client.owned.owns("halves", entity)).await;
+    to.until("the other has the east", |client| !client.owned.regions.is_empty()).await;
+    let near = moves(&from, entity, 3.0);
+    assert_eq!(from.write(near).await, Outcome::default());
+    let back = hp(&from, entity, 3);
+    assert_eq!(from.write(back).await, Outcome::default(), "it keeps it near the border");
+    let far = moves(&from, entity, 30.0);
+    assert_eq!(from.write(far).await, Outcome::default());
+    from.until("it is told of the loss", |client| !client.owned.owns("halves", entity)).await;
+    to.until("the other is told of the gain", |client| client.owned.owns("halves", entity)).await;
+    let late = hp(&from, entity, 4);
+    let outcome = from.write(late).await;
+    assert_eq!(refused(&outcome).0, Reason::NotOwner.name());
+    let write = hp(&to, entity, 5);
+    assert_eq!(to.write(write).await, Outcome::default());
+}
