@@ -4,7 +4,8 @@ use std::time::{Duration, Instant};
 
 use spatialdb_proto::{v1, v1::client_message::Body};
 use spatialdb_tests::{
-    Client, Launch, Outcome, VITALS, Vitals, World, column, new_rows, position_rows, positions,
+    Client, Launch, Outcome, VITALS, Vitals, World, column, eventually, http_get, new_rows, position_rows,
+    positions,
 };
 use spatialdb_types::Reason;
 
@@ -40,6 +41,10 @@ async fn made(client: &mut Client, at: &[(f64, f64)]) -> Vec<u64> {
         ..Default::default()
     };
     client.create(create).await
+}
+
+async fn has(world: &World, line: &str) {
+    eventually(line, || async { http_get(world.address(), "/metrics").1.contains(line).then_some(()) }).await;
 }
 
 fn refused(outcome: &Outcome) -> (&str, &str) {
@@ -135,4 +140,16 @@ async fn an_entity_that_crosses_a_border_changes_its_owner() {
     assert_eq!(refused(&outcome).0, Reason::NotOwner.name());
     let write = hp(&to, entity, 5);
     assert_eq!(to.write(write).await, Outcome::default());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn a_layer_without_workers_wants_one_and_gets_it() {
+    let workers = "[[workers]]\ntype = \"sim\"\nmin = 0\nmax = 2\ncommand = [\"sleep\", \"60\"]\n";
+    let world = World::launch(Launch::probe().config(ALL).config(workers));
+    has(&world, "spatialdb_authority_workers_wanted{worker_type=\"sim\"} 1\n").await;
+    has(&world, "spatialdb_workers_running{worker_type=\"sim\"} 1\n").await;
+    has(&world, "spatialdb_authority_regions_unowned{layer=\"all\"} ").await;
+    let mut ann = Client::attach(&world, "sim", "ann").await;
+    ann.until("it has all", |client| !client.owned.regions.is_empty()).await;
+    has(&world, "spatialdb_authority_regions_unowned{layer=\"all\"} 0\n").await;
 }

@@ -21,6 +21,9 @@ use crate::message::{AuthorityDelta, EntityAuthority};
 /// So many numbers that a worker has not named yet are told apart; beyond that, older ones count for less.
 const NUMBERS_KEPT: usize = 1024;
 
+/// A message tells of so many entities at most.
+const WORDS_AT_ONCE: usize = 1 << 16;
+
 /// From so many changes on, what waits is reduced to the last word on each entity.
 const REDUCED_FROM: usize = 4096;
 
@@ -54,7 +57,9 @@ pub struct SeenTable {
 #[derive(Debug)]
 pub(super) struct Authority {
     last: u64,
+    /// Of all that was heard, and of what was told.
     seen: Seen,
+    told: Seen,
     /// Each with what it means to have processed it.
     waiting: VecDeque<(AuthorityBody, Seen)>,
     /// How many changes the last one of these had when it was reduced last.
@@ -77,9 +82,11 @@ struct Held {
 impl Authority {
     pub(super) fn new(partitions: usize) -> Self {
         let gains = vec![Revision(0); partitions].into();
+        let seen = Seen { gains, ..Seen::default() };
         Self {
             last: 0,
-            seen: Seen { gains, ..Seen::default() },
+            told: seen.clone(),
+            seen,
             waiting: VecDeque::new(),
             reduced: 0,
             held: IndexMap::default(),
@@ -198,9 +205,20 @@ impl Session {
 
     /// The next thing that the worker is to be told of what it may write.
     pub fn take_authority(&mut self) -> Option<AuthorityMessage> {
-        let (body, seen) = self.authority.waiting.pop_front()?;
-        self.authority.last += 1;
-        Some(AuthorityMessage { number: self.authority.last, body, seen })
+        let Authority { last, told, waiting, .. } = &mut self.authority;
+        if let (AuthorityBody::Entities(words), _) = waiting.front_mut()?
+            && words.len() > WORDS_AT_ONCE
+        {
+            // The rest comes behind: only then all is told that this means.
+            let rest = words.split_off(WORDS_AT_ONCE);
+            let body = AuthorityBody::Entities(std::mem::replace(words, rest));
+            *last += 1;
+            return Some(AuthorityMessage { number: *last, body, seen: told.clone() });
+        }
+        let (body, seen) = waiting.pop_front()?;
+        told.clone_from(&seen);
+        *last += 1;
+        Some(AuthorityMessage { number: *last, body, seen })
     }
 
     /// Whether [`Session::take_authority`] has something to give.
@@ -213,5 +231,82 @@ impl Session {
         self.authority.hear(from, delta, self.flush.token);
         self.authority.lost.hear(from, clock);
         self.start_flush();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use spatialdb_types::{Limits, SessionId};
+
+    use super::*;
+    use crate::message::ToSession;
+
+    const HERE: PartitionId = PartitionId(0);
+    const THERE: PartitionId = PartitionId(1);
+
+    fn session() -> Session {
+        Session::new(SessionId(1), 2, Limits::default())
+    }
+
+    fn word(entity: u64, is_gain: bool, clock: u64) -> EntityAuthority {
+        let (layer, region, epoch) = (LayerId(0), RegionId(1), Epoch(1));
+        EntityAuthority { entity: EntityId(entity), layer, region, epoch, is_gain, clock: Revision(clock) }
+    }
+
+    fn hear(session: &mut Session, from: PartitionId, clock: u64, changes: Vec<EntityAuthority>) {
+        let delta = AuthorityDelta { clock: Revision(clock), changes, ..AuthorityDelta::default() };
+        session.receive(from, ToSession { authority: Some(Box::new(delta)), ..ToSession::default() });
+    }
+
+    fn words(message: &AuthorityMessage) -> &[EntityAuthority] {
+        match &message.body {
+            AuthorityBody::Entities(words) => words,
+            AuthorityBody::Notice(notice) => panic!("not of entities: {notice:?}"),
+        }
+    }
+
+    #[test]
+    fn a_word_that_is_older_than_what_another_partition_said_is_dropped() {
+        let mut session = session();
+        hear(&mut session, THERE, 20, vec![word(7, false, 20)]);
+        hear(&mut session, HERE, 30, vec![word(7, true, 10), word(8, true, 10)]);
+        let message = session.take_authority().expect("both together");
+        assert_eq!(words(&message), [word(8, true, 10)], "a loss of what was not there is not told either");
+        assert_eq!(&*message.seen.gains, [Revision(30), Revision(20)]);
+        hear(&mut session, THERE, 40, vec![word(7, true, 40)]);
+        assert_eq!(words(&session.take_authority().expect("a gain")), [word(7, true, 40)]);
+    }
+
+    #[test]
+    fn what_is_told_in_parts_is_seen_with_the_last_of_them() {
+        let mut session = session();
+        hear(&mut session, HERE, 5, vec![word(1, true, 5)]);
+        let mut table = SeenTable::default();
+        table.note(&session.take_authority().expect("one"));
+        let all = (0..WORDS_AT_ONCE as u64 + 1).map(|entity| word(entity + 10, true, 9)).collect();
+        hear(&mut session, HERE, 9, all);
+        for (number, count, clock) in [(2, WORDS_AT_ONCE, 5), (3, 1, 9)] {
+            let message = session.take_authority().expect("a part");
+            assert_eq!((message.number, words(&message).len()), (number, count));
+            table.note(&message);
+            assert_eq!(table.seen(number).expect("told").gains[0], Revision(clock));
+        }
+        assert!(!session.has_authority());
+        let error = table.seen(4).expect_err("not told");
+        assert!(error.reason == Reason::AuthoritySeenInvalid && error.detail.contains("is 3"), "{error}");
+    }
+
+    #[test]
+    fn numbers_that_are_not_named_for_long_count_for_less() {
+        let mut table = SeenTable::default();
+        for number in 1..=NUMBERS_KEPT as u64 + 10 {
+            let (body, epoch) = (AuthorityBody::Entities(Vec::new()), Epoch(number));
+            table.note(&AuthorityMessage { number, body, seen: Seen { epoch, ..Seen::default() } });
+        }
+        assert_eq!(table.clone().seen(0).expect("nothing").epoch, Epoch(0));
+        assert_eq!(table.clone().seen(11).expect("less").epoch, Epoch(1));
+        assert_eq!(table.clone().seen(12).expect("kept").epoch, Epoch(12));
+        let last = NUMBERS_KEPT as u64 + 10;
+        assert_eq!(table.seen(last).expect("the last").epoch, Epoch(last));
     }
 }

@@ -3,22 +3,23 @@
 //! Responsible for: giving the issuer the time, what partitions answer and what workers say; and carrying what it wants sent,
 //! in its order. Not responsible for: what it decides (`spatialdb_core::authority`), or checking writes (the partition does).
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use spatialdb_core::Micros;
-use spatialdb_core::authority::issuer::{Issuer, IssuerOutbox, Loads, WorkerInfo};
+use spatialdb_core::authority::issuer::{Change, Issuer, IssuerOutbox, Loads, WorkerInfo};
 use spatialdb_core::authority::layers::Layers;
 use spatialdb_core::authority::leases::Answer;
-use spatialdb_types::{Epoch, PartitionId, RegionId, SessionId};
+use spatialdb_types::{Epoch, LayerId, PartitionId, RegionId, SessionId};
 use tokio::sync::oneshot;
 use tokio::time::MissedTickBehavior;
 
 use super::edge::Edge;
 use super::partition::Control;
 use super::port::{Event, Stats};
+use crate::supervisor::Demand;
 
 /// How often the issuer looks who is silent, and what has waited too long.
 const TICK: Duration = Duration::from_millis(50);
@@ -30,6 +31,15 @@ const TICKS_PER_PASS: u64 = 10;
 pub(super) struct Authority {
     issuer: Option<Mutex<Issuer>>,
     worker_types: BTreeSet<String>,
+}
+
+/// How the issuer stands.
+#[derive(Debug, Default)]
+pub(super) struct Standing {
+    /// Of each layer: its regions, and those of them that nobody owns.
+    pub(super) regions: BTreeMap<LayerId, (u64, u64)>,
+    /// How many workers of each type should be there.
+    pub(super) wanted: BTreeMap<String, u32>,
 }
 
 /// What a worker says to the issuer. It counts once all that it sent before is decided.
@@ -90,6 +100,26 @@ impl Authority {
         });
     }
 
+    /// How it stands; `None`: the world is open.
+    pub(super) fn standing(&self) -> Option<Standing> {
+        let keyframe = self.issuer.as_ref()?.lock().unwrap_or_else(PoisonError::into_inner).keyframe();
+        let mut standing = Standing::default();
+        for change in keyframe {
+            match change {
+                Change::Region(region) => {
+                    let (regions, unowned) = standing.regions.entry(region.layer).or_default();
+                    *regions += 1;
+                    *unowned += u64::from(region.lease.owner.is_none());
+                }
+                Change::Wanted(worker_type, wanted) => {
+                    standing.wanted.insert(worker_type, wanted);
+                }
+                Change::RegionGone(_) | Change::Worker(_) | Change::WorkerGone(_) => {}
+            }
+        }
+        Some(standing)
+    }
+
     /// What it wants sent goes out before anybody else lets it do anything: so orders keep their order.
     fn act(&self, edge: &Edge, act: impl FnOnce(&mut Issuer, Micros, &mut IssuerOutbox)) {
         let Some(issuer) = &self.issuer else { return };
@@ -134,10 +164,26 @@ pub(super) async fn keep(edge: Arc<Edge>) {
             }
             issuer.tick(now, outbox);
             if let Some(loads) = loads {
+                let start = Instant::now();
                 issuer.balance(&loads, now, outbox);
+                metrics::histogram!("spatialdb_authority_pass_seconds").record(start.elapsed().as_secs_f64());
             }
         });
+        if ticks % TICKS_PER_PASS == 1 {
+            tell_supervisor(&edge);
+        }
     }
+}
+
+/// How many workers are wanted, if there is somebody who starts and stops them.
+fn tell_supervisor(edge: &Edge) {
+    let (Some(link), Some(standing)) = (&edge.workers, edge.authority.standing()) else { return };
+    let wanted: Demand = standing.wanted.into_iter().collect();
+    link.demand.send_if_modified(|demand| {
+        let is_new = *demand != wanted;
+        *demand = wanted;
+        is_new
+    });
 }
 
 /// Thousandths of what it can do.

@@ -55,6 +55,11 @@ pub(super) fn install() {
             Unit::Count,
             "How often the views that an entity gives its owner's session were left out."
         );
+        describe_histogram!(
+            "spatialdb_authority_pass_seconds",
+            Unit::Seconds,
+            "What one pass of the balancer took of the issuer's time."
+        );
         describe_counter!("spatialdb_session_events_total", Unit::Count, "Events that sessions were told.");
         describe_counter!(
             "spatialdb_session_events_missed_total",
@@ -77,6 +82,7 @@ pub(super) fn render(edge: &Edge) -> String {
     partitions(edge, &mut text);
     traffic(edge, &mut text);
     sessions(edge, &mut text);
+    authority(edge, &mut text);
     workers(edge, &mut text);
     text
 }
@@ -174,6 +180,24 @@ fn sessions(edge: &Edge, text: &mut String) {
         // Types and names have no character that needs escaping.
         let (worker_type, worker) = (&stats.worker_type, &stats.name);
         let _ = writeln!(text, "{name}{{worker_type=\"{worker_type}\",worker=\"{worker}\"}} {seconds}");
+    }
+}
+
+fn authority(edge: &Edge, text: &mut String) {
+    let Some(standing) = edge.authority.standing() else { return };
+    let (regions, unowned) = ("spatialdb_authority_regions", "spatialdb_authority_regions_unowned");
+    let gauges = [(regions, "Regions of a layer."), (unowned, "Regions of a layer that nobody owns.")];
+    for (name, help) in gauges {
+        head(text, name, "gauge", help);
+        for (&layer, &(all, free)) in &standing.regions {
+            let (layer, value) = (&edge.layers.get(layer).name, if name == unowned { free } else { all });
+            let _ = writeln!(text, "{name}{{layer=\"{layer}\"}} {value}");
+        }
+    }
+    let name = "spatialdb_authority_workers_wanted";
+    head(text, name, "gauge", "Workers of a type that should be there, as the balancer sees it.");
+    for (worker_type, wanted) in &standing.wanted {
+        let _ = writeln!(text, "{name}{{worker_type=\"{worker_type}\"}} {wanted}");
     }
 }
 
