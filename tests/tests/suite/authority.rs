@@ -81,6 +81,12 @@ async fn only_the_owner_writes_and_only_what_it_was_told() {
     );
     let ahead = owner.write(Body::Update(v1::Update { authority_seen: 900, ..v1::Update::default() })).await;
     assert_eq!(refused(&ahead).0, Reason::AuthoritySeenInvalid.name());
+    let warmed = vec![1; owner.welcome.limits["message_rows_max"] as usize + 1];
+    let report = v1::AuthorityReport { warmed, ..v1::AuthorityReport::default() };
+    let long = owner.write(Body::AuthorityReport(report)).await;
+    assert_eq!(refused(&long).0, Reason::MessageTooLarge.name());
+    let still = hp(&owner, entity, 6);
+    assert_eq!(owner.write(still).await, Outcome::default(), "the session lives on");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 1)]

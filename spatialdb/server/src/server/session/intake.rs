@@ -197,7 +197,7 @@ impl Intake {
         Err(Error::new(Reason::MessageTooLarge, format!("{columns} columns; message_columns_max = {max}")))
     }
 
-    fn check_rows(&self, rows: usize) -> Result<(), Error> {
+    pub(super) fn check_rows(&self, rows: usize) -> Result<(), Error> {
         let max = self.edge.limits.message_rows_max;
         if rows as u64 <= max {
             return Ok(());

@@ -371,6 +371,13 @@ impl Reader {
     }
 
     fn report(&self, seq: Seq, report: &v1::AuthorityReport) {
+        if let Err(error) = self.intake.check_rows(report.flushed.len() + report.warmed.len()) {
+            return self.intake.refuse(seq, &error);
+        }
+        // Nobody else could have been asked to flush or to warm anything.
+        if !self.edge.authority.concerns(&self.port.stats.worker_type) {
+            return self.intake.decided(seq);
+        }
         let flushed =
             report.flushed.iter().map(|grant| Said::Flushed(RegionId(grant.region), Epoch(grant.epoch)));
         let warmed = report.warmed.iter().map(|&region| Said::Warmed(RegionId(region)));
