@@ -13,6 +13,22 @@ hangs shows.
 
 from . import query
 from .answer import Answer, Found
+from .authority import (
+    Border,
+    Drained,
+    Draining,
+    Gained,
+    Kept,
+    Layer,
+    LossImminent,
+    LossReason,
+    Lost,
+    Region,
+    RegionChanged,
+    RegionGained,
+    RegionLost,
+    Side,
+)
 from .components import component_id, event_ids
 from .densities import DensityMap, Square
 from .errors import Full, NotConnected, ProtocolError, Refused, Replaced, SpatialdbError, Unreachable
@@ -42,9 +58,10 @@ from .view import View
 from .worker import Worker, connect
 
 __all__ = [
-    "Answer", "Changed", "DensitiesChanged", "DensityMap", "Disconnected", "Entered", "EntityEvents", "Event",
-    "EventsMissed", "FlagsChanged", "Found", "Full", "Gone", "Left", "LeaveReason", "NotConnected", "Options",
-    "Overflowed", "Positions", "ProtocolError", "Reconnected", "Refused", "Rejected", "Replaced", "Replica", "Reset",
-    "SchemaChanged", "SpatialdbError", "Square", "Unreachable", "View", "ViewReady", "Worker", "component_id",
-    "connect", "event_ids", "query",
+    "Answer", "Border", "Changed", "DensitiesChanged", "DensityMap", "Disconnected", "Drained", "Draining",
+    "Entered", "EntityEvents", "Event", "EventsMissed", "FlagsChanged", "Found", "Full", "Gained", "Gone", "Kept",
+    "Layer", "LeaveReason", "Left", "LossImminent", "LossReason", "Lost", "NotConnected", "Options", "Overflowed",
+    "Positions", "ProtocolError", "Reconnected", "Refused", "Region", "RegionChanged", "RegionGained", "RegionLost",
+    "Rejected", "Replaced", "Replica", "Reset", "SchemaChanged", "Side", "SpatialdbError", "Square", "Unreachable",
+    "View", "ViewReady", "Worker", "component_id", "connect", "event_ids", "query",
 ]  # fmt: skip

@@ -48,6 +48,8 @@ class Body:
         self.rows = 0
         self.bytes = 0
         self.is_sealed = False
+        #: How much the worker knew of what it may write: the number of the last Authority message.
+        self.authority_seen = 0
 
     def has_room(self, rows: int, size: int, limits: Mapping[str, int]) -> bool:
         """Whether so much more still makes a message that the server takes."""

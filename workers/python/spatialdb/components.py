@@ -77,6 +77,10 @@ class ComponentTable:
             raise Refused("COMPONENT_UNKNOWN", f"the world has no component with id {component}")
         return component
 
+    def knows(self, name: str) -> bool:
+        """Whether the world has a component of that full name."""
+        return name in self._ids
+
     def _check(self, message_type: type[Message]) -> int:
         ours, name = component_id(message_type), message_type.DESCRIPTOR.full_name
         theirs = self._ids.get(name)

@@ -13,6 +13,17 @@ from typing import TypeVar, Union
 
 from google.protobuf.message import Message
 
+from .authority import (
+    Drained,
+    Draining,
+    Gained,
+    Kept,
+    LossImminent,
+    Lost,
+    RegionChanged,
+    RegionGained,
+    RegionLost,
+)
 from .components import component_id, event_ids
 from .densities import Square
 
@@ -144,7 +155,7 @@ class Rejected:
 
 @dataclass(frozen=True)
 class Reset:
-    """The replica is empty. The views fill it again, each ended by `ViewReady`."""
+    """The replica is empty, and nothing is owned. The views fill it again, each ended by `ViewReady`."""
 
 
 @dataclass(frozen=True)
@@ -163,7 +174,7 @@ class SchemaChanged:
 
 @dataclass(frozen=True)
 class Disconnected:
-    """The session is lost and will be opened again. The replica stays readable, and gets stale."""
+    """The session is lost and will be opened again. The replica stays readable, and gets stale. Nothing is owned."""
 
     error: str
     #: Messages that may or may not have been applied, or were never sent. Creates and requests for ids are not
@@ -182,12 +193,13 @@ class Reconnected:
 
 @dataclass(frozen=True)
 class Overflowed:
-    """Nobody read events for so long that changes were dropped: look at the whole replica."""
+    """Nobody read events for so long that changes were dropped: look at the whole replica, and at all that is owned."""
 
     rows: int
 
 
 Event = Union[
     Entered, Left, Changed, Gone, DensitiesChanged, EntityEvents, EventsMissed, ViewReady, Rejected, Reset, FlagsChanged,
-    SchemaChanged, Disconnected, Reconnected, Overflowed,
+    SchemaChanged, Disconnected, Reconnected, Overflowed, RegionGained, RegionChanged, RegionLost, Gained, Lost,
+    LossImminent, Kept, Draining, Drained,
 ]  # fmt: skip

@@ -17,13 +17,15 @@ from .events import (
     EntityEvents,
     Event,
     EventsMissed,
+    Gained,
     Gone,
     Left,
+    Lost,
     Overflowed,
     Rejected,
 )
 
-_OF_ENTITIES = (Entered, Left, Changed, Gone, EntityEvents)
+_OF_ENTITIES = (Entered, Left, Changed, Gone, EntityEvents, Gained, Lost)
 _OTHERS_MAX = 4096
 
 
@@ -36,6 +38,8 @@ class Inbox:
         self._rows = 0
         self._others = 0
         self._grown = asyncio.Event()
+        #: Whether somebody reads.
+        self.is_read = False
         self._is_ended = False
         self._error: Exception | None = None
 

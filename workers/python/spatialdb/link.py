@@ -20,6 +20,8 @@ from .session import Session
 _log = logging.getLogger("spatialdb")
 # How long what was written, and a goodbye, may take to be heard.
 _GOODBYE_S = 5.0
+# Of regions that come or go within so long a report says all at once that the worker knows.
+_REPORT_S = 0.02
 
 
 class Link:
@@ -133,8 +135,12 @@ class Link:
         raise AssertionError("hearing ends with an error")
 
     async def _hear(self, connection: Connection) -> None:
+        session, loop, report_at = self._session, asyncio.get_running_loop(), 0.0
         while True:
-            self._session.accept(await connection.read())
+            session.accept(await connection.read())
+            if session.authority.is_unseen and report_at <= loop.time():
+                report_at = loop.time() + _REPORT_S
+                loop.call_at(report_at, session.report)
 
     async def _speak(self, connection: Connection) -> None:
         session = self._session

@@ -74,6 +74,12 @@ class Replica:
         """Every encoded value of a component other than Position, by entity. Not to be changed."""
         return self._values.get(component, {})
 
+    def has(self, entity: int, component: int) -> bool:
+        """Whether the entity shows the component with that id."""
+        if component == POSITION:
+            return entity in self.positions
+        return entity in self._values.get(component, ())
+
     def components_of(self, entity: int) -> list[int]:
         """The ids of the components that the entity shows."""
         shown = [component for component, values in self._values.items() if entity in values]

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 from typing import Any, TypeVar
 
 from .answer import Answer
+from .authority import Authority, LossImminent, Region
 from .batch import Body, Ready
 from .components import ComponentTable
 from .errors import Full, NotConnected, ProtocolError, Refused, Replaced, SpatialdbError
@@ -20,13 +21,15 @@ from .events import EntityEvents, Event, EventsMissed, FlagsChanged, Rejected, R
 from .inbox import Inbox
 from .options import Options
 from .replica import Replica
-from .v1 import worker_pb2
+from .v1 import authority_pb2, worker_pb2
 from .view import View
 
 B = TypeVar("B", bound=Body)
 # Messages with an answer of their own, which are repeated until it comes.
 _ANSWERED = ("create", "reserve_ids")
 _REJECTIONS_KEPT = 4096
+# Messages that say how much of what it may write their worker knew.
+_WRITES = ("update", "create", "delete", "add_components", "remove_components")
 
 
 class Question(Ready):
@@ -63,6 +66,7 @@ class Session:
         self.components = ComponentTable()
         self.replica = Replica()
         self.inbox = Inbox(options.unread_rows_max)
+        self.authority = Authority()
         self.views: dict[int, View] = {}
         self.is_open = False
         #: Set whenever the sender may have something to do.
@@ -77,6 +81,7 @@ class Session:
         self._outbox: deque[tuple[int, Body, View | None]] = deque()
         self._pending_rows = 0
         self._heartbeat: worker_pb2.Heartbeat | None = None
+        self._is_reporting = False  # what is due of what it may write is to be said now
         self._in_flight: deque[tuple[int, int]] = deque()  # seq, ticket
         self._questions: dict[int, Question] = {}  # by seq
         self._asked: dict[int, Asking] = {}  # by seq, until decided
@@ -107,6 +112,7 @@ class Session:
     def queue(self, body: Body, view: View | None = None) -> None:
         """Puts a message behind the others."""
         self.check_open()
+        body.authority_seen = self.authority.seen
         self._last_ticket += 1
         self._outbox.append((self._last_ticket, body, view))
         self.stirred.set()
@@ -129,6 +135,18 @@ class Session:
             self._heartbeat = worker_pb2.Heartbeat(load=load, tick_ms=tick_ms, seen_frame=self.replica.frame)
             self.stirred.set()
 
+    def report(self) -> None:
+        """Has what is due of what the worker may write said before all that waits."""
+        if self.is_open and (self.authority.is_unseen or self.authority.is_urgent):
+            self._is_reporting = True
+            self.stirred.set()
+
+    def flush(self, region: Region) -> None:
+        """The worker has written what it had of a region that it is about to lose: says so behind that."""
+        self.authority.flush(region)
+        if self.is_open and self.authority.is_urgent:
+            self.queue(Ready("authority_report", self.authority.take_report()))
+
     def say_goodbye(self) -> None:
         """The last message: the server decides all before it, then ends the session."""
         self.queue(Ready("goodbye", worker_pb2.Goodbye()))
@@ -141,13 +159,23 @@ class Session:
             self._heartbeat = None
             message.seq = self._next_seq()
             return message
+        if self._is_reporting:
+            self._is_reporting = False
+            message.authority_report.CopyFrom(self.authority.take_report())
+            message.seq = self._next_seq()
+            return message
         if not self._outbox or len(self._in_flight) >= self.options.in_flight_messages_max:
             return None
         ticket, body, view = self._outbox.popleft()
         body.fill(message)
+        if body.kind in _WRITES:
+            getattr(message, body.kind).authority_seen = body.authority_seen
         message.seq = self._next_seq()
         self._pending_rows -= body.rows
-        self._in_flight.append((message.seq, ticket))
+        if body.kind == "authority_report":
+            self._wake_waiters()
+        else:
+            self._in_flight.append((message.seq, ticket))
         if isinstance(body, Question):
             self._questions[message.seq] = body
         if isinstance(body, Asking):
@@ -189,6 +217,7 @@ class Session:
         self.welcome, self._last_seq, self.is_open = welcome, 1, True
         self.is_proven, self.goodbye = False, None
         self.flags = dict(welcome.flags)
+        self.authority = Authority(welcome.layers)
         self._know(welcome.schema_digest, welcome.components)
         questions = list(self._questions.values())
         self._questions.clear()
@@ -202,12 +231,14 @@ class Session:
         """The connection is gone, for good if there is an error. Gives the number of messages whose fate is unknown, or
         that were never sent."""
         self.is_open = False
+        self.authority.clear()
         asked = [body for _, body, _ in self._outbox if isinstance(body, Question)]
         asking = [*self._asked.values(), *(body for _, body, _ in self._outbox if isinstance(body, Asking))]
         for question in asking:
             question.fail(error or NotConnected("the connection was lost before the answer came"))
         lost = len(self._in_flight) - len(self._questions) + len(self._outbox) - len(asked) - len(asking)
         lost -= len(self._asking) + sum(view is not None for _, _, view in self._outbox)
+        lost -= sum(body.kind == "authority_report" for _, body, _ in self._outbox)
         # Those answered or still unsent; keys only keep the order from now on.
         self._questions = dict(enumerate([*self._questions.values(), *asked]))
         self._outbox.clear()
@@ -215,7 +246,7 @@ class Session:
         self._asked.clear()
         self._asking.clear()
         self._held_back.clear()
-        self._pending_rows, self._heartbeat = 0, None
+        self._pending_rows, self._heartbeat, self._is_reporting = 0, None, False
         for view in self.views.values():
             view.lose()
         self._fail_waiters(NotConnected("the connection was lost before all was decided"))
@@ -269,7 +300,10 @@ class Session:
             self._answer(block.seq, range(block.first, block.first + block.count))
         elif kind == "reset":
             self.replica.clear()
+            self.authority.clear()
             self.inbox.push(Reset())
+        elif kind == "authority":
+            self._accept_authority(message.authority)
         elif kind == "flags_changed":
             self.flags = dict(message.flags_changed.flags)
             self.inbox.push(FlagsChanged(dict(self.flags)))
@@ -309,6 +343,15 @@ class Session:
                 self._asked.pop(seq).fail(Refused("", "refused; the server only counts its refusals"))
             self.stirred.set()
         self._wake_waiters()
+
+    def _accept_authority(self, message: authority_pb2.Authority) -> None:
+        self.seal()  # what was written before knew less
+        for event in self.authority.accept(message):
+            self.inbox.push(event)
+            if isinstance(event, LossImminent) and not self.inbox.is_read:
+                self.flush(event.region)
+        if self.authority.is_urgent:
+            self.report()
 
     def _events_of(self, frame: worker_pb2.Frame) -> Iterator[Event]:
         for column in frame.events:

@@ -39,6 +39,11 @@ class View:
         """What it asks for."""
         return self._wanted
 
+    @property
+    def is_filled(self) -> bool:
+        """Whether the replica holds what the view matches, as far as it was asked for."""
+        return self._filled is not None
+
     async def ready(self) -> int:
         """Waits until the replica holds what the view matches, and says how many entities that were. Refused if the
         server did not take the view, or its last change; then the view is as it was."""

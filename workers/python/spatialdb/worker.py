@@ -9,13 +9,14 @@ from __future__ import annotations
 import asyncio
 import uuid
 from array import array
-from collections.abc import AsyncIterator, Generator, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Generator, Iterable, Iterator, Mapping, Sequence
 from types import TracebackType
-from typing import Any
+from typing import Any, TypeVar
 
 from google.protobuf.message import Message
 
 from .answer import Answer
+from .authority import Layer, LossImminent, Region
 from .batch import Deletes, Removals, Values, entity_ids, metres
 from .components import ComponentLike, encode_only, event_ids, field_numbers
 from .create import columns_of, split
@@ -25,10 +26,13 @@ from .link import Link
 from .options import Options
 from .query import Constraint, Densities, Place, look_at, place_of, wire_of
 from .replica import Replica
+from .run import BeforeLoss, Loop, OnEvent, Tick
 from .session import Asking, Question, Session
 from .v1 import query_pb2, worker_pb2
 from .v1.components_pb2 import Position
 from .view import View
+
+M = TypeVar("M", bound=Message)
 
 _ROW_BYTES = 12
 
@@ -70,6 +74,11 @@ class Worker:
         return self._session.is_open
 
     @property
+    def is_ready(self) -> bool:
+        """Whether the replica shows all that the views match: there is a session, and each view is filled."""
+        return self.is_connected and all(view.is_filled for view in self._session.views.values())
+
+    @property
     def flags(self) -> Mapping[str, str]:
         """The settings for this worker type as they are now."""
         return self._session.flags
@@ -98,6 +107,49 @@ class Worker:
     def undecided_messages(self) -> int:
         """Messages that the server has not decided, sent or not."""
         return self._session.undecided
+
+    # ---- what it may write
+
+    @property
+    def layers(self) -> Mapping[str, Layer]:
+        """Every layer of the world by its name; none: the world is open, any worker may write anything."""
+        return self._session.authority.layers
+
+    @property
+    def regions(self) -> Mapping[int, Region]:
+        """The regions that this worker owns, by id. None in a world without layers."""
+        return self._session.authority.regions
+
+    @property
+    def is_draining(self) -> bool:
+        """Whether this worker gets nothing more, and what it has goes to others."""
+        return self._session.authority.is_draining
+
+    def owns(self, entity: int, scope: ComponentLike) -> bool:
+        """Whether this worker may write that of the entity: a component, or what a layer writes, by its name. In a world
+        without layers it may write anything."""
+        return self._session.authority.owns(entity, self._scope(scope))
+
+    def owned(self, scope: ComponentLike) -> list[int]:
+        """The entities of which this worker may write that: a component, or what a layer writes, by its name. In a world
+        without layers those in view; for a component those that have it."""
+        authority, scope, replica = self._session.authority, self._scope(scope), self.replica
+        if not authority.is_open:
+            return list(authority.owned(scope))
+        return [entity for entity in replica if isinstance(scope, str) or replica.has(entity, scope)]
+
+    def owned_with(self, component: type[M]) -> Iterator[tuple[int, M]]:
+        """Every entity in view with that component that this worker may write, and its value."""
+        for entity in self.owned(component):
+            value = self.replica.get(entity, component)
+            if value is not None:
+                yield entity, value
+
+    def _scope(self, scope: ComponentLike) -> str | int:
+        components = self._session.components
+        if isinstance(scope, str) and (scope in self.layers or not components.knows(scope)):
+            return scope
+        return components.id_of(scope)
 
     # ---- looking
 
@@ -157,8 +209,18 @@ class Worker:
     async def events(self) -> AsyncIterator[Event]:
         """What happens, as it happens; for one reader at a time. Ends when the worker is closed, and raises when the
         session has ended for good, e.g. Replaced."""
-        while (event := await self._session.inbox.next()) is not None:
-            yield event
+        session = self._session
+        session.inbox.is_read = True
+        try:
+            while (event := await session.inbox.next()) is not None:
+                try:
+                    yield event
+                finally:
+                    # Who asks for the next event has done what it wanted to do about this one.
+                    if isinstance(event, LossImminent):
+                        session.flush(event.region)
+        finally:
+            session.inbox.is_read = False
 
     # ---- writing
 
@@ -274,6 +336,27 @@ class Worker:
         self._session.beat(load, tick_ms)
 
     # ---- its life
+
+    async def run(
+        self,
+        tick: Tick,
+        *,
+        period_s: float = 0.1,
+        on_event: OnEvent | None = None,
+        before_loss: BeforeLoss | None = None,
+    ) -> None:
+        """Ticks until SIGTERM or SIGINT, or until the worker was drained, and then closes. Sends heartbeats.
+
+        tick(worker): one step: reads the replica, and writes what `owned` gives. Called only while `is_ready`. It keeps
+        nothing that is not in the world as well: another worker may have what it owns at any moment. period_s: from tick
+        to tick; one that takes longer puts the next ones off. on_event(worker, event): something happened; `run` reads
+        `events`. before_loss(worker, regions): others are about to get these: writes what is not in the world yet; when it
+        is done the worker has let go of them. Also called, with all regions, before the worker ends.
+        Each may be a coroutine function. What they raise ends the worker, but for NotConnected.
+        """
+        if not period_s > 0:
+            raise ValueError(f"period_s = {period_s}: more than 0 is needed")
+        await Loop(self, tick, period_s, on_event, before_loss).run()
 
     async def close(self) -> None:
         """Ends the session politely: what was written before is still applied, if the server takes it within 5 s."""

@@ -8,7 +8,7 @@ use std::{collections::BTreeMap, time::Duration};
 use bytes::Bytes;
 use spatialdb_types::{ComponentId, EntityId, SpaceId, ViewId};
 
-use crate::{Answer, AskError, Changes, EventMessage, ReadError, v1};
+use crate::{Answer, AskError, Changes, EventMessage, Layer, LossReason, ReadError, Region, v1};
 
 /// One message of this worker, across reconnects. Returned when sending, named in answers and rejections.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -68,7 +68,46 @@ pub enum Event {
         /// SHA-256 of the schema, hexadecimal.
         schema_digest: String,
     },
-    /// The replica is empty now. Its views fill it again, each ended by [`Event::ViewReady`].
+    /// This worker owns a region now.
+    RegionGained(Region),
+    /// A region of this worker has another shape, or other neighbours.
+    RegionChanged(Region),
+    /// This worker does not own the region any more; what it lost with it was told before.
+    RegionLost {
+        /// As it was last.
+        region: Region,
+        /// Why.
+        reason: LossReason,
+    },
+    /// Entities that this worker writes from now on: they came to a region of its own, or their region came to it.
+    Gained {
+        /// The name of the layer.
+        layer: String,
+        /// Which entities.
+        entities: Vec<EntityId>,
+    },
+    /// Entities that this worker does not write any more.
+    Lost {
+        /// The name of the layer.
+        layer: String,
+        /// Which entities.
+        entities: Vec<EntityId>,
+    },
+    /// Another worker is about to get the region: write what is not in the world yet. The worker has let go of the region
+    /// when it asks for the next event, and does not own it any longer, unless [`Event::Kept`] comes.
+    LossImminent {
+        /// Which region.
+        region: Region,
+        /// World time at which the region is taken at last, in microseconds.
+        until_us: i64,
+    },
+    /// This worker keeps a region that it was about to lose.
+    Kept(Region),
+    /// This worker gets nothing more, and what it has goes to others.
+    Draining,
+    /// This worker was draining and owns nothing any more: it can say goodbye.
+    Drained,
+    /// The replica is empty now, and nothing is owned. Its views fill it again, each ended by [`Event::ViewReady`].
     Reset,
     /// The server ends the session politely.
     Goodbye {
@@ -79,7 +118,7 @@ pub enum Event {
         /// The server asks not to come back before.
         retry_after: Duration,
     },
-    /// The connection is gone; `next_event` brings it back. The replica stays readable, and gets stale.
+    /// The connection is gone; `next_event` brings it back. The replica stays readable, and gets stale. Nothing is owned.
     Disconnected {
         /// Why.
         error: String,
@@ -91,6 +130,24 @@ pub enum Event {
     },
     /// A new session has started; views are subscribed again and unanswered creates are repeated.
     Reconnected(Welcomed),
+}
+
+impl Event {
+    /// Whether it tells of what this session may write.
+    pub(crate) fn is_of_authority(&self) -> bool {
+        matches!(
+            self,
+            Self::RegionGained(_)
+                | Self::RegionChanged(_)
+                | Self::RegionLost { .. }
+                | Self::Gained { .. }
+                | Self::Lost { .. }
+                | Self::LossImminent { .. }
+                | Self::Kept(_)
+                | Self::Draining
+                | Self::Drained
+        )
+    }
 }
 
 /// What changed in the replica.
@@ -191,6 +248,8 @@ pub struct Welcomed {
     pub limits: BTreeMap<String, u64>,
     /// Settings for this worker type.
     pub flags: BTreeMap<String, String>,
+    /// Every layer of the world; none: the world is open, any worker may write anything.
+    pub layers: Vec<Layer>,
 }
 
 impl From<v1::Welcome> for Welcomed {
@@ -205,6 +264,7 @@ impl From<v1::Welcome> for Welcomed {
             spaces: welcome.spaces.into_iter().map(|s| (s.name, SpaceId(s.id))).collect(),
             limits: welcome.limits.into_iter().collect(),
             flags: welcome.flags.into_iter().collect(),
+            layers: welcome.layers.into_iter().map(Layer::from).collect(),
         }
     }
 }

@@ -96,8 +96,14 @@ impl Inbox {
         self.more = more;
     }
 
+    /// Nothing is owned: what waits about that is void.
+    pub(crate) fn disown(&mut self) {
+        self.answers.retain(|event| !event.is_of_authority());
+    }
+
     /// The replica is empty: what waits about it is void.
     pub(crate) fn reset(&mut self) {
+        self.disown();
         self.frame = None;
         self.more = false;
         self.ready.clear();

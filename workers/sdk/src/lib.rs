@@ -50,6 +50,7 @@
 //! ```
 
 mod ask;
+mod authority;
 mod backoff;
 mod batch;
 mod component;
@@ -62,6 +63,7 @@ mod fields;
 mod inbox;
 mod options;
 mod replica;
+mod run;
 mod session;
 pub mod testing;
 mod tools;
@@ -69,6 +71,7 @@ mod view;
 mod worker;
 
 pub use ask::{Answer, Ask, AskError, Found};
+pub use authority::{Border, Layer, LossReason, Region, Scope, Side};
 pub use backoff::{Backoff, BackoffLimits};
 pub use batch::Batch;
 pub use component::{Component, EventMessage};
@@ -78,9 +81,11 @@ pub use error::{ReadError, ReplicaError, SendError, WorkerError};
 pub use event::{EntityEvent, Event, EventsMissed, FrameEvent, Rejected, Ticket, Welcomed};
 pub use options::{OptionsError, TlsOptions, WorkerOptions};
 pub use replica::{Changes, DensityMap, LeaveReason, Replica, Square};
+pub use run::Simulation;
 pub use spatialdb_proto::v1;
 pub use spatialdb_types::{
-    Box3, ComponentId, EntityId, ErrorCode, Point3, Position, Reason, Revision, SpaceId, ViewId,
+    Box3, ComponentId, EntityId, Epoch, ErrorCode, Point3, Position, Reason, RegionId, Revision, SpaceId,
+    ViewId,
 };
 pub use tools::list_sessions;
 pub use view::{Band, Bands, Densities, View, interest};

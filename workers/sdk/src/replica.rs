@@ -93,10 +93,19 @@ impl Replica {
     /// # Errors
     /// An item is an error when its value does not decode as `C`.
     pub fn with<C: Component>(&self) -> impl Iterator<Item = Result<(EntityId, C), ReadError>> + '_ {
+        self.with_where::<C>(|_| true)
+    }
+
+    /// As [`Self::with`], of the entities that pass; the others are not decoded.
+    pub(crate) fn with_where<'a, C: Component>(
+        &'a self,
+        passes: impl Fn(EntityId) -> bool + 'a,
+    ) -> impl Iterator<Item = Result<(EntityId, C), ReadError>> + 'a {
         let column = self.components.get(&C::ID);
         column
             .into_iter()
             .flatten()
+            .filter(move |(entity, _)| passes(**entity))
             .map(|(entity, stored)| decode::<C>(*entity, &stored.value).map(|value| (*entity, value)))
     }
 

@@ -8,7 +8,7 @@
 mod tests;
 
 use std::{
-    collections::{BTreeMap, VecDeque},
+    collections::{BTreeMap, BTreeSet, VecDeque},
     time::Duration,
 };
 
@@ -16,6 +16,7 @@ use spatialdb_types::{ComponentId, EntityId, Reason, ViewId};
 
 use crate::{
     Answer, AskError, EntityEvent, Event, FrameEvent, Rejected, Replica, Ticket, Welcomed, WorkerError,
+    authority::Authority,
     event::components_of,
     inbox::{Inbox, Next},
     v1::{self, client_message::Body, server_message},
@@ -56,6 +57,7 @@ pub(crate) struct Session {
     pub(crate) replica: Replica,
     pub(crate) welcomed: Welcomed,
     pub(crate) inbox: Inbox,
+    pub(crate) authority: Authority,
     last_seq: u64,
     last_ticket: u64,
     in_flight: VecDeque<InFlight>,
@@ -63,6 +65,8 @@ pub(crate) struct Session {
     /// By seq.
     asked: BTreeMap<u64, Asked>,
     views: BTreeMap<ViewId, v1::View>,
+    /// Views that have not had their first fill.
+    unfilled: BTreeSet<ViewId>,
     farewell: Option<Farewell>,
     proven: bool,
 }
@@ -73,12 +77,14 @@ impl Session {
             replica: Replica::new(),
             welcomed: Welcomed::default(),
             inbox: Inbox::default(),
+            authority: Authority::default(),
             last_seq: 0,
             last_ticket: 0,
             in_flight: VecDeque::new(),
             unanswered: BTreeMap::new(),
             asked: BTreeMap::new(),
             views: BTreeMap::new(),
+            unfilled: BTreeSet::new(),
             farewell: None,
             proven: false,
         }
@@ -100,6 +106,11 @@ impl Session {
         self.views.contains_key(&view)
     }
 
+    /// Whether every view has had its first fill.
+    pub(crate) fn is_filled(&self) -> bool {
+        self.unfilled.is_empty()
+    }
+
     /// Whether the session has had a frame since it was last asked: it works.
     pub(crate) fn take_proven(&mut self) -> bool {
         std::mem::take(&mut self.proven)
@@ -115,6 +126,7 @@ impl Session {
     pub(crate) fn begin(&mut self, welcomed: Welcomed) -> Vec<v1::ClientMessage> {
         assert!(self.in_flight.is_empty(), "a session begins with nothing in flight");
         self.welcomed = welcomed;
+        self.authority.begin(&self.welcomed.layers);
         self.last_seq = 1;
         self.proven = false;
         self.farewell = None;
@@ -122,6 +134,7 @@ impl Session {
         for unanswered in self.unanswered.values_mut() {
             self.last_seq += 1;
             unanswered.seq = self.last_seq;
+            name_seen(&mut unanswered.body, 0);
             messages.push(v1::ClientMessage { seq: self.last_seq, body: Some(unanswered.body.clone()) });
         }
         let views: Vec<v1::View> = self.views.values().cloned().collect();
@@ -140,7 +153,7 @@ impl Session {
             Body::Create(_) | Body::ReserveIds(_) => {
                 self.unanswered.insert(ticket, Unanswered { seq, body: body.clone() });
             }
-            Body::Heartbeat(_) | Body::Hello(_) | Body::Goodbye(_) => {}
+            Body::Heartbeat(_) | Body::AuthorityReport(_) | Body::Hello(_) | Body::Goodbye(_) => {}
             other => {
                 let is_ask = matches!(other, Body::Ask(_));
                 if is_ask {
@@ -157,6 +170,7 @@ impl Session {
         match body {
             Body::Subscribe(v1::Subscribe { view: Some(view) }) => {
                 self.views.insert(ViewId(view.view_id), view.clone());
+                self.unfilled.insert(ViewId(view.view_id));
                 return Some(ViewId(view.view_id));
             }
             Body::ChangeView(v1::ChangeView { view: Some(view) }) => {
@@ -164,6 +178,7 @@ impl Session {
             }
             Body::EndView(end) => {
                 self.views.remove(&ViewId(end.view_id));
+                self.unfilled.remove(&ViewId(end.view_id));
                 self.replica.end_view(ViewId(end.view_id));
             }
             _ => {}
@@ -173,6 +188,7 @@ impl Session {
 
     /// The connection is gone. Returns the messages whose fate is unknown; questions are told of by themselves.
     pub(crate) fn lose(&mut self) -> Vec<Ticket> {
+        self.disown();
         for Asked { ticket, .. } in std::mem::take(&mut self.asked).into_values() {
             self.inbox.push(Event::Answered { ticket, answer: Err(AskError::Lost) });
         }
@@ -183,6 +199,11 @@ impl Session {
             .collect()
     }
 
+    fn disown(&mut self) {
+        self.authority.clear();
+        self.inbox.disown();
+    }
+
     /// Whether the answer to a question is still to come.
     pub(crate) fn awaits_answer(&self, ticket: Ticket) -> bool {
         self.asked.values().any(|asked| asked.ticket == ticket)
@@ -191,7 +212,12 @@ impl Session {
     /// The next event to hand to the worker.
     pub(crate) fn next_event(&mut self) -> Option<Event> {
         Some(match self.inbox.next()? {
-            Next::Event(event) => event,
+            Next::Event(event) => {
+                if let Event::LossImminent { region, .. } = &event {
+                    self.authority.report.hand(region.id, region.epoch);
+                }
+                event
+            }
             Next::Frame(frame) => Event::Frame(FrameEvent { changes: self.replica.take_changes(), ..frame }),
         })
     }
@@ -205,6 +231,7 @@ impl Session {
             Some(server_message::Body::Frame(frame)) => return self.accept_frame(frame),
             Some(server_message::Body::Reset(_)) => {
                 self.replica.clear();
+                self.authority.clear();
                 self.inbox.reset();
             }
             Some(server_message::Body::Created(created)) => self.accept_created(&created),
@@ -223,9 +250,12 @@ impl Session {
                 return Err(protocol("a second Welcome in one session".to_owned()));
             }
             Some(server_message::Body::Answer(page)) => return self.accept_answer(page),
-            // Resumed keeps the replica; a message this SDK does not know is from a later version. It does not write what
-            // layers have, so it need not know what it owns.
-            Some(server_message::Body::Resumed(_) | server_message::Body::Authority(_)) | None => {}
+            Some(server_message::Body::Authority(message)) => {
+                let events = self.authority.accept(message).map_err(protocol)?;
+                events.into_iter().for_each(|event| self.inbox.push(event));
+            }
+            // Resumed keeps the replica; a message this SDK does not know is from a later version.
+            Some(server_message::Body::Resumed(_)) | None => {}
         }
         Ok(())
     }
@@ -258,6 +288,7 @@ impl Session {
         }
         for ready in frame.view_ready {
             let view = ViewId(ready.view_id);
+            self.unfilled.remove(&view);
             self.inbox.push_after_frame(Event::ViewReady { view, entity_count: ready.entity_count });
         }
         let event = FrameEvent {
@@ -302,6 +333,7 @@ impl Session {
         if let Some(view) = in_flight.and_then(|message| message.subscribes) {
             // It was never started: do not start it again after a reconnect.
             self.views.remove(&view);
+            self.unfilled.remove(&view);
         }
         let ticket = in_flight.map(|message| message.ticket).or_else(|| self.unanswered_of(rejection.seq));
         self.inbox.reject(Rejected {
@@ -345,6 +377,18 @@ impl Session {
         let (reason, detail) = (goodbye.reason, goodbye.detail);
         self.inbox.push(Event::Goodbye { reason, detail, retry_after });
         Ok(())
+    }
+}
+
+/// Has a write say how much of what it may write its worker knew.
+pub(crate) fn name_seen(body: &mut Body, seen: u64) {
+    match body {
+        Body::Update(update) => update.authority_seen = seen,
+        Body::Create(create) => create.authority_seen = seen,
+        Body::Delete(delete) => delete.authority_seen = seen,
+        Body::AddComponents(add) => add.authority_seen = seen,
+        Body::RemoveComponents(remove) => remove.authority_seen = seen,
+        _ => {}
     }
 }
 

@@ -1,10 +1,13 @@
 //! A worker's connection to a world.
 //!
 //! Responsible for: the one place where session, connection and time meet: waiting, back-pressure, reconnecting.
-//! Not responsible for: protocol state (`session.rs`), transport (`connection.rs`).
+//! Not responsible for: protocol state (`session.rs`), transport (`connection.rs`), what the worker may write
+//! (`worker/owned.rs`), a loop around it (`run.rs`).
 //!
 //! There is no task of its own behind a [`Worker`]: it moves when the worker calls it. While the worker does
 //! not read, the transport's windows fill and the server conflates.
+
+mod owned;
 
 use std::{future::Future, pin::Pin, time::Duration};
 
@@ -16,7 +19,7 @@ use crate::{
     Welcomed, WorkerError, WorkerOptions,
     connection::{Connection, error_of, open},
     inbox::EVENTS_MAX,
-    session::Session,
+    session::{Session, name_seen},
     v1::{self, client_message::Body},
 };
 
@@ -94,6 +97,16 @@ impl Worker {
         &self.session.replica
     }
 
+    /// The number of the last message of what it may write, in this session.
+    pub(crate) fn authority_seen(&self) -> u64 {
+        self.session.authority.seen()
+    }
+
+    /// Whether the replica shows all that the views match: there is a session, and each view has had its first fill.
+    pub fn is_ready(&self) -> bool {
+        self.is_connected() && self.session.is_filled()
+    }
+
     /// Whether there is a session now.
     pub fn is_connected(&self) -> bool {
         matches!(self.link, Link::Up(_))
@@ -113,6 +126,9 @@ impl Worker {
     /// # Cancel safety
     /// Safe: nothing is lost when the call is dropped, e.g. by `tokio::select!`.
     pub async fn next_event(&mut self) -> Result<Event, WorkerError> {
+        // Who asks for the next event has done what it wanted to do about the last.
+        self.session.authority.flush_handed();
+        self.report_if(self.session.authority.report.is_urgent());
         loop {
             if let Some(event) = self.session.next_event() {
                 return Ok(event);
@@ -130,8 +146,14 @@ impl Worker {
     /// # Cancel safety
     /// Safe: a dropped call has sent nothing and the batch is unchanged.
     pub async fn send(&mut self, batch: &mut Batch) -> Result<Vec<Ticket>, SendError> {
+        self.send_as(batch, self.authority_seen()).await
+    }
+
+    /// Sends a batch of a worker that knew so much of what it may write when it filled the batch: what comes while it waits
+    /// does not count.
+    pub(crate) async fn send_as(&mut self, batch: &mut Batch, seen: u64) -> Result<Vec<Ticket>, SendError> {
         loop {
-            match self.try_send(batch) {
+            match self.try_send_as(batch, seen) {
                 Err(SendError::Full { .. }) => self.wait_for_room(batch.message_count()).await,
                 sent => return sent,
             }
@@ -143,9 +165,17 @@ impl Worker {
     /// # Errors
     /// [`SendError::Full`] while the server is behind, and as [`Self::send`]. The batch is then unchanged.
     pub fn try_send(&mut self, batch: &mut Batch) -> Result<Vec<Ticket>, SendError> {
+        self.try_send_as(batch, self.authority_seen())
+    }
+
+    fn try_send_as(&mut self, batch: &mut Batch, seen: u64) -> Result<Vec<Ticket>, SendError> {
         self.check_size(batch.largest_message())?;
         self.check_room(batch.message_count())?;
-        batch.take_bodies().into_iter().map(|body| self.put(body)).collect()
+        let mut send = |mut body: Body| {
+            name_seen(&mut body, seen);
+            self.put(body)
+        };
+        batch.take_bodies().into_iter().map(&mut send).collect()
     }
 
     /// Creates entities. Answered by [`Event::Created`]; repeated by itself after a reconnect.
@@ -264,6 +294,7 @@ impl Worker {
             let sent = self.put(Body::Heartbeat(v1::Heartbeat { load, tick_ms, seen_frame }));
             debug_assert!(sent.is_ok(), "there was room");
         }
+        self.report_if(self.session.authority.report.is_due());
     }
 
     /// Ends the session politely: what was sent before is still applied. `reason` may be empty.
@@ -288,8 +319,17 @@ impl Worker {
     async fn step(&mut self) -> Result<(), WorkerError> {
         match &mut self.link {
             Link::Up(connection) => {
-                let received = connection.incoming.message().await;
-                self.received(received);
+                // What the worker has seen is said once for all that is at hand.
+                let is_due = self.session.authority.report.is_due() && connection.outgoing.capacity() > 0;
+                let received = tokio::select! {
+                    biased;
+                    received = connection.incoming.message() => Some(received),
+                    () = std::future::ready(()), if is_due => None,
+                };
+                match received {
+                    Some(received) => self.received(received),
+                    None => self.report_if(true),
+                }
             }
             Link::Waiting(sleep) => {
                 sleep.await;
@@ -330,8 +370,22 @@ impl Worker {
         if self.session.take_proven() {
             self.backoff.reset();
         }
+        self.report_if(self.session.authority.report.is_urgent());
         if let Err(error) = accepted {
             self.fail(error);
+        }
+    }
+
+    /// Says what is due of what the worker may write. Without room it stays due.
+    fn report_if(&mut self, is_wanted: bool) {
+        if let Link::Up(connection) = &self.link
+            && is_wanted
+            && connection.outgoing.capacity() > 0
+        {
+            let seen = self.authority_seen();
+            let report = self.session.authority.report.take(seen);
+            let sent = self.put(Body::AuthorityReport(report));
+            debug_assert!(sent.is_ok(), "there was room");
         }
     }
 
@@ -356,7 +410,8 @@ impl Worker {
         self.link = Link::Waiting(Box::pin(sleep_until(Instant::now() + retry_in)));
     }
 
-    async fn send_body(&mut self, body: Body) -> Result<Ticket, SendError> {
+    async fn send_body(&mut self, mut body: Body) -> Result<Ticket, SendError> {
+        name_seen(&mut body, self.authority_seen());
         loop {
             match self.check_room(1) {
                 Ok(()) => return self.put(body),

@@ -14,13 +14,15 @@ import { WireWriter } from "./wire/writer.js";
 /** Numbers of the fields of ClientMessage. */
 export enum Body {
   Update = 3, Create = 4, Delete = 5, AddComponents = 6, RemoveComponents = 7, ReserveIds = 8,
-  Subscribe = 9, ChangeView = 10, EndView = 11, Heartbeat = 12, Goodbye = 13, Ask = 14,
+  Subscribe = 9, ChangeView = 10, EndView = 11, Heartbeat = 12, Goodbye = 13, Ask = 14, AuthorityReport = 15,
 }
 
 /** One message without its seq. */
 export interface Outgoing {
   body: Body;
   bytes: Uint8Array;
+  /** Of a write: how much its worker knew of what it may write, the number of the last Authority message. */
+  authoritySeen?: number;
 }
 
 /** What bounds a message, from the server's limits. */

@@ -2,6 +2,7 @@
 
 export { Worker, type View } from "./worker.js";
 export { Answer, Found } from "./answer.js";
+export { LossReason, Side, type Border, type Layer, type Region } from "./authority.js";
 export { Batch, component, type EncodedComponent, type NewEntity } from "./batch.js";
 export { type ComponentRef } from "./components.js";
 export {
@@ -15,6 +16,7 @@ export { type ConnectOptions } from "./options.js";
 export { DensityMap, type Square } from "./replica/densities.js";
 export { Entity, Replica, type Point } from "./replica/replica.js";
 export { Rows, ValueColumn } from "./replica/table.js";
+export { type RunOptions } from "./run.js";
 export { type Welcomed } from "./session.js";
 export type { AskOptions, Band, Bands, Densities, PlaceInSpace, ViewOptions } from "./views.js";
 export { World, type DecodedComponent, type WorldSchema } from "./world.js";

@@ -3,7 +3,9 @@
 // Responsible for: the events and telling them.
 
 import { fromBinary, type DescMessage, type MessageShape } from "@bufbuild/protobuf";
+import type { LossReason } from "./gen/spatialdb/v1/authority_pb.js";
 import type { LeaveReason } from "./gen/spatialdb/v1/worker_pb.js";
+import type { Region } from "./authority.js";
 import { eventIds } from "./components.js";
 import { SpatialdbError } from "./errors.js";
 import { bigintsOf } from "./ids.js";
@@ -101,7 +103,29 @@ export interface WorkerEvents {
   eventsMissed: { component: number; event: number; count: number };
   /** The server refused a row. Also told by `decided`. */
   rejected: Rejection;
-  /** The replica is empty now; its views fill it again. */
+  /** This worker owns a region now. */
+  regionGained: Region;
+  /** A region of this worker has another shape, or other neighbours. */
+  regionChanged: Region;
+  /** This worker does not own the region any more; what it lost with it was told before. */
+  regionLost: { region: Region; reason: LossReason };
+  /** Entities that this worker writes from now on: they came to a region of its own, or their region came to it. */
+  gained: { layer: string; ids: bigint[] };
+  /** Entities that this worker does not write any more. */
+  lost: { layer: string; ids: bigint[] };
+  /**
+   * Another worker is about to get the region: write what is not in the world yet. A listener may be asynchronous. When all
+   * are done the worker has let go of the region, and does not own it any longer, unless "kept" comes. World time at which
+   * it is taken at last, in microseconds.
+   */
+  lossImminent: { region: Region; untilUs: number };
+  /** This worker keeps a region that it was about to lose. */
+  kept: Region;
+  /** This worker gets nothing more, and what it has goes to others. */
+  draining: undefined;
+  /** This worker was draining and owns nothing any more: it can close. */
+  drained: undefined;
+  /** The replica is empty now, and nothing is owned; its views fill it again. */
   reset: undefined;
   /** The settings of this worker type changed: see `flags`. */
   flags: ReadonlyMap<string, string>;
@@ -109,7 +133,7 @@ export interface WorkerEvents {
   schema: string;
   /** The server ends the session politely. */
   goodbye: { reason: string; detail: string; retryAfterMs: number };
-  /** The connection is gone; the worker connects again. `lost` messages may or may not have been applied. */
+  /** The connection is gone, and nothing is owned; the worker connects again. `lost` messages may or may not have been applied. */
   disconnected: { error: SpatialdbError; lost: number; retryInMs: number };
   /** A new session has started; views are subscribed again, creates without an answer are repeated. */
   reconnected: undefined;
@@ -145,13 +169,26 @@ export class Emitter {
   }
 
   emit<K extends keyof WorkerEvents>(name: K, event: WorkerEvents[K]): void {
-    for (const listener of this.#listeners.get(name) ?? []) {
-      try {
-        (listener as (event: WorkerEvents[K]) => void)(event);
-      } catch (error) {
-        // What a listener throws is its own: it must neither break the session nor get lost.
-        queueMicrotask(() => { throw error; });
-      }
-    }
+    for (const listener of this.#listeners.get(name) ?? []) call(listener, event);
   }
+
+  /** The same; resolves when those that are asynchronous are done. Undefined if none is. */
+  settle<K extends keyof WorkerEvents>(name: K, event: WorkerEvents[K]): Promise<unknown> | undefined {
+    const results = [...(this.#listeners.get(name) ?? [])].map((listener) => call(listener, event));
+    const pending = results.filter((result) => result instanceof Promise);
+    return pending.length === 0 ? undefined : Promise.all(pending.map((promise) => promise.catch(rethrow)));
+  }
+}
+
+function call(listener: (event: never) => unknown, event: unknown): unknown {
+  try {
+    return (listener as (event: unknown) => unknown)(event);
+  } catch (error) {
+    return rethrow(error);
+  }
+}
+
+/** What a listener throws is its own: it must neither break the session nor get lost. */
+function rethrow(error: unknown): void {
+  queueMicrotask(() => { throw error; });
 }

@@ -10,10 +10,11 @@ import {
   SubscribeSchema, type Rejection as WireRejection, type ServerMessage, type Welcome,
 } from "./gen/spatialdb/v1/worker_pb.js";
 import { Answer } from "./answer.js";
+import { Authority } from "./authority.js";
 import { Body, type Outgoing } from "./batch.js";
 import { ComponentTable } from "./components.js";
 import { fateUnknown, GrpcCode, ProtocolError, SpatialdbError } from "./errors.js";
-import { Emitter, tell, type Rejection } from "./events.js";
+import { Emitter, tell, type Rejection, type WorkerEvents } from "./events.js";
 import { Replica } from "./replica/replica.js";
 import { decodeServerMessage, type Frame } from "./wire/frame.js";
 import { WireWriter } from "./wire/writer.js";
@@ -45,6 +46,8 @@ interface ViewState {
   /** Settles with the next fill; `waiting` is how, undefined once it has. */
   ready: Promise<number>;
   waiting: Deferred<number> | undefined;
+  /** Whether it has had its first fill in this session. */
+  isFilled: boolean;
 }
 
 export interface Welcomed {
@@ -61,6 +64,9 @@ export class Session {
   readonly table = new ComponentTable();
   readonly replica = new Replica(this.table);
   readonly events = new Emitter();
+  authority = new Authority();
+  /** Losses that the worker is to be told of, so that it writes what it has. */
+  readonly losses: WorkerEvents["lossImminent"][] = [];
   welcomed: Welcomed = { worldId: "", incarnation: 0n, sessionId: 0n, name: "", spaces: new Map(), limits: new Map() };
   flags: ReadonlyMap<string, string> = new Map();
   schemaDigest = "";
@@ -91,6 +97,11 @@ export class Session {
     return this.#views.size;
   }
 
+  /** Whether every view has had its first fill. */
+  get isFilled(): boolean {
+    return [...this.#views.values()].every((view) => view.isFilled);
+  }
+
   hasView(id: number): boolean {
     return this.#views.has(id);
   }
@@ -104,6 +115,7 @@ export class Session {
     };
     this.flags = new Map(Object.entries(welcome.flags));
     this.schemaDigest = welcome.schemaDigest;
+    this.authority = new Authority(welcome.layers);
     this.table.replace(welcome.components);
     this.#lastSeq = 1;
     this.proven = false;
@@ -111,9 +123,13 @@ export class Session {
     const unanswered = [...this.#unanswered.values()];
     this.#unanswered.clear();
     // Creates before views, so that the first fill shows what they made.
-    const messages = unanswered.map((each) => this.#stampUnanswered(each));
+    const messages = unanswered.map((each) => {
+      each.outgoing = { ...each.outgoing, authoritySeen: 0 };
+      return this.#stampUnanswered(each);
+    });
     for (const view of this.#views.values()) {
       view.before = undefined;
+      view.isFilled = false;
       messages.push(this.#stampView(awaitFill(view), Body.Subscribe));
     }
     for (const waiting of this.#deciding) waiting.seq = this.#lastSeq;
@@ -123,12 +139,15 @@ export class Session {
   /** Numbers a message. */
   stamp(outgoing: Outgoing, told = false): Uint8Array {
     this.#lastSeq++;
-    if (outgoing.body !== Body.Heartbeat && outgoing.body !== Body.Goodbye) {
+    const { body, bytes, authoritySeen = 0 } = outgoing;
+    if (body !== Body.Heartbeat && body !== Body.AuthorityReport && body !== Body.Goodbye) {
       this.#inFlight.push({ seq: this.#lastSeq, told });
     }
-    const writer = new WireWriter(outgoing.bytes.length + 24);
+    const seen = new WireWriter(16);
+    seen.number(1, authoritySeen);
+    const writer = new WireWriter(bytes.length + 40);
     writer.number(1, this.#lastSeq);
-    writer.bytes(outgoing.body, outgoing.bytes);
+    writer.bytes(body, seen.finish(), bytes);
     return writer.finish();
   }
 
@@ -150,7 +169,7 @@ export class Session {
     const id = Number(wire.viewId);
     const there = this.#views.get(id);
     if (there === undefined) {
-      const view = awaitFill({ wire, before: undefined, seq: 0, ready: NEVER, waiting: undefined });
+      const view = awaitFill({ wire, before: undefined, seq: 0, ready: NEVER, waiting: undefined, isFilled: false });
       this.#views.set(id, view);
       return this.#stampView(view, Body.Subscribe);
     }
@@ -195,6 +214,7 @@ export class Session {
     this.#inFlight = [];
     this.#frames = [];
     this.#ready = [];
+    this.#disown();
     const detail = "the connection was lost before the answer came";
     this.#failAsked(() => true, new SpatialdbError("DISCONNECTED", detail, undefined, cause));
     // Creates and views are said again by the session itself; only other messages are lost.
@@ -218,6 +238,12 @@ export class Session {
     else this.#acceptMessage(incoming.message);
   }
 
+  /** Nothing is owned any more. */
+  #disown(): void {
+    this.authority.clear();
+    this.losses.length = 0;
+  }
+
   #stampUnanswered(unanswered: Unanswered): Uint8Array {
     const bytes = this.stamp(unanswered.outgoing, true);
     this.#unanswered.set(this.#lastSeq, unanswered);
@@ -236,6 +262,7 @@ export class Session {
         this.replica.clear();
         this.#frames = [];
         this.#ready = [];
+        this.#disown();
         this.events.emit("reset", undefined);
         break;
       case "created": {
@@ -256,6 +283,12 @@ export class Session {
         }
         break;
       }
+      case "authority":
+        for (const [name, event] of this.authority.accept(body.value)) {
+          if (name === "lossImminent") this.losses.push(event);
+          else this.events.emit(name, event);
+        }
+        break;
       case "flagsChanged":
         this.flags = new Map(Object.entries(body.value.flags));
         this.events.emit("flags", this.flags);
@@ -306,6 +339,7 @@ export class Session {
     if (view === undefined || view.seq > appliedSeq) return;
     const { waiting } = view;
     view.waiting = undefined;
+    view.isFilled = true;
     if (waiting !== undefined) this.#ready.push(() => waiting.resolve(count));
   }
 

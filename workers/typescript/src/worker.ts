@@ -4,11 +4,13 @@
 // Not responsible for: protocol state (session.ts), networks (transport/).
 
 import { create, toBinary, type DescMessage, type MessageInitShape, type MessageShape } from "@bufbuild/protobuf";
+import { AuthorityReportSchema } from "./gen/spatialdb/v1/authority_pb.js";
 import {
   AskSchema, DeleteSchema, EndViewSchema, GoodbyeSchema, HeartbeatSchema, ReserveIdsSchema, type Welcome,
 } from "./gen/spatialdb/v1/worker_pb.js";
 import type { Answer } from "./answer.js";
 import { attach } from "./attach.js";
+import type { Layer, Region } from "./authority.js";
 import { InterestSchema, type Interest } from "./gen/spatialdb/v1/components_pb.js";
 import {
   Batch, Body, component as encoded, createBodies, messageLimits, removeBody, type NewEntity, type Outgoing,
@@ -17,9 +19,10 @@ import { POSITION_NAME, type ComponentRef } from "./components.js";
 import { disconnected, GrpcCode, SpatialdbError } from "./errors.js";
 import { eventOf, type Rejection, type WorkerEvents } from "./events.js";
 import { Gate } from "./gate.js";
-import { bigintsOf, numbersOf, type Ids } from "./ids.js";
+import { bigintsOf, numberOf, numbersOf, type Ids } from "./ids.js";
 import { Backoff, settingsOf, type ConnectOptions, type Settings } from "./options.js";
 import type { Replica } from "./replica/replica.js";
+import { run, type RunOptions } from "./run.js";
 import { Session, type Welcomed } from "./session.js";
 import type { Link, Transport } from "./transport/transport.js";
 import { askOf, viewOf, type AskOptions, type ViewOptions } from "./views.js";
@@ -27,6 +30,8 @@ import { World } from "./world.js";
 
 const UNANSWERED_MAX = 64;
 const GOODBYE_TIMEOUT_MS = 2000;
+// Of regions that come or go within so long a report says all at once that the worker knows.
+const REPORT_MS = 20;
 
 /** A view of the session; lives across reconnects until it is ended. */
 export interface View {
@@ -54,6 +59,7 @@ export class Worker {
   #link: Link | undefined;
   #timer: ReturnType<typeof setTimeout> | undefined;
   #ended: SpatialdbError | undefined;
+  #reporting: ReturnType<typeof setTimeout> | undefined;
   #nextView = 1;
   #requests = 0;
   /** Called once the server has ended a session that said goodbye. */
@@ -99,6 +105,8 @@ export class Worker {
   get components(): ReadonlyMap<number, string> { return this.#session.table.names; }
   /** Whether there is a session now. */
   get isConnected(): boolean { return this.#link !== undefined; }
+  /** Whether the replica shows all that the views match: there is a session, and each view has had its first fill. */
+  get isReady(): boolean { return this.isConnected && this.#session.isFilled; }
   /** Messages sent and not yet decided. */
   get inFlight(): number { return this.#session.inFlight; }
 
@@ -113,6 +121,51 @@ export class Worker {
       const event = eventOf(schema, told);
       if (event !== undefined) listener(told.id, event);
     });
+  }
+
+  // ---- what it may write -----------------------------------------------------------------------------
+
+  /** Every layer of the world by its name; none: the world is open, any worker may write anything. */
+  get layers(): ReadonlyMap<string, Layer> { return this.#session.authority.layers; }
+  /** The regions that this worker owns, by id. None in a world without layers. */
+  get regions(): ReadonlyMap<number, Region> { return this.#session.authority.regions; }
+  /** Whether this worker gets nothing more, and what it has goes to others. */
+  get isDraining(): boolean { return this.#session.authority.isDraining; }
+
+  /**
+   * Whether this worker may write that of the entity: a component, or what a layer writes, by its name. In a world without
+   * layers it may write anything.
+   */
+  owns(id: bigint, scope: ComponentRef): boolean {
+    return this.#session.authority.owns(numberOf(id), this.#scope(scope));
+  }
+
+  /**
+   * The entities of which this worker may write that: a component, or what a layer writes, by its name. In a world without
+   * layers those in view; for a component those that have it.
+   */
+  *owned(scope: ComponentRef): Generator<bigint> {
+    const { authority, replica } = this.#session;
+    const what = this.#scope(scope);
+    if (!authority.isOpen) {
+      for (const entity of authority.owned(what)) yield BigInt(entity);
+      return;
+    }
+    for (const [id, entity] of replica) if (typeof what === "string" || entity.components.includes(what)) yield id;
+  }
+
+  /** Every entity in view with that component that this worker may write, and its value. */
+  *ownedWith<D extends DescMessage>(component: D): Generator<[bigint, MessageShape<D>]> {
+    for (const id of this.owned(component)) {
+      const value = this.replica.get(id)?.get(component);
+      if (value !== undefined) yield [id, value];
+    }
+  }
+
+  #scope(scope: ComponentRef): string | number {
+    const { authority, table } = this.#session;
+    const isName = typeof scope === "string" && (authority.layers.has(scope) || !table.ids.has(scope));
+    return isName ? scope : table.idOf(scope);
   }
 
   // ---- looking ---------------------------------------------------------------------------------------
@@ -189,7 +242,8 @@ export class Worker {
   async create(entities: readonly NewEntity[], requestId?: string): Promise<(bigint | undefined)[]> {
     const id = requestId ?? `${Date.now().toString(36)}-${Math.random().toString(36).slice(2)}-${this.#requests++}`;
     const bodies = createBodies(entities, id, this.#session.table, this.#limits);
-    const answers = await Promise.all(bodies.map(({ outgoing }) => this.#request(outgoing)));
+    const authoritySeen = this.#session.authority.seen;
+    const answers = await Promise.all(bodies.map(({ outgoing }) => this.#request({ ...outgoing, authoritySeen })));
     return answers.flat().map((id) => (id === 0n ? undefined : id));
   }
 
@@ -263,6 +317,14 @@ export class Worker {
     this.#link.write(this.#session.stamp({ body: Body.Heartbeat, bytes: toBinary(HeartbeatSchema, beat) }));
   }
 
+  /**
+   * Ticks until SIGTERM or SIGINT (in Node), until `stop` is aborted, or until the worker was drained, and then closes. Sends
+   * heartbeats. See `RunOptions`. Rejects when the session has ended for good, or with what a tick throws.
+   */
+  run(options: RunOptions): Promise<void> {
+    return run(this, options);
+  }
+
   /** Ends the session politely: what was sent before is still applied. Safe to call again. */
   async close(reason = ""): Promise<void> {
     if (this.#ended !== undefined) return;
@@ -290,11 +352,40 @@ export class Worker {
 
   /** One after the other: each waits for its room, and the order is kept. */
   async #sendAll(messages: readonly Outgoing[]): Promise<void> {
-    await Promise.all(messages.map((message) => this.#whenRoom(() => this.#write(message))));
+    // What comes while it waits the worker did not know when it wrote this.
+    const authoritySeen = this.#session.authority.seen;
+    await Promise.all(messages.map((message) => this.#whenRoom(() => this.#write({ ...message, authoritySeen }))));
   }
 
   #write(outgoing: Outgoing): void {
     this.#link!.write(this.#session.stamp(outgoing));
+  }
+
+  /** Says what is due of what the worker may write. */
+  #report(): void {
+    const { authority } = this.#session;
+    clearTimeout(this.#reporting);
+    this.#reporting = undefined;
+    if (this.#link === undefined || !(authority.isUrgent || authority.isUnseen)) return;
+    this.#write({ body: Body.AuthorityReport, bytes: toBinary(AuthorityReportSchema, authority.takeReport()) });
+  }
+
+  /** Has listeners write what they have of a region, and lets go of it behind that. */
+  #loseSoon(loss: WorkerEvents["lossImminent"]): void {
+    const { authority, events } = this.#session;
+    const letGo = () => {
+      authority.letGo(loss.region);
+      // In another session nobody waits for it.
+      if (authority !== this.#session.authority) return;
+      const flush = () => {
+        authority.flush(loss.region);
+        this.#report();
+      };
+      this.#whenRoom(flush).catch(() => undefined);
+    };
+    const pending = events.settle("lossImminent", loss);
+    if (pending === undefined) letGo();
+    else void pending.then(letGo);
   }
 
   #request(outgoing: Outgoing): Promise<bigint[]> {
@@ -339,6 +430,10 @@ export class Worker {
 
   #received(bytes: Uint8Array): void {
     this.#session.accept(bytes);
+    const { authority, losses } = this.#session;
+    for (const loss of losses.splice(0)) this.#loseSoon(loss);
+    if (authority.isUrgent && this.#link?.hasRoom) this.#report();
+    else if (authority.isUnseen || authority.isUrgent) this.#reporting ??= setTimeout(() => this.#report(), REPORT_MS);
     this.#wake();
   }
 
@@ -349,6 +444,8 @@ export class Worker {
   /** The connection is gone: connects again, or ends if that cannot help. */
   #lost(error: SpatialdbError): void {
     this.#link = undefined;
+    clearTimeout(this.#reporting);
+    this.#reporting = undefined;
     this.#heard();
     if (this.#ended !== undefined) return;
     const lost = this.#session.lose(error);
@@ -377,6 +474,7 @@ export class Worker {
 
   #stop(error: SpatialdbError, told: SpatialdbError | undefined): void {
     clearTimeout(this.#timer);
+    clearTimeout(this.#reporting);
     this.#ended = error;
     this.#link = undefined;
     this.#session.end(error);

@@ -131,6 +131,50 @@ fn a_reset_empties_the_replica_and_voids_its_news() {
 }
 
 #[test]
+fn writes_name_what_was_seen_and_creates_that_are_repeated_nothing() {
+    let mut session = session();
+    let mut body = create("r");
+    name_seen(&mut body, 4);
+    session.stamp(body);
+    let mut body = update();
+    name_seen(&mut body, 5);
+    assert!(matches!(body, Body::Update(v1::Update { authority_seen: 5, .. })));
+    session.lose();
+    let repeated = session.begin(Welcomed::default());
+    let Some(Body::Create(again)) = &repeated[0].body else { panic!("{repeated:?}") };
+    assert_eq!((again.authority_seen, again.request_id.as_str()), (0, "r"));
+}
+
+#[test]
+fn what_is_owned_goes_with_the_session_and_so_does_its_news() {
+    let mut session = session();
+    let lease = v1::Lease { region: 1, epoch: 2, ..Default::default() };
+    let gained = v1::Authority { number: 1, body: Some(v1::authority::Body::Gained(lease)) };
+    session.accept(server(server_message::Body::Authority(gained.clone()))).expect("accepts");
+    assert_eq!(session.authority.regions().count(), 1);
+    session.lose();
+    assert_eq!((session.authority.regions().count(), events(&mut session)), (0, vec![]));
+    session.begin(Welcomed::default());
+    session.accept(server(server_message::Body::Authority(gained))).expect("numbers begin anew");
+    assert!(matches!(events(&mut session).as_slice(), [Event::RegionGained(_)]));
+}
+
+#[test]
+fn it_is_filled_once_each_view_was() {
+    let mut session = session();
+    let view = View::new(ViewId(1), Constraint::all()).into_wire();
+    session.stamp(Body::Subscribe(v1::Subscribe { view: Some(view) }));
+    assert!(!session.is_filled());
+    let ready = v1::ViewReady { view_id: 1, entity_count: 0 };
+    let filled = v1::Frame { frame: 1, applied_seq: 2, view_ready: vec![ready], ..Default::default() };
+    session.accept(frame(filled)).expect("accepts");
+    assert!(session.is_filled());
+    session.lose();
+    session.begin(Welcomed::default());
+    assert!(!session.is_filled(), "it is filled again");
+}
+
+#[test]
 fn a_broken_frame_is_an_error_that_a_new_session_can_mend() {
     let mut session = session();
     let left = v1::Left { entities: vec![7], ..Default::default() };

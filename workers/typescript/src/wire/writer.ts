@@ -30,12 +30,16 @@ export class WireWriter {
     this.#varint(value);
   }
 
-  bytes(field: number, value: Uint8Array): void {
+  /** A text, or a message: its parts one after the other. */
+  bytes(field: number, ...parts: readonly Uint8Array[]): void {
+    const length = parts.reduce((sum, part) => sum + part.length, 0);
     this.#tag(field, 2);
-    this.#room(10 + value.length);
-    this.#varint(value.length);
-    this.#bytes.set(value, this.#pos);
-    this.#pos += value.length;
+    this.#room(10 + length);
+    this.#varint(length);
+    for (const part of parts) {
+      this.#bytes.set(part, this.#pos);
+      this.#pos += part.length;
+    }
   }
 
   text(field: number, value: string): void {

@@ -3,9 +3,10 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::Ordering;
 
+use spatialdb_core::authority::layers::Layer;
 use spatialdb_proto::{PROTOCOL_VERSION, v1};
 use spatialdb_schema::Schema;
-use spatialdb_types::SessionId;
+use spatialdb_types::{ComponentId, SessionId};
 
 use crate::server::edge::Edge;
 use crate::server::port::Stats;
@@ -27,6 +28,7 @@ pub(in crate::server) fn welcome(edge: &Edge, session: SessionId, stats: &Stats)
         limits: limits(edge),
         flags: edge.flags.of(&stats.worker_type),
         name: stats.name.clone(),
+        layers: layers(edge),
     }
 }
 
@@ -126,6 +128,18 @@ fn partitions(edge: &Edge) -> Vec<v1::PartitionInfo> {
         updates_applied: p.gauges.updates_applied.load(Ordering::Relaxed),
     };
     edge.partitions.iter().map(describe).collect()
+}
+
+fn layers(edge: &Edge) -> Vec<v1::LayerInfo> {
+    let numbers = |components: &[ComponentId]| components.iter().map(|component| component.0).collect();
+    let describe = |layer: &Layer| v1::LayerInfo {
+        name: layer.name.clone(),
+        worker_type: layer.worker_type.clone(),
+        with: numbers(&layer.with),
+        without: numbers(&layer.without),
+        writes: numbers(&layer.writes),
+    };
+    edge.layers.all().map(|(_, layer)| describe(layer)).collect()
 }
 
 fn spaces(edge: &Edge) -> Vec<v1::SpaceInfo> {

@@ -18,7 +18,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file spatialdb/v1/worker.proto.
  */
 export const file_spatialdb_v1_worker: GenFile = /*@__PURE__*/
-  fileDesc("ChlzcGF0aWFsZGIvdjEvd29ya2VyLnByb3RvEgxzcGF0aWFsZGIudjEiMQoLT3BlblJlcXVlc3QSIgoFaGVsbG8YASABKAsyEy5zcGF0aWFsZGIudjEuSGVsbG8iIwoMT3BlblJlc3BvbnNlEhMKC3Nlc3Npb25fa2V5GAEgASgJIiQKDUZyYW1lc1JlcXVlc3QSEwoLc2Vzc2lvbl9rZXkYASABKAkiUQoLU2VuZFJlcXVlc3QSEwoLc2Vzc2lvbl9rZXkYASABKAkSLQoIbWVzc2FnZXMYAiADKAsyGy5zcGF0aWFsZGIudjEuQ2xpZW50TWVzc2FnZSIOCgxTZW5kUmVzcG9uc2UisgUKDUNsaWVudE1lc3NhZ2USCwoDc2VxGAEgASgEEiQKBWhlbGxvGAIgASgLMhMuc3BhdGlhbGRiLnYxLkhlbGxvSAASJgoGdXBkYXRlGAMgASgLMhQuc3BhdGlhbGRiLnYxLlVwZGF0ZUgAEiYKBmNyZWF0ZRgEIAEoCzIULnNwYXRpYWxkYi52MS5DcmVhdGVIABImCgZkZWxldGUYBSABKAsyFC5zcGF0aWFsZGIudjEuRGVsZXRlSAASNQoOYWRkX2NvbXBvbmVudHMYBiABKAsyGy5zcGF0aWFsZGIudjEuQWRkQ29tcG9uZW50c0gAEjsKEXJlbW92ZV9jb21wb25lbnRzGAcgASgLMh4uc3BhdGlhbGRiLnYxLlJlbW92ZUNvbXBvbmVudHNIABIvCgtyZXNlcnZlX2lkcxgIIAEoCzIYLnNwYXRpYWxkYi52MS5SZXNlcnZlSWRzSAASLAoJc3Vic2NyaWJlGAkgASgLMhcuc3BhdGlhbGRiLnYxLlN1YnNjcmliZUgAEi8KC2NoYW5nZV92aWV3GAogASgLMhguc3BhdGlhbGRiLnYxLkNoYW5nZVZpZXdIABIpCghlbmRfdmlldxgLIAEoCzIVLnNwYXRpYWxkYi52MS5FbmRWaWV3SAASLAoJaGVhcnRiZWF0GAwgASgLMhcuc3BhdGlhbGRiLnYxLkhlYXJ0YmVhdEgAEigKB2dvb2RieWUYDSABKAsyFS5zcGF0aWFsZGIudjEuR29vZGJ5ZUgAEiAKA2FzaxgOIAEoCzIRLnNwYXRpYWxkYi52MS5Bc2tIABI5ChBhdXRob3JpdHlfcmVwb3J0GA8gASgLMh0uc3BhdGlhbGRiLnYxLkF1dGhvcml0eVJlcG9ydEgAQgYKBGJvZHlKBAgQEB5KBAgeEB8inwEKBUhlbGxvEhQKDHByb3RvY29sX21pbhgBIAEoDRIUCgxwcm90b2NvbF9tYXgYAiABKA0SEAoIZmVhdHVyZXMYAyADKAkSEwoLd29ya2VyX3R5cGUYBCABKAkSDAoEbmFtZRgFIAEoCRIQCghpbnN0YW5jZRgGIAEoCRINCgV0b2tlbhgHIAEoCRIUCgxyZXN1bWVfdG9rZW4YCCABKAkiowEKBlVwZGF0ZRIWCg5hdXRob3JpdHlfc2VlbhgBIAEoBBIvCglwb3NpdGlvbnMYAiADKAsyHC5zcGF0aWFsZGIudjEuUG9zaXRpb25Db2x1bW4SJQoHY29sdW1ucxgDIAMoCzIULnNwYXRpYWxkYi52MS5Db2x1bW4SKQoGZXZlbnRzGAQgAygLMhkuc3BhdGlhbGRiLnYxLkV2ZW50Q29sdW1uIlMKC0V2ZW50Q29sdW1uEhEKCWNvbXBvbmVudBgBIAEoDRINCgVldmVudBgCIAEoDRIQCghlbnRpdGllcxgDIAMoBBIQCghwYXlsb2FkcxgEIAMoDCJgCgZDb2x1bW4SEQoJY29tcG9uZW50GAEgASgNEhAKCGVudGl0aWVzGAIgAygEEhEKCXJldmlzaW9ucxgDIAMoBBIOCgZ2YWx1ZXMYBCADKAwSDgoGZmllbGRzGAUgAygNImUKDlBvc2l0aW9uQ29sdW1uEg0KBXNwYWNlGAEgASgNEhAKCGVudGl0aWVzGAIgAygEEhEKCXJldmlzaW9ucxgDIAMoBBIJCgF4GAQgAygBEgkKAXkYBSADKAESCQoBehgGIAMoASKtAQoGQ3JlYXRlEhYKDmF1dGhvcml0eV9zZWVuGAEgASgEEhIKCnJlcXVlc3RfaWQYAiABKAkSEAoIZW50aXRpZXMYAyADKAQSDQoFY291bnQYBCABKA0SLwoJcG9zaXRpb25zGAUgAygLMhwuc3BhdGlhbGRiLnYxLlBvc2l0aW9uQ29sdW1uEiUKB2NvbHVtbnMYBiADKAsyFC5zcGF0aWFsZGIudjEuQ29sdW1uIjIKBkRlbGV0ZRIWCg5hdXRob3JpdHlfc2VlbhgBIAEoBBIQCghlbnRpdGllcxgCIAMoBCJ/Cg1BZGRDb21wb25lbnRzEhYKDmF1dGhvcml0eV9zZWVuGAEgASgEEi8KCXBvc2l0aW9ucxgCIAMoCzIcLnNwYXRpYWxkYi52MS5Qb3NpdGlvbkNvbHVtbhIlCgdjb2x1bW5zGAMgAygLMhQuc3BhdGlhbGRiLnYxLkNvbHVtbiJcChBSZW1vdmVDb21wb25lbnRzEhYKDmF1dGhvcml0eV9zZWVuGAEgASgEEjAKB2NvbHVtbnMYAiADKAsyHy5zcGF0aWFsZGIudjEuQ29tcG9uZW50RW50aXRpZXMiOAoRQ29tcG9uZW50RW50aXRpZXMSEQoJY29tcG9uZW50GAEgASgNEhAKCGVudGl0aWVzGAIgAygEIhsKClJlc2VydmVJZHMSDQoFY291bnQYASABKA0iLQoJU3Vic2NyaWJlEiAKBHZpZXcYASABKAsyEi5zcGF0aWFsZGIudjEuVmlldyIuCgpDaGFuZ2VWaWV3EiAKBHZpZXcYASABKAsyEi5zcGF0aWFsZGIudjEuVmlldyIaCgdFbmRWaWV3Eg8KB3ZpZXdfaWQYASABKAQikwEKA0FzaxIsCgpjb25zdHJhaW50GAEgASgLMhguc3BhdGlhbGRiLnYxLkNvbnN0cmFpbnQSEgoKY29tcG9uZW50cxgCIAMoDRINCgVsaW1pdBgDIAEoBBISCgpjb3VudF9vbmx5GAQgASgIEicKCm5lYXJlc3RfdG8YBSABKAsyEy5zcGF0aWFsZGIudjEuUGxhY2UiPgoJSGVhcnRiZWF0EgwKBGxvYWQYASABKAESDwoHdGlja19tcxgCIAEoARISCgpzZWVuX2ZyYW1lGAMgASgEIkEKB0dvb2RieWUSDgoGcmVhc29uGAEgASgJEg4KBmRldGFpbBgCIAEoCRIWCg5yZXRyeV9hZnRlcl9tcxgDIAEoDSKGBAoNU2VydmVyTWVzc2FnZRIoCgd3ZWxjb21lGAEgASgLMhUuc3BhdGlhbGRiLnYxLldlbGNvbWVIABIoCgdyZXN1bWVkGAIgASgLMhUuc3BhdGlhbGRiLnYxLlJlc3VtZWRIABIkCgVyZXNldBgDIAEoCzITLnNwYXRpYWxkYi52MS5SZXNldEgAEiQKBWZyYW1lGAQgASgLMhMuc3BhdGlhbGRiLnYxLkZyYW1lSAASMQoMaWRzX3Jlc2VydmVkGAUgASgLMhkuc3BhdGlhbGRiLnYxLklkc1Jlc2VydmVkSAASKAoHY3JlYXRlZBgGIAEoCzIVLnNwYXRpYWxkYi52MS5DcmVhdGVkSAASKAoHZ29vZGJ5ZRgHIAEoCzIVLnNwYXRpYWxkYi52MS5Hb29kYnllSAASMwoNZmxhZ3NfY2hhbmdlZBgIIAEoCzIaLnNwYXRpYWxkYi52MS5GbGFnc0NoYW5nZWRIABI1Cg5zY2hlbWFfY2hhbmdlZBgJIAEoCzIbLnNwYXRpYWxkYi52MS5TY2hlbWFDaGFuZ2VkSAASJgoGYW5zd2VyGAogASgLMhQuc3BhdGlhbGRiLnYxLkFuc3dlckgAEiwKCWF1dGhvcml0eRgLIAEoCzIXLnNwYXRpYWxkYi52MS5BdXRob3JpdHlIAEIGCgRib2R5SgQIDBAgIr4DCgdXZWxjb21lEhAKCHByb3RvY29sGAEgASgNEhAKCGZlYXR1cmVzGAIgAygJEhAKCHdvcmxkX2lkGAMgASgJEhMKC2luY2FybmF0aW9uGAQgASgEEhIKCnNlc3Npb25faWQYBSABKAQSFAoMcmVzdW1lX3Rva2VuGAYgASgJEhUKDXNjaGVtYV9kaWdlc3QYByABKAkSLwoKY29tcG9uZW50cxgIIAMoCzIbLnNwYXRpYWxkYi52MS5Db21wb25lbnRJbmZvEicKBnNwYWNlcxgJIAMoCzIXLnNwYXRpYWxkYi52MS5TcGFjZUluZm8SMQoGbGltaXRzGAogAygLMiEuc3BhdGlhbGRiLnYxLldlbGNvbWUuTGltaXRzRW50cnkSLwoFZmxhZ3MYCyADKAsyIC5zcGF0aWFsZGIudjEuV2VsY29tZS5GbGFnc0VudHJ5EgwKBG5hbWUYDCABKAkaLQoLTGltaXRzRW50cnkSCwoDa2V5GAEgASgJEg0KBXZhbHVlGAIgASgEOgI4ARosCgpGbGFnc0VudHJ5EgsKA2tleRgBIAEoCRINCgV2YWx1ZRgCIAEoCToCOAEiKQoNQ29tcG9uZW50SW5mbxIKCgJpZBgBIAEoDRIMCgRuYW1lGAIgASgJIiUKCVNwYWNlSW5mbxIKCgJpZBgBIAEoDRIMCgRuYW1lGAIgASgJInIKDEZsYWdzQ2hhbmdlZBI0CgVmbGFncxgBIAMoCzIlLnNwYXRpYWxkYi52MS5GbGFnc0NoYW5nZWQuRmxhZ3NFbnRyeRosCgpGbGFnc0VudHJ5EgsKA2tleRgBIAEoCRINCgV2YWx1ZRgCIAEoCToCOAEiVwoNU2NoZW1hQ2hhbmdlZBIVCg1zY2hlbWFfZGlnZXN0GAEgASgJEi8KCmNvbXBvbmVudHMYAiADKAsyGy5zcGF0aWFsZGIudjEuQ29tcG9uZW50SW5mbyIJCgdSZXN1bWVkIgcKBVJlc2V0IrcBCgZBbnN3ZXISCwoDc2VxGAEgASgEEhAKCGVudGl0aWVzGAIgAygEEi8KCXBvc2l0aW9ucxgDIAMoCzIcLnNwYXRpYWxkYi52MS5Qb3NpdGlvbkNvbHVtbhIlCgdjb2x1bW5zGAQgAygLMhQuc3BhdGlhbGRiLnYxLkNvbHVtbhITCgtkaXN0YW5jZXNfbRgFIAMoARITCgttYXRjaF9jb3VudBgGIAEoBBIMCgRsYXN0GAcgASgIIjgKC0lkc1Jlc2VydmVkEgsKA3NlcRgBIAEoBBINCgVmaXJzdBgCIAEoBBINCgVjb3VudBgDIAEoDSIoCgdDcmVhdGVkEgsKA3NlcRgBIAEoBBIQCghlbnRpdGllcxgCIAMoBCLfBAoFRnJhbWUSDQoFZnJhbWUYASABKAQSEwoLYXBwbGllZF9zZXEYAiABKAQSEwoLZHVyYWJsZV9zZXEYAyABKAQSFQoNd29ybGRfdGltZV91cxgEIAEoAxIUCgx1bml4X3RpbWVfdXMYBSABKAMSDAoEbW9yZRgGIAEoCBIPCgdlbnRlcmVkGAcgAygEEiAKBGxlZnQYCCADKAsyEi5zcGF0aWFsZGIudjEuTGVmdBItCgRnb25lGAkgAygLMh8uc3BhdGlhbGRiLnYxLkNvbXBvbmVudEVudGl0aWVzEi8KCXBvc2l0aW9ucxgKIAMoCzIcLnNwYXRpYWxkYi52MS5Qb3NpdGlvbkNvbHVtbhIlCgdjb2x1bW5zGAsgAygLMhQuc3BhdGlhbGRiLnYxLkNvbHVtbhIrCgp2aWV3X3JlYWR5GAwgAygLMhcuc3BhdGlhbGRiLnYxLlZpZXdSZWFkeRIrCgpyZWplY3Rpb25zGA0gAygLMhcuc3BhdGlhbGRiLnYxLlJlamVjdGlvbhI6ChRyZWplY3Rpb25zX2NvbGxhcHNlZBgOIAMoCzIcLnNwYXRpYWxkYi52MS5SZWplY3Rpb25Db3VudBIpCgZldmVudHMYDyADKAsyGS5zcGF0aWFsZGIudjEuRXZlbnRDb2x1bW4SMQoNZXZlbnRzX21pc3NlZBgQIAMoCzIaLnNwYXRpYWxkYi52MS5FdmVudHNNaXNzZWQSLgoJZGVuc2l0aWVzGBEgAygLMhsuc3BhdGlhbGRiLnYxLkRlbnNpdHlDb2x1bW5KBAgSECAiPwoMRXZlbnRzTWlzc2VkEhEKCWNvbXBvbmVudBgBIAEoDRINCgVldmVudBgCIAEoDRINCgVjb3VudBgDIAEoBCJmCg1EZW5zaXR5Q29sdW1uEg8KB3ZpZXdfaWQYASABKAQSEAoIc3F1YXJlX20YAiABKAESDAoEdHlwZRgDIAEoCRIJCgF4GAQgAygREgkKAXkYBSADKBESDgoGY291bnRzGAYgAygEIkMKBExlZnQSKQoGcmVhc29uGAEgASgOMhkuc3BhdGlhbGRiLnYxLkxlYXZlUmVhc29uEhAKCGVudGl0aWVzGAIgAygEIjIKCVZpZXdSZWFkeRIPCgd2aWV3X2lkGAEgASgEEhQKDGVudGl0eV9jb3VudBgCIAEoBCKfAQoJUmVqZWN0aW9uEgsKA3NlcRgBIAEoBBIOCgZjb2x1bW4YAiABKA0SCwoDcm93GAMgASgNEiUKBGNvZGUYBCABKA4yFy5zcGF0aWFsZGIudjEuRXJyb3JDb2RlEg4KBnJlYXNvbhgFIAEoCRIOCgZlbnRpdHkYBiABKAQSEQoJY29tcG9uZW50GAcgASgNEg4KBmRldGFpbBgIIAEoCSIvCg5SZWplY3Rpb25Db3VudBIOCgZyZWFzb24YASABKAkSDQoFY291bnQYAiABKAQqfgoLTGVhdmVSZWFzb24SHAoYTEVBVkVfUkVBU09OX1VOU1BFQ0lGSUVEEAASHAoYTEVBVkVfUkVBU09OX09VVF9PRl9WSUVXEAESGAoUTEVBVkVfUkVBU09OX0RFTEVURUQQAhIZChVMRUFWRV9SRUFTT05fRklMVEVSRUQQAyrvAgoJRXJyb3JDb2RlEhoKFkVSUk9SX0NPREVfVU5TUEVDSUZJRUQQABIWChJFUlJPUl9DT0RFX0lOVkFMSUQQARIYChRFUlJPUl9DT0RFX05PVF9GT1VORBACEh0KGUVSUk9SX0NPREVfQUxSRUFEWV9FWElTVFMQAxIeChpFUlJPUl9DT0RFX1VOQVVUSEVOVElDQVRFRBAEEhgKFEVSUk9SX0NPREVfRk9SQklEREVOEAUSIAocRVJST1JfQ09ERV9OT1RfQVVUSE9SSVRBVElWRRAGEhcKE0VSUk9SX0NPREVfQ09ORkxJQ1QQBxIZChVFUlJPUl9DT0RFX09WRVJMT0FERUQQCBIWChJFUlJPUl9DT0RFX1RJTUVPVVQQCRIaChZFUlJPUl9DT0RFX1VOQVZBSUxBQkxFEAoSGAoURVJST1JfQ09ERV9EQVRBX0xPU1MQCxIXChNFUlJPUl9DT0RFX0lOVEVSTkFMEAwymwIKDVdvcmtlclNlcnZpY2USRgoGQXR0YWNoEhsuc3BhdGlhbGRiLnYxLkNsaWVudE1lc3NhZ2UaGy5zcGF0aWFsZGIudjEuU2VydmVyTWVzc2FnZSgBMAESPQoET3BlbhIZLnNwYXRpYWxkYi52MS5PcGVuUmVxdWVzdBoaLnNwYXRpYWxkYi52MS5PcGVuUmVzcG9uc2USRAoGRnJhbWVzEhsuc3BhdGlhbGRiLnYxLkZyYW1lc1JlcXVlc3QaGy5zcGF0aWFsZGIudjEuU2VydmVyTWVzc2FnZTABEj0KBFNlbmQSGS5zcGF0aWFsZGIudjEuU2VuZFJlcXVlc3QaGi5zcGF0aWFsZGIudjEuU2VuZFJlc3BvbnNlYgZwcm90bzM", [file_spatialdb_v1_authority, file_spatialdb_v1_query]);
+  fileDesc("ChlzcGF0aWFsZGIvdjEvd29ya2VyLnByb3RvEgxzcGF0aWFsZGIudjEiMQoLT3BlblJlcXVlc3QSIgoFaGVsbG8YASABKAsyEy5zcGF0aWFsZGIudjEuSGVsbG8iIwoMT3BlblJlc3BvbnNlEhMKC3Nlc3Npb25fa2V5GAEgASgJIiQKDUZyYW1lc1JlcXVlc3QSEwoLc2Vzc2lvbl9rZXkYASABKAkiUQoLU2VuZFJlcXVlc3QSEwoLc2Vzc2lvbl9rZXkYASABKAkSLQoIbWVzc2FnZXMYAiADKAsyGy5zcGF0aWFsZGIudjEuQ2xpZW50TWVzc2FnZSIOCgxTZW5kUmVzcG9uc2UisgUKDUNsaWVudE1lc3NhZ2USCwoDc2VxGAEgASgEEiQKBWhlbGxvGAIgASgLMhMuc3BhdGlhbGRiLnYxLkhlbGxvSAASJgoGdXBkYXRlGAMgASgLMhQuc3BhdGlhbGRiLnYxLlVwZGF0ZUgAEiYKBmNyZWF0ZRgEIAEoCzIULnNwYXRpYWxkYi52MS5DcmVhdGVIABImCgZkZWxldGUYBSABKAsyFC5zcGF0aWFsZGIudjEuRGVsZXRlSAASNQoOYWRkX2NvbXBvbmVudHMYBiABKAsyGy5zcGF0aWFsZGIudjEuQWRkQ29tcG9uZW50c0gAEjsKEXJlbW92ZV9jb21wb25lbnRzGAcgASgLMh4uc3BhdGlhbGRiLnYxLlJlbW92ZUNvbXBvbmVudHNIABIvCgtyZXNlcnZlX2lkcxgIIAEoCzIYLnNwYXRpYWxkYi52MS5SZXNlcnZlSWRzSAASLAoJc3Vic2NyaWJlGAkgASgLMhcuc3BhdGlhbGRiLnYxLlN1YnNjcmliZUgAEi8KC2NoYW5nZV92aWV3GAogASgLMhguc3BhdGlhbGRiLnYxLkNoYW5nZVZpZXdIABIpCghlbmRfdmlldxgLIAEoCzIVLnNwYXRpYWxkYi52MS5FbmRWaWV3SAASLAoJaGVhcnRiZWF0GAwgASgLMhcuc3BhdGlhbGRiLnYxLkhlYXJ0YmVhdEgAEigKB2dvb2RieWUYDSABKAsyFS5zcGF0aWFsZGIudjEuR29vZGJ5ZUgAEiAKA2FzaxgOIAEoCzIRLnNwYXRpYWxkYi52MS5Bc2tIABI5ChBhdXRob3JpdHlfcmVwb3J0GA8gASgLMh0uc3BhdGlhbGRiLnYxLkF1dGhvcml0eVJlcG9ydEgAQgYKBGJvZHlKBAgQEB5KBAgeEB8inwEKBUhlbGxvEhQKDHByb3RvY29sX21pbhgBIAEoDRIUCgxwcm90b2NvbF9tYXgYAiABKA0SEAoIZmVhdHVyZXMYAyADKAkSEwoLd29ya2VyX3R5cGUYBCABKAkSDAoEbmFtZRgFIAEoCRIQCghpbnN0YW5jZRgGIAEoCRINCgV0b2tlbhgHIAEoCRIUCgxyZXN1bWVfdG9rZW4YCCABKAkiowEKBlVwZGF0ZRIWCg5hdXRob3JpdHlfc2VlbhgBIAEoBBIvCglwb3NpdGlvbnMYAiADKAsyHC5zcGF0aWFsZGIudjEuUG9zaXRpb25Db2x1bW4SJQoHY29sdW1ucxgDIAMoCzIULnNwYXRpYWxkYi52MS5Db2x1bW4SKQoGZXZlbnRzGAQgAygLMhkuc3BhdGlhbGRiLnYxLkV2ZW50Q29sdW1uIlMKC0V2ZW50Q29sdW1uEhEKCWNvbXBvbmVudBgBIAEoDRINCgVldmVudBgCIAEoDRIQCghlbnRpdGllcxgDIAMoBBIQCghwYXlsb2FkcxgEIAMoDCJgCgZDb2x1bW4SEQoJY29tcG9uZW50GAEgASgNEhAKCGVudGl0aWVzGAIgAygEEhEKCXJldmlzaW9ucxgDIAMoBBIOCgZ2YWx1ZXMYBCADKAwSDgoGZmllbGRzGAUgAygNImUKDlBvc2l0aW9uQ29sdW1uEg0KBXNwYWNlGAEgASgNEhAKCGVudGl0aWVzGAIgAygEEhEKCXJldmlzaW9ucxgDIAMoBBIJCgF4GAQgAygBEgkKAXkYBSADKAESCQoBehgGIAMoASKtAQoGQ3JlYXRlEhYKDmF1dGhvcml0eV9zZWVuGAEgASgEEhIKCnJlcXVlc3RfaWQYAiABKAkSEAoIZW50aXRpZXMYAyADKAQSDQoFY291bnQYBCABKA0SLwoJcG9zaXRpb25zGAUgAygLMhwuc3BhdGlhbGRiLnYxLlBvc2l0aW9uQ29sdW1uEiUKB2NvbHVtbnMYBiADKAsyFC5zcGF0aWFsZGIudjEuQ29sdW1uIjIKBkRlbGV0ZRIWCg5hdXRob3JpdHlfc2VlbhgBIAEoBBIQCghlbnRpdGllcxgCIAMoBCJ/Cg1BZGRDb21wb25lbnRzEhYKDmF1dGhvcml0eV9zZWVuGAEgASgEEi8KCXBvc2l0aW9ucxgCIAMoCzIcLnNwYXRpYWxkYi52MS5Qb3NpdGlvbkNvbHVtbhIlCgdjb2x1bW5zGAMgAygLMhQuc3BhdGlhbGRiLnYxLkNvbHVtbiJcChBSZW1vdmVDb21wb25lbnRzEhYKDmF1dGhvcml0eV9zZWVuGAEgASgEEjAKB2NvbHVtbnMYAiADKAsyHy5zcGF0aWFsZGIudjEuQ29tcG9uZW50RW50aXRpZXMiOAoRQ29tcG9uZW50RW50aXRpZXMSEQoJY29tcG9uZW50GAEgASgNEhAKCGVudGl0aWVzGAIgAygEIhsKClJlc2VydmVJZHMSDQoFY291bnQYASABKA0iLQoJU3Vic2NyaWJlEiAKBHZpZXcYASABKAsyEi5zcGF0aWFsZGIudjEuVmlldyIuCgpDaGFuZ2VWaWV3EiAKBHZpZXcYASABKAsyEi5zcGF0aWFsZGIudjEuVmlldyIaCgdFbmRWaWV3Eg8KB3ZpZXdfaWQYASABKAQikwEKA0FzaxIsCgpjb25zdHJhaW50GAEgASgLMhguc3BhdGlhbGRiLnYxLkNvbnN0cmFpbnQSEgoKY29tcG9uZW50cxgCIAMoDRINCgVsaW1pdBgDIAEoBBISCgpjb3VudF9vbmx5GAQgASgIEicKCm5lYXJlc3RfdG8YBSABKAsyEy5zcGF0aWFsZGIudjEuUGxhY2UiPgoJSGVhcnRiZWF0EgwKBGxvYWQYASABKAESDwoHdGlja19tcxgCIAEoARISCgpzZWVuX2ZyYW1lGAMgASgEIkEKB0dvb2RieWUSDgoGcmVhc29uGAEgASgJEg4KBmRldGFpbBgCIAEoCRIWCg5yZXRyeV9hZnRlcl9tcxgDIAEoDSKGBAoNU2VydmVyTWVzc2FnZRIoCgd3ZWxjb21lGAEgASgLMhUuc3BhdGlhbGRiLnYxLldlbGNvbWVIABIoCgdyZXN1bWVkGAIgASgLMhUuc3BhdGlhbGRiLnYxLlJlc3VtZWRIABIkCgVyZXNldBgDIAEoCzITLnNwYXRpYWxkYi52MS5SZXNldEgAEiQKBWZyYW1lGAQgASgLMhMuc3BhdGlhbGRiLnYxLkZyYW1lSAASMQoMaWRzX3Jlc2VydmVkGAUgASgLMhkuc3BhdGlhbGRiLnYxLklkc1Jlc2VydmVkSAASKAoHY3JlYXRlZBgGIAEoCzIVLnNwYXRpYWxkYi52MS5DcmVhdGVkSAASKAoHZ29vZGJ5ZRgHIAEoCzIVLnNwYXRpYWxkYi52MS5Hb29kYnllSAASMwoNZmxhZ3NfY2hhbmdlZBgIIAEoCzIaLnNwYXRpYWxkYi52MS5GbGFnc0NoYW5nZWRIABI1Cg5zY2hlbWFfY2hhbmdlZBgJIAEoCzIbLnNwYXRpYWxkYi52MS5TY2hlbWFDaGFuZ2VkSAASJgoGYW5zd2VyGAogASgLMhQuc3BhdGlhbGRiLnYxLkFuc3dlckgAEiwKCWF1dGhvcml0eRgLIAEoCzIXLnNwYXRpYWxkYi52MS5BdXRob3JpdHlIAEIGCgRib2R5SgQIDBAgIucDCgdXZWxjb21lEhAKCHByb3RvY29sGAEgASgNEhAKCGZlYXR1cmVzGAIgAygJEhAKCHdvcmxkX2lkGAMgASgJEhMKC2luY2FybmF0aW9uGAQgASgEEhIKCnNlc3Npb25faWQYBSABKAQSFAoMcmVzdW1lX3Rva2VuGAYgASgJEhUKDXNjaGVtYV9kaWdlc3QYByABKAkSLwoKY29tcG9uZW50cxgIIAMoCzIbLnNwYXRpYWxkYi52MS5Db21wb25lbnRJbmZvEicKBnNwYWNlcxgJIAMoCzIXLnNwYXRpYWxkYi52MS5TcGFjZUluZm8SMQoGbGltaXRzGAogAygLMiEuc3BhdGlhbGRiLnYxLldlbGNvbWUuTGltaXRzRW50cnkSLwoFZmxhZ3MYCyADKAsyIC5zcGF0aWFsZGIudjEuV2VsY29tZS5GbGFnc0VudHJ5EgwKBG5hbWUYDCABKAkSJwoGbGF5ZXJzGA0gAygLMhcuc3BhdGlhbGRiLnYxLkxheWVySW5mbxotCgtMaW1pdHNFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKAQ6AjgBGiwKCkZsYWdzRW50cnkSCwoDa2V5GAEgASgJEg0KBXZhbHVlGAIgASgJOgI4ASJdCglMYXllckluZm8SDAoEbmFtZRgBIAEoCRITCgt3b3JrZXJfdHlwZRgCIAEoCRIMCgR3aXRoGAMgAygNEg8KB3dpdGhvdXQYBCADKA0SDgoGd3JpdGVzGAUgAygNIikKDUNvbXBvbmVudEluZm8SCgoCaWQYASABKA0SDAoEbmFtZRgCIAEoCSIlCglTcGFjZUluZm8SCgoCaWQYASABKA0SDAoEbmFtZRgCIAEoCSJyCgxGbGFnc0NoYW5nZWQSNAoFZmxhZ3MYASADKAsyJS5zcGF0aWFsZGIudjEuRmxhZ3NDaGFuZ2VkLkZsYWdzRW50cnkaLAoKRmxhZ3NFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKAk6AjgBIlcKDVNjaGVtYUNoYW5nZWQSFQoNc2NoZW1hX2RpZ2VzdBgBIAEoCRIvCgpjb21wb25lbnRzGAIgAygLMhsuc3BhdGlhbGRiLnYxLkNvbXBvbmVudEluZm8iCQoHUmVzdW1lZCIHCgVSZXNldCK3AQoGQW5zd2VyEgsKA3NlcRgBIAEoBBIQCghlbnRpdGllcxgCIAMoBBIvCglwb3NpdGlvbnMYAyADKAsyHC5zcGF0aWFsZGIudjEuUG9zaXRpb25Db2x1bW4SJQoHY29sdW1ucxgEIAMoCzIULnNwYXRpYWxkYi52MS5Db2x1bW4SEwoLZGlzdGFuY2VzX20YBSADKAESEwoLbWF0Y2hfY291bnQYBiABKAQSDAoEbGFzdBgHIAEoCCI4CgtJZHNSZXNlcnZlZBILCgNzZXEYASABKAQSDQoFZmlyc3QYAiABKAQSDQoFY291bnQYAyABKA0iKAoHQ3JlYXRlZBILCgNzZXEYASABKAQSEAoIZW50aXRpZXMYAiADKAQi3wQKBUZyYW1lEg0KBWZyYW1lGAEgASgEEhMKC2FwcGxpZWRfc2VxGAIgASgEEhMKC2R1cmFibGVfc2VxGAMgASgEEhUKDXdvcmxkX3RpbWVfdXMYBCABKAMSFAoMdW5peF90aW1lX3VzGAUgASgDEgwKBG1vcmUYBiABKAgSDwoHZW50ZXJlZBgHIAMoBBIgCgRsZWZ0GAggAygLMhIuc3BhdGlhbGRiLnYxLkxlZnQSLQoEZ29uZRgJIAMoCzIfLnNwYXRpYWxkYi52MS5Db21wb25lbnRFbnRpdGllcxIvCglwb3NpdGlvbnMYCiADKAsyHC5zcGF0aWFsZGIudjEuUG9zaXRpb25Db2x1bW4SJQoHY29sdW1ucxgLIAMoCzIULnNwYXRpYWxkYi52MS5Db2x1bW4SKwoKdmlld19yZWFkeRgMIAMoCzIXLnNwYXRpYWxkYi52MS5WaWV3UmVhZHkSKwoKcmVqZWN0aW9ucxgNIAMoCzIXLnNwYXRpYWxkYi52MS5SZWplY3Rpb24SOgoUcmVqZWN0aW9uc19jb2xsYXBzZWQYDiADKAsyHC5zcGF0aWFsZGIudjEuUmVqZWN0aW9uQ291bnQSKQoGZXZlbnRzGA8gAygLMhkuc3BhdGlhbGRiLnYxLkV2ZW50Q29sdW1uEjEKDWV2ZW50c19taXNzZWQYECADKAsyGi5zcGF0aWFsZGIudjEuRXZlbnRzTWlzc2VkEi4KCWRlbnNpdGllcxgRIAMoCzIbLnNwYXRpYWxkYi52MS5EZW5zaXR5Q29sdW1uSgQIEhAgIj8KDEV2ZW50c01pc3NlZBIRCgljb21wb25lbnQYASABKA0SDQoFZXZlbnQYAiABKA0SDQoFY291bnQYAyABKAQiZgoNRGVuc2l0eUNvbHVtbhIPCgd2aWV3X2lkGAEgASgEEhAKCHNxdWFyZV9tGAIgASgBEgwKBHR5cGUYAyABKAkSCQoBeBgEIAMoERIJCgF5GAUgAygREg4KBmNvdW50cxgGIAMoBCJDCgRMZWZ0EikKBnJlYXNvbhgBIAEoDjIZLnNwYXRpYWxkYi52MS5MZWF2ZVJlYXNvbhIQCghlbnRpdGllcxgCIAMoBCIyCglWaWV3UmVhZHkSDwoHdmlld19pZBgBIAEoBBIUCgxlbnRpdHlfY291bnQYAiABKAQinwEKCVJlamVjdGlvbhILCgNzZXEYASABKAQSDgoGY29sdW1uGAIgASgNEgsKA3JvdxgDIAEoDRIlCgRjb2RlGAQgASgOMhcuc3BhdGlhbGRiLnYxLkVycm9yQ29kZRIOCgZyZWFzb24YBSABKAkSDgoGZW50aXR5GAYgASgEEhEKCWNvbXBvbmVudBgHIAEoDRIOCgZkZXRhaWwYCCABKAkiLwoOUmVqZWN0aW9uQ291bnQSDgoGcmVhc29uGAEgASgJEg0KBWNvdW50GAIgASgEKn4KC0xlYXZlUmVhc29uEhwKGExFQVZFX1JFQVNPTl9VTlNQRUNJRklFRBAAEhwKGExFQVZFX1JFQVNPTl9PVVRfT0ZfVklFVxABEhgKFExFQVZFX1JFQVNPTl9ERUxFVEVEEAISGQoVTEVBVkVfUkVBU09OX0ZJTFRFUkVEEAMq7wIKCUVycm9yQ29kZRIaChZFUlJPUl9DT0RFX1VOU1BFQ0lGSUVEEAASFgoSRVJST1JfQ09ERV9JTlZBTElEEAESGAoURVJST1JfQ09ERV9OT1RfRk9VTkQQAhIdChlFUlJPUl9DT0RFX0FMUkVBRFlfRVhJU1RTEAMSHgoaRVJST1JfQ09ERV9VTkFVVEhFTlRJQ0FURUQQBBIYChRFUlJPUl9DT0RFX0ZPUkJJRERFThAFEiAKHEVSUk9SX0NPREVfTk9UX0FVVEhPUklUQVRJVkUQBhIXChNFUlJPUl9DT0RFX0NPTkZMSUNUEAcSGQoVRVJST1JfQ09ERV9PVkVSTE9BREVEEAgSFgoSRVJST1JfQ09ERV9USU1FT1VUEAkSGgoWRVJST1JfQ09ERV9VTkFWQUlMQUJMRRAKEhgKFEVSUk9SX0NPREVfREFUQV9MT1NTEAsSFwoTRVJST1JfQ09ERV9JTlRFUk5BTBAMMpsCCg1Xb3JrZXJTZXJ2aWNlEkYKBkF0dGFjaBIbLnNwYXRpYWxkYi52MS5DbGllbnRNZXNzYWdlGhsuc3BhdGlhbGRiLnYxLlNlcnZlck1lc3NhZ2UoATABEj0KBE9wZW4SGS5zcGF0aWFsZGIudjEuT3BlblJlcXVlc3QaGi5zcGF0aWFsZGIudjEuT3BlblJlc3BvbnNlEkQKBkZyYW1lcxIbLnNwYXRpYWxkYi52MS5GcmFtZXNSZXF1ZXN0Ghsuc3BhdGlhbGRiLnYxLlNlcnZlck1lc3NhZ2UwARI9CgRTZW5kEhkuc3BhdGlhbGRiLnYxLlNlbmRSZXF1ZXN0Ghouc3BhdGlhbGRiLnYxLlNlbmRSZXNwb25zZWIGcHJvdG8z", [file_spatialdb_v1_authority, file_spatialdb_v1_query]);
 
 /**
  * @generated from message spatialdb.v1.OpenRequest
@@ -954,6 +954,13 @@ export type Welcome = Message<"spatialdb.v1.Welcome"> & {
    * @generated from field: string name = 12;
    */
   name: string;
+
+  /**
+   * Every layer of the world; they do not change while it runs. None: the world is open, any worker may write anything.
+   *
+   * @generated from field: repeated spatialdb.v1.LayerInfo layers = 13;
+   */
+  layers: LayerInfo[];
 };
 
 /**
@@ -962,6 +969,53 @@ export type Welcome = Message<"spatialdb.v1.Welcome"> & {
  */
 export const WelcomeSchema: GenMessage<Welcome> = /*@__PURE__*/
   messageDesc(file_spatialdb_v1_worker, 24);
+
+/**
+ * Which workers write which components of which entities. What no layer writes is for tools, and for whoever creates.
+ *
+ * @generated from message spatialdb.v1.LayerInfo
+ */
+export type LayerInfo = Message<"spatialdb.v1.LayerInfo"> & {
+  /**
+   * @generated from field: string name = 1;
+   */
+  name: string;
+
+  /**
+   * The type of the workers that serve it.
+   *
+   * @generated from field: string worker_type = 2;
+   */
+  workerType: string;
+
+  /**
+   * It has the entities with all of these components,
+   *
+   * @generated from field: repeated uint32 with = 3;
+   */
+  with: number[];
+
+  /**
+   * and none of these.
+   *
+   * @generated from field: repeated uint32 without = 4;
+   */
+  without: number[];
+
+  /**
+   * What the owner of such an entity writes.
+   *
+   * @generated from field: repeated uint32 writes = 5;
+   */
+  writes: number[];
+};
+
+/**
+ * Describes the message spatialdb.v1.LayerInfo.
+ * Use `create(LayerInfoSchema)` to create a new message.
+ */
+export const LayerInfoSchema: GenMessage<LayerInfo> = /*@__PURE__*/
+  messageDesc(file_spatialdb_v1_worker, 25);
 
 /**
  * @generated from message spatialdb.v1.ComponentInfo
@@ -985,7 +1039,7 @@ export type ComponentInfo = Message<"spatialdb.v1.ComponentInfo"> & {
  * Use `create(ComponentInfoSchema)` to create a new message.
  */
 export const ComponentInfoSchema: GenMessage<ComponentInfo> = /*@__PURE__*/
-  messageDesc(file_spatialdb_v1_worker, 25);
+  messageDesc(file_spatialdb_v1_worker, 26);
 
 /**
  * @generated from message spatialdb.v1.SpaceInfo
@@ -1007,7 +1061,7 @@ export type SpaceInfo = Message<"spatialdb.v1.SpaceInfo"> & {
  * Use `create(SpaceInfoSchema)` to create a new message.
  */
 export const SpaceInfoSchema: GenMessage<SpaceInfo> = /*@__PURE__*/
-  messageDesc(file_spatialdb_v1_worker, 26);
+  messageDesc(file_spatialdb_v1_worker, 27);
 
 /**
  * The settings for this worker type as they are now, whole.
@@ -1026,7 +1080,7 @@ export type FlagsChanged = Message<"spatialdb.v1.FlagsChanged"> & {
  * Use `create(FlagsChangedSchema)` to create a new message.
  */
 export const FlagsChangedSchema: GenMessage<FlagsChanged> = /*@__PURE__*/
-  messageDesc(file_spatialdb_v1_worker, 27);
+  messageDesc(file_spatialdb_v1_worker, 28);
 
 /**
  * The schema as it is now. Frames after this may have values of components that are new, or with fields that are.
@@ -1052,7 +1106,7 @@ export type SchemaChanged = Message<"spatialdb.v1.SchemaChanged"> & {
  * Use `create(SchemaChangedSchema)` to create a new message.
  */
 export const SchemaChangedSchema: GenMessage<SchemaChanged> = /*@__PURE__*/
-  messageDesc(file_spatialdb_v1_worker, 28);
+  messageDesc(file_spatialdb_v1_worker, 29);
 
 /**
  * @generated from message spatialdb.v1.Resumed
@@ -1065,7 +1119,7 @@ export type Resumed = Message<"spatialdb.v1.Resumed"> & {
  * Use `create(ResumedSchema)` to create a new message.
  */
 export const ResumedSchema: GenMessage<Resumed> = /*@__PURE__*/
-  messageDesc(file_spatialdb_v1_worker, 29);
+  messageDesc(file_spatialdb_v1_worker, 30);
 
 /**
  * @generated from message spatialdb.v1.Reset
@@ -1078,7 +1132,7 @@ export type Reset = Message<"spatialdb.v1.Reset"> & {
  * Use `create(ResetSchema)` to create a new message.
  */
 export const ResetSchema: GenMessage<Reset> = /*@__PURE__*/
-  messageDesc(file_spatialdb_v1_worker, 30);
+  messageDesc(file_spatialdb_v1_worker, 31);
 
 /**
  * A page of the answer to an Ask. Every partition answers as of one cut through the world.
@@ -1136,7 +1190,7 @@ export type Answer = Message<"spatialdb.v1.Answer"> & {
  * Use `create(AnswerSchema)` to create a new message.
  */
 export const AnswerSchema: GenMessage<Answer> = /*@__PURE__*/
-  messageDesc(file_spatialdb_v1_worker, 31);
+  messageDesc(file_spatialdb_v1_worker, 32);
 
 /**
  * Comes before the frame that says the ReserveIds is decided (applied_seq).
@@ -1167,7 +1221,7 @@ export type IdsReserved = Message<"spatialdb.v1.IdsReserved"> & {
  * Use `create(IdsReservedSchema)` to create a new message.
  */
 export const IdsReservedSchema: GenMessage<IdsReserved> = /*@__PURE__*/
-  messageDesc(file_spatialdb_v1_worker, 32);
+  messageDesc(file_spatialdb_v1_worker, 33);
 
 /**
  * Comes before the frame that says the Create is decided (applied_seq).
@@ -1196,7 +1250,7 @@ export type Created = Message<"spatialdb.v1.Created"> & {
  * Use `create(CreatedSchema)` to create a new message.
  */
 export const CreatedSchema: GenMessage<Created> = /*@__PURE__*/
-  messageDesc(file_spatialdb_v1_worker, 33);
+  messageDesc(file_spatialdb_v1_worker, 34);
 
 /**
  * Changes to the set of (entity, component) pairs that this session sees. Apply a frame whole.
@@ -1318,7 +1372,7 @@ export type Frame = Message<"spatialdb.v1.Frame"> & {
  * Use `create(FrameSchema)` to create a new message.
  */
 export const FrameSchema: GenMessage<Frame> = /*@__PURE__*/
-  messageDesc(file_spatialdb_v1_worker, 34);
+  messageDesc(file_spatialdb_v1_worker, 35);
 
 /**
  * @generated from message spatialdb.v1.EventsMissed
@@ -1345,7 +1399,7 @@ export type EventsMissed = Message<"spatialdb.v1.EventsMissed"> & {
  * Use `create(EventsMissedSchema)` to create a new message.
  */
 export const EventsMissedSchema: GenMessage<EventsMissed> = /*@__PURE__*/
-  messageDesc(file_spatialdb_v1_worker, 35);
+  messageDesc(file_spatialdb_v1_worker, 36);
 
 /**
  * Squares of a view of densities. x, y are numbers of squares: [x, x + 1) * square_m.
@@ -1393,7 +1447,7 @@ export type DensityColumn = Message<"spatialdb.v1.DensityColumn"> & {
  * Use `create(DensityColumnSchema)` to create a new message.
  */
 export const DensityColumnSchema: GenMessage<DensityColumn> = /*@__PURE__*/
-  messageDesc(file_spatialdb_v1_worker, 36);
+  messageDesc(file_spatialdb_v1_worker, 37);
 
 /**
  * @generated from message spatialdb.v1.Left
@@ -1415,7 +1469,7 @@ export type Left = Message<"spatialdb.v1.Left"> & {
  * Use `create(LeftSchema)` to create a new message.
  */
 export const LeftSchema: GenMessage<Left> = /*@__PURE__*/
-  messageDesc(file_spatialdb_v1_worker, 37);
+  messageDesc(file_spatialdb_v1_worker, 38);
 
 /**
  * The view has been filled: what it matches is in view as of this frame.
@@ -1439,7 +1493,7 @@ export type ViewReady = Message<"spatialdb.v1.ViewReady"> & {
  * Use `create(ViewReadySchema)` to create a new message.
  */
 export const ViewReadySchema: GenMessage<ViewReady> = /*@__PURE__*/
-  messageDesc(file_spatialdb_v1_worker, 38);
+  messageDesc(file_spatialdb_v1_worker, 39);
 
 /**
  * @generated from message spatialdb.v1.Rejection
@@ -1497,7 +1551,7 @@ export type Rejection = Message<"spatialdb.v1.Rejection"> & {
  * Use `create(RejectionSchema)` to create a new message.
  */
 export const RejectionSchema: GenMessage<Rejection> = /*@__PURE__*/
-  messageDesc(file_spatialdb_v1_worker, 39);
+  messageDesc(file_spatialdb_v1_worker, 40);
 
 /**
  * @generated from message spatialdb.v1.RejectionCount
@@ -1519,7 +1573,7 @@ export type RejectionCount = Message<"spatialdb.v1.RejectionCount"> & {
  * Use `create(RejectionCountSchema)` to create a new message.
  */
 export const RejectionCountSchema: GenMessage<RejectionCount> = /*@__PURE__*/
-  messageDesc(file_spatialdb_v1_worker, 40);
+  messageDesc(file_spatialdb_v1_worker, 41);
 
 /**
  * @generated from enum spatialdb.v1.LeaveReason
