@@ -7,6 +7,7 @@
 //! thread -> `session::task` -> connection. [`Edge`] is what they all share.
 
 mod access;
+mod admin;
 mod authority;
 mod cuts;
 mod edge;
