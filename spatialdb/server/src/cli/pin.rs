@@ -79,13 +79,12 @@ fn tell(args: &ClientArgs, region: &Region) -> Result<(), CliError> {
             json!({ "region": id.to_string(), "pinned": region.pin.is_some(), "pinned_to": pinned_to });
         writeln!(out, "{json}")?;
     } else {
-        match (&region.pin, pinned_to) {
-            (None, _) => writeln!(out, "region {id} may change")?,
-            (Some(_), None) => writeln!(out, "region {id} keeps its shape")?,
-            (Some(_), Some(worker)) => {
-                writeln!(out, "region {id} keeps its shape, and is for {worker} only")?
-            }
-        }
+        let what = match (&region.pin, pinned_to) {
+            (None, _) => "may change".to_owned(),
+            (Some(_), None) => "keeps its shape".to_owned(),
+            (Some(_), Some(worker)) => format!("keeps its shape, and is for {worker} only"),
+        };
+        writeln!(out, "region {id} {what}")?;
     }
     Ok(out.flush()?)
 }

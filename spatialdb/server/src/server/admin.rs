@@ -145,7 +145,7 @@ impl Admin {
         let picture = self.edge.authority.picture();
         let regions = picture.regions.values().filter(|state| layer.is_none_or(|layer| state.layer == layer));
         let borders = |region| {
-            request.borders.then(|| self.edge.authority.borders(&self.edge, region)).unwrap_or_default()
+            if request.borders { self.edge.authority.borders(&self.edge, region) } else { Vec::new() }
         };
         let regions = regions.map(|state| wire::region(layers, &picture, state, borders(state.region)));
         Ok(v1::ListRegionsResponse { regions: regions.collect(), open: layers.is_open() })

@@ -94,7 +94,7 @@ impl Difference {
 
 fn changed<K: Ord, V: PartialEq>(now: &BTreeMap<K, Arc<V>>, before: &BTreeMap<K, Arc<V>>) -> Vec<Arc<V>> {
     let is_same = |old: &Arc<V>, new: &Arc<V>| Arc::ptr_eq(old, new) || old == new;
-    let is_new = |(key, state): &(&K, &Arc<V>)| before.get(*key).is_none_or(|old| !is_same(old, *state));
+    let is_new = |(key, state): &(&K, &Arc<V>)| before.get(*key).is_none_or(|old| !is_same(old, state));
     now.iter().filter(is_new).map(|(_, state)| state.clone()).collect()
 }
 
