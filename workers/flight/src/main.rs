@@ -44,8 +44,8 @@ struct Arguments {
     /// Where the routes come from: the same seed and airports give the same routes.
     #[arg(long, default_value_t = 1)]
     seed: u64,
-    /// The name of a worker that the world has started, to take its place, say in a debugger. It is started again some seconds
-    /// after this one has gone.
+    /// The name of a worker that the world has started, to take its place, say in a debugger. It is started again some
+    /// seconds after this one has gone.
     #[arg(long, value_name = "NAME")]
     replace: Option<String>,
 }

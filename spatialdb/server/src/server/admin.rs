@@ -15,11 +15,10 @@ use spatialdb_core::world::check_name;
 use spatialdb_proto::v1::admin_service_server::AdminService;
 use spatialdb_proto::{status_of, v1};
 use spatialdb_types::{Error, Reason, RegionId};
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::Semaphore;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status};
 
-use self::watch::{UPDATES_WAITING, Watcher};
 use super::authority;
 use super::edge::Edge;
 use crate::auth::Principal;
@@ -122,11 +121,8 @@ impl AdminService for Admin {
             let detail = format!("authority_watchers_max = {max} watch already");
             status_of(&Error::new(Reason::LimitReached, detail))
         })?;
-        let (updates, stream) = mpsc::channel(UPDATES_WAITING);
         let principal = request.extensions().get::<Arc<Principal>>().cloned();
-        let watcher = Watcher { edge: self.edge.clone(), principal, updates, _place: place };
-        tokio::spawn(watcher.run());
-        Ok(Response::new(ReceiverStream::new(stream)))
+        Ok(Response::new(watch::watch(&self.edge, principal, place)))
     }
 }
 

@@ -1,6 +1,7 @@
 //! Names of workers that sessions hold.
 //!
-//! Responsible for: saying which. Not responsible for: finding out (the server knows its sessions), what follows (`occupied`).
+//! Responsible for: saying which. Not responsible for: finding out (the server knows its sessions), what follows
+//! (`occupied`).
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -11,6 +11,7 @@ use spatialdb_proto::{status_of, v1};
 use spatialdb_types::{Error, Reason};
 use tokio::sync::{OwnedSemaphorePermit, mpsc, watch};
 use tokio::time::sleep;
+use tokio_stream::wrappers::ReceiverStream;
 use tonic::Status;
 
 use super::wire;
@@ -18,8 +19,8 @@ use crate::auth::Principal;
 use crate::server::authority::{Difference, Picture};
 use crate::server::edge::Edge;
 
-/// Updates that wait for their reader.
-pub(super) const UPDATES_WAITING: usize = 1;
+/// Updates that wait for their reader, besides the last word.
+const UPDATES_WAITING: usize = 1;
 
 /// A watcher is told no more often than that, however much changes.
 const PAUSE: Duration = Duration::from_millis(20);
@@ -33,26 +34,37 @@ const ROWS_MAX: usize = 512;
 type Updates = mpsc::Sender<Result<v1::AuthorityUpdate, Status>>;
 
 /// One who watches.
-pub(super) struct Watcher {
-    pub(super) edge: Arc<Edge>,
+struct Watcher {
+    edge: Arc<Edge>,
     /// Who it is, if that is known.
-    pub(super) principal: Option<Arc<Principal>>,
-    pub(super) updates: Updates,
-    /// Of `authority_watchers_max`.
-    pub(super) _place: OwnedSemaphorePermit,
+    principal: Option<Arc<Principal>>,
+    updates: Updates,
+}
+
+/// Tells all there is, then what changes, until nobody listens, the token does not hold any more, or the server stops.
+/// The place is one of `authority_watchers_max`.
+pub(super) fn watch(
+    edge: &Arc<Edge>,
+    principal: Option<Arc<Principal>>,
+    place: OwnedSemaphorePermit,
+) -> ReceiverStream<Result<v1::AuthorityUpdate, Status>> {
+    let (updates, stream) = mpsc::channel(UPDATES_WAITING + 1);
+    let last_word = updates.clone().try_reserve_owned();
+    let watcher = Watcher { edge: edge.clone(), principal, updates };
+    tokio::spawn(async move {
+        let end = tokio::select! {
+            () = watcher.tell() => None,
+            end = watcher.end() => Some(end),
+        };
+        if let (Some(end), Ok(last_word)) = (end, last_word) {
+            last_word.send(Err(status_of(&end)));
+        }
+        drop(place);
+    });
+    ReceiverStream::new(stream)
 }
 
 impl Watcher {
-    /// Tells all there is, then what changes, until nobody listens, the token does not hold any more, or the server stops.
-    pub(super) async fn run(self) {
-        let end = tokio::select! {
-            () = self.tell() => return,
-            end = self.end() => end,
-        };
-        // Whoever does not read does not hear why either.
-        let _ = self.updates.try_send(Err(status_of(&end)));
-    }
-
     async fn tell(&self) {
         let mut pictures = self.edge.authority.watch();
         let (mut told, mut number) = (Arc::new(Picture::default()), 0);

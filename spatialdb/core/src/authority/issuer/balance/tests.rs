@@ -187,3 +187,24 @@ fn a_pass_over_a_million_entities_and_64_regions_changes_only_what_it_must() {
     println!("one pass over {} squares took {:?}", 250 * 250, started.elapsed());
     assert_eq!(outbox.partitions, []);
 }
+
+#[test]
+fn a_split_by_hand_without_a_place_is_made_where_the_balancer_would() {
+    let mut rig = Rig::new(vec![placed("l")]);
+    rig.attach(ANN);
+    rig.attach(BOB);
+    let (out, one_square) = (&mut IssuerOutbox::default(), loads([(3, 3, 10)]));
+    for nothing in [&Loads::default(), &one_square] {
+        let error = rig.issuer.split_by_load(R1, nothing, 0, out).expect_err("no place");
+        assert_eq!(error.reason, spatialdb_types::Reason::RegionShape);
+    }
+    let error = rig.issuer.split_by_load(RegionId(9), &one_square, 0, out).expect_err("no region");
+    assert_eq!(error.reason, spatialdb_types::Reason::RegionNotFound);
+    let new = rig.issuer.split_by_load(R1, &row(0, 20, 1), 0, &mut rig.outbox).expect("a split");
+    rig.run();
+    rig.finish_handover(new);
+    assert_eq!((rig.region_at(99.0), rig.region_at(100.0)), (R1, new));
+    assert_eq!((rig.owner(R1), rig.owner(new)), (Some(ANN), Some(BOB)));
+    let load = |region| rig.issuer.region_state(region).expect("there").load;
+    assert_eq!((load(R1), load(new)), (10, 10));
+}
