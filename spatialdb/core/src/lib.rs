@@ -23,7 +23,9 @@ pub use columns::{
     ValueWrites, WriteMode,
 };
 pub use events::{Event, EventKind, EventWrites, Missed};
-pub use interest::{Constraint, Densities, Part, Rows, ShadowMismatch, SharedRows, View, ViewSet};
+pub use interest::{
+    Constraint, Densities, OwnedLayer, Part, Rows, ShadowMismatch, SharedRows, View, ViewSet,
+};
 pub use interest_book::{Gift, InterestBook, InterestChange, InterestPage};
 pub use message::{
     AuthorityDelta, Delta, DensityDelta, DensityRows, EntityAuthority, Filled, Holder, LeaveReason,

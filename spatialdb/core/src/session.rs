@@ -18,6 +18,7 @@ mod merge;
 mod overtaken;
 mod progress;
 mod sums;
+mod territory;
 mod tombstones;
 
 use std::collections::VecDeque;
@@ -26,7 +27,8 @@ use std::sync::Arc;
 use indexmap::IndexMap;
 use rustc_hash::{FxBuildHasher, FxHashSet};
 use spatialdb_types::{
-    ComponentId, EntityId, Error, Limits, PartitionId, Reason, Revision, Seq, SessionId, ViewId,
+    Box3, ComponentId, EntityId, Error, LayerId, Limits, PartitionId, Position, Reason, RegionId, Revision,
+    Seq, SessionId, SpaceId, ViewId,
 };
 
 use self::anchors::Anchors;
@@ -40,10 +42,11 @@ use self::overtaken::Overtaken;
 use self::progress::Progress;
 pub use self::sums::DensityColumn;
 use self::sums::Sums;
+use self::territory::Territory;
 use self::tombstones::Tombstones;
 use crate::columns::{PositionRows, ValueRows};
 use crate::events::{Event, Missed};
-use crate::interest::{SharedRows, View, ViewSet};
+use crate::interest::{Followed, SharedRows, View, ViewSet};
 use crate::message::{LeaveReason, Outcome, ToSession};
 
 /// From a session to a partition.
@@ -88,6 +91,9 @@ pub struct FrameBody {
     pub view_ready: Vec<(ViewId, u64)>,
     /// Refused rows.
     pub outcome: Outcome,
+    /// Regions that the session may get: it and all before show them and what lies around. To be said to the session
+    /// when the worker has all of it.
+    pub shown: Vec<RegionId>,
     /// How many deltas it is made of.
     pub deltas: usize,
     /// Entities that another partition may have told of just before.
@@ -110,6 +116,7 @@ pub struct Session {
     flush: Flush,
     anchors: Anchors,
     authority: Authority,
+    territory: Territory,
     progress: Progress,
     outcome: Outcome,
     /// Frames that wait to be taken, and who is to be told when they are.
@@ -132,14 +139,29 @@ struct ViewState {
 }
 
 impl ViewState {
-    fn new(asked: View, anchors: &Anchors, awaited: impl Iterator<Item = PartitionId>) -> Self {
-        let view = Arc::new(asked.resolved(&|entity| anchors.position(entity)));
+    fn new(asked: View, around: &Surroundings<'_>, awaited: impl Iterator<Item = PartitionId>) -> Self {
+        let view = Arc::new(asked.resolved(around));
         Self { asked, view, awaited: awaited.collect(), count: 0, sums: None }
+    }
+}
+
+/// What views follow.
+struct Surroundings<'a>(&'a Anchors, &'a Territory);
+
+impl Followed for Surroundings<'_> {
+    fn position(&self, entity: EntityId) -> Option<Position> {
+        self.0.position(entity)
+    }
+
+    fn regions(&self, layer: LayerId) -> impl Iterator<Item = Option<(SpaceId, Box3)>> {
+        self.1.of(layer)
     }
 }
 
 #[derive(Debug, Default)]
 struct PartitionState {
+    /// It has filled the session's views of this version.
+    filled: u64,
     /// After a restart: what it has shown again so far.
     keyframe: Option<FxHashSet<EntityId>>,
     /// Up to this counter it may still tell of entities that others have shown since.
@@ -176,6 +198,7 @@ impl Session {
             flush: Flush::default(),
             anchors: Anchors::default(),
             authority: Authority::new(usize::from(partitions)),
+            territory: Territory::default(),
             progress: Progress::default(),
             outcome: Outcome::default(),
             frames: VecDeque::new(),
@@ -311,13 +334,14 @@ impl Session {
                 self.outbox.extend(told_by.into_iter().map(|from| (from, ToPartition::Ready)));
                 body
             }
-            None if applied > self.told_applied || !self.outcome.is_empty() => FrameBody::default(),
+            None if self.has_bare_news() => FrameBody::default(),
             None => return None,
         };
         // Effects of what is decided may be in frames that still wait.
         if self.frames.is_empty() {
             self.told_applied = applied;
             body.outcome = std::mem::take(&mut self.outcome);
+            body.shown = self.territory.take_shown();
         }
         body.applied = self.told_applied;
         Some(body)
@@ -325,7 +349,13 @@ impl Session {
 
     /// Whether [`Session::take_frame`] has something to give.
     pub fn has_frame(&self) -> bool {
-        !self.frames.is_empty() || self.progress.applied() > self.told_applied || !self.outcome.is_empty()
+        !self.frames.is_empty() || self.has_bare_news()
+    }
+
+    /// Whether a frame without changes has something to say.
+    fn has_bare_news(&self) -> bool {
+        let is_applied = self.progress.applied() > self.told_applied;
+        is_applied || !self.outcome.is_empty() || self.territory.has_shown()
     }
 
     /// Takes what is to be sent to partitions.
@@ -344,7 +374,8 @@ impl Session {
         Load::of(others.chain([&view])).check(&self.limits)?;
         view.version = self.version + 1;
         let sums = self.sums_of(&view);
-        self.views.insert(view.id, ViewState { sums, ..ViewState::new(view, &self.anchors, self.all()) });
+        let around = Surroundings(&self.anchors, &self.territory);
+        self.views.insert(view.id, ViewState { sums, ..ViewState::new(view, &around, self.all()) });
         self.fit_interests();
         self.send_views();
         Ok(())
@@ -377,12 +408,13 @@ impl Session {
         ViewSet { views, followed: self.anchors.followed(), followed_epoch: self.anchors.epoch() }
     }
 
-    /// Views that follow an entity have to look somewhere else now.
+    /// Views that follow an entity, or the session's regions, have to look somewhere else now.
     fn follow(&mut self) {
         let all: Vec<PartitionId> = self.all().collect();
         let mut has_changed = false;
+        let around = Surroundings(&self.anchors, &self.territory);
         for state in self.views.values_mut() {
-            let mut resolved = state.asked.resolved(&|entity| self.anchors.position(entity));
+            let mut resolved = state.asked.resolved(&around);
             resolved.version = state.view.version;
             if resolved != *state.view {
                 resolved.version = self.version + 1;
@@ -402,7 +434,8 @@ impl Session {
     fn restarted(&mut self, from: PartitionId) {
         self.tombstones.restarted(from);
         self.authority.lost().restarted(from);
-        self.partitions[usize::from(from.0)].keyframe = Some(FxHashSet::default());
+        let partition = &mut self.partitions[usize::from(from.0)];
+        (partition.keyframe, partition.filled) = (Some(FxHashSet::default()), 0);
         let epoch = self.anchors.epoch();
         self.anchors.lose();
         self.follow();

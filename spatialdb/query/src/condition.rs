@@ -12,9 +12,10 @@ use crate::{
 };
 
 /// What starts a condition.
-const WORDS: [&str; 10] = ["all", "none", "has", "in", "id", "near", "box", "sphere", "cylinder", "not"];
+const WORDS: [&str; 11] =
+    ["all", "none", "has", "in", "id", "near", "owned", "box", "sphere", "cylinder", "not"];
 
-const CONDITION: &str = "a condition: all, none, has, in space, id in, near, box, sphere, cylinder, not, or a test of Component.field";
+const CONDITION: &str = "a condition: all, none, has, in space, id in, near, owned, box, sphere, cylinder, not, or a test of Component.field";
 
 /// The condition that is next.
 pub(crate) fn condition(parser: &mut Parser<'_>) -> Result<Kind, ParseError> {
@@ -26,6 +27,7 @@ pub(crate) fn condition(parser: &mut Parser<'_>) -> Result<Kind, ParseError> {
         "in" => space(parser).map(|space| Kind::Space(v1::Space { space })),
         "id" => ids(parser),
         "near" => near(parser),
+        "owned" => owned(parser),
         "box" => shape::a_box(parser),
         "sphere" => shape::sphere(parser),
         "cylinder" => shape::cylinder(parser),
@@ -97,6 +99,22 @@ fn near(parser: &mut Parser<'_>) -> Result<Kind, ParseError> {
     parser.word("within")?;
     let radius_m = shape::radius(parser)?;
     Ok(Kind::Near(v1::Near { entity, radius_m }))
+}
+
+fn owned(parser: &mut Parser<'_>) -> Result<Kind, ParseError> {
+    parser.advance()?;
+    if parser.token != Token::Path("in") {
+        return Ok(Kind::Owned(v1::Owned::default()));
+    }
+    parser.advance()?;
+    parser.word("layer")?;
+    let layer = match &parser.token {
+        Token::Path(name) => (*name).to_owned(),
+        Token::Quoted(bytes) => String::from_utf8_lossy(bytes).into_owned(),
+        _ => return Err(parser.unexpected("the name of a layer")),
+    };
+    parser.advance()?;
+    Ok(Kind::Owned(v1::Owned { layer }))
 }
 
 /// A word that starts no condition: perhaps mistyped, perhaps a component.

@@ -70,6 +70,8 @@ impl Printer<'_> {
             Some(Kind::Near(near)) => {
                 self.put(&format!("near {} within {}", near.entity, shortest(near.radius_m)));
             }
+            Some(Kind::Owned(owned)) if owned.layer.is_empty() => self.put("owned"),
+            Some(Kind::Owned(owned)) => self.put(&format!("owned in layer {}", quoted_text(&owned.layer))),
             Some(Kind::Field(test)) => self.test(test),
             // As it was written: whoever wrote it chose the words.
             Some(Kind::Text(text)) => self.put(&format!("({text})")),

@@ -134,6 +134,7 @@ impl Sim {
         self.actors[a].next_view += 1;
         let last = EntityId(self.world.ids.next().0);
         let view = self.plan.view(&mut self.rng, id, last);
+        let view = self.owned_view(a, view);
         self.say(|| format!("session {} subscribes {view:?}", self.actors[a].id));
         if let Err(error) = self.actors[a].session.subscribe(view.clone()) {
             assert_eq!(error.reason, Reason::LimitReached, "a new and valid view: {error}");
@@ -158,7 +159,8 @@ impl Sim {
             panned(before, by)
         } else {
             let last = EntityId(self.world.ids.next().0);
-            self.plan.view_like(&mut self.rng, before, last)
+            let view = self.plan.view_like(&mut self.rng, before, last);
+            self.owned_view(a, view)
         };
         self.say(|| format!("session {} changes {view:?}", self.actors[a].id));
         match self.actors[a].session.change_view(view.clone()) {
@@ -281,6 +283,7 @@ impl Sim {
             self.say(|| format!("session {} takes {frame:?}", self.actors[a].id));
             let applied = self.actors[a].replica.apply(&frame, &twins, &self.sent);
             applied.map_err(|f| f.of_session(self.actors[a].id))?;
+            frame.shown.drain(..).for_each(|region| self.actors[a].session.told_all_around(region));
         }
         self.collect_session(a);
         Ok(true)

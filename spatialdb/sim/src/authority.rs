@@ -8,6 +8,7 @@
 
 mod client;
 mod judge;
+mod views;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -15,12 +16,14 @@ use std::sync::Arc;
 use spatialdb_core::authority::issuer::{Issuer, IssuerOutbox, Loads, Notice, Patience, WorkerInfo};
 use spatialdb_core::authority::layers::{GridShape, Layer, Layers, Strategy};
 use spatialdb_core::authority::leases::{Answer, Order, Seen};
-use spatialdb_core::{Micros, Outbox, WriteMode};
+use spatialdb_core::{AuthorityBody, Micros, Outbox, WriteMode};
 use spatialdb_types::{ComponentId, EntityId, Epoch, PartitionId, RegionId, Seq, SessionId, SpaceId};
 
 use self::client::Worker;
 pub(crate) use self::judge::Leases;
 use self::judge::Watch;
+use self::views::Asked;
+pub(crate) use self::views::Regions;
 use crate::bug::Bug;
 use crate::driver::Sim;
 use crate::edge::{Column, Message};
@@ -49,6 +52,7 @@ pub(crate) struct Authority {
     notices: BTreeMap<SessionId, VecDeque<Notice>>,
     workers: BTreeMap<SessionId, Worker>,
     watch: Watch,
+    asked: Asked,
 }
 
 /// What a worker says to the issuer, once all that it sent before is decided.
@@ -79,6 +83,7 @@ impl Authority {
             notices: BTreeMap::new(),
             workers: BTreeMap::new(),
             watch: Watch::default(),
+            asked: Asked::new(),
         })
     }
 
@@ -169,6 +174,7 @@ impl Sim {
         let Some(authority) = &mut self.authority else { return };
         authority.notices.remove(&session);
         authority.workers.remove(&session);
+        authority.forget_asked(session);
         let now = self.now;
         self.issue(|issuer, outbox| issuer.detach(session, now, outbox));
     }
@@ -304,8 +310,9 @@ impl Sim {
                 let queue = authority.notices.get_mut(&session).expect("it has one");
                 let notice = queue.pop_front().expect("not empty");
                 self.say(|| format!("issuer -> session {session}: {notice:?}"));
-                if let Some(actor) = self.actors.iter_mut().find(|actor| actor.id == session) {
-                    actor.session.notice(notice);
+                if let Some(a) = self.actors.iter().position(|actor| actor.id == session) {
+                    self.session_hears(a, notice)?;
+                    self.collect_session(a);
                 }
             }
         }
@@ -333,6 +340,9 @@ impl Sim {
         let what = format!("session {session} hears {message:?}");
         worker.take(&message, seq).map_err(|failure| failure.of_session(session))?;
         self.say(|| what);
+        if let AuthorityBody::Notice(notice) = &message.body {
+            self.judge_warm(a, notice)?;
+        }
         Ok(true)
     }
 

@@ -126,6 +126,8 @@ bugs! {
     ReverseGains = "reverse-gains", one_in 1;
     /// A worker is taken to have seen what it was not told.
     SeenTooMuch = "seen-too-much", one_in 1;
+    /// A worker is asked to get warm before it sees what is there.
+    WarmEarly = "warm-early", one_in 1;
 }
 
 impl Bug {

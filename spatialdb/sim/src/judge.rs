@@ -8,10 +8,12 @@ use std::fmt;
 
 use spatialdb_core::interest::{Subject, Values};
 use spatialdb_core::{Constraint, EntityState, Part, Query, View};
-use spatialdb_types::{ComponentId, EntityId, PartitionId, Position, Revision, SessionId, ViewId};
+use spatialdb_types::{
+    Box3, ComponentId, EntityId, PartitionId, Point3, Position, Revision, SessionId, SpaceId, ViewId,
+};
 
 use crate::actor::Actor;
-use crate::authority::is_owned;
+use crate::authority::{Regions, is_owned};
 use crate::client::Value;
 use crate::driver::Sim;
 use crate::model::{Known, Refusal, State, Writers};
@@ -111,12 +113,26 @@ impl Sim {
             return Ok(told);
         }
         let truth = self.truth()?;
-        let constraint = placed(&view.parts[0].constraint, &truth);
+        let around = Around { truth: &truth, regions: self.regions_of(self.actors[a].id) };
+        let constraint = around.placed(&view.parts[0].constraint);
         Ok(truth.iter().filter(|(e, fact)| fact.meets(**e, &constraint)).count() as u64)
     }
 
     fn judge_replica(&self, actor: &Actor, truth: &Truth) -> Verdict {
-        judge_replica(actor, &self.given(actor, truth)?, truth)
+        let around = Around { truth, regions: self.regions_of(actor.id) };
+        judge_replica(actor, &self.given(actor, truth)?, &around)
+    }
+
+    /// Where entities are, and since which revision.
+    ///
+    /// # Errors
+    /// An entity is in two partitions.
+    pub(crate) fn positions(&self) -> Result<Vec<(EntityId, Position, Revision)>, Failure> {
+        let place = |(&entity, fact): (&EntityId, &Fact)| {
+            let (since, _) = fact.components.get(&ComponentId::POSITION)?;
+            Some((entity, fact.position?, *since))
+        };
+        Ok(self.truth()?.iter().filter_map(place).collect())
     }
 
     fn truth(&self) -> Result<Truth, Failure> {
@@ -282,19 +298,44 @@ impl Values for Fact {
     }
 }
 
-/// The constraint with a sphere around each entity that it follows.
-fn placed(constraint: &Constraint, truth: &Truth) -> Constraint {
-    let all = |list: &[Constraint]| list.iter().map(|c| placed(c, truth)).collect();
-    match constraint {
-        Constraint::Near { entity, radius_m } => match truth.get(entity).and_then(|fact| fact.position) {
-            Some(at) => Constraint::Sphere { space: at.space, center: at.point, radius_m: *radius_m },
-            None => Constraint::Not(Box::new(Constraint::All)),
-        },
-        Constraint::And(list) => Constraint::And(all(list)),
-        Constraint::Or(list) => Constraint::Or(all(list)),
-        Constraint::Not(inner) => Constraint::Not(Box::new(placed(inner, truth))),
-        _ => constraint.clone(),
+/// What views of a session follow.
+struct Around<'a> {
+    truth: &'a Truth,
+    regions: Regions,
+}
+
+impl Around<'_> {
+    /// The constraint with a sphere around each entity that it follows, and boxes around the session's regions.
+    fn placed(&self, constraint: &Constraint) -> Constraint {
+        let all = |list: &[Constraint]| list.iter().map(|c| self.placed(c)).collect();
+        match constraint {
+            Constraint::Near { entity, radius_m } => {
+                match self.truth.get(entity).and_then(|fact| fact.position) {
+                    Some(at) => Constraint::Sphere { space: at.space, center: at.point, radius_m: *radius_m },
+                    None => Constraint::Not(Box::new(Constraint::All)),
+                }
+            }
+            Constraint::Owned(layers) => {
+                let regions =
+                    layers.iter().flat_map(|of| self.regions.iter().map(move |region| (of, region)));
+                let regions = regions.filter(|(of, (layer, _))| of.layer == *layer);
+                Constraint::Or(regions.map(|(of, (_, place))| region(*place, of.margin_m)).collect())
+            }
+            Constraint::And(list) => Constraint::And(all(list)),
+            Constraint::Or(list) => Constraint::Or(all(list)),
+            Constraint::Not(inner) => Constraint::Not(Box::new(self.placed(inner))),
+            _ => constraint.clone(),
+        }
     }
+}
+
+/// A region, and so far around it; or entities without a position.
+fn region(place: Option<(SpaceId, Box3)>, margin_m: f64) -> Constraint {
+    let Some((space, area)) = place else {
+        return Constraint::Not(Box::new(Constraint::Has(ComponentId::POSITION)));
+    };
+    let by = |p: Point3, by: f64| Point3::new(p.x + by, p.y + by, p.z + by);
+    Constraint::Box { space, bounds: Box3 { min: by(area.min, -margin_m), max: by(area.max, margin_m) } }
 }
 
 /// The query for all there is.
@@ -332,7 +373,8 @@ fn judge_views(actor: &Actor) -> Verdict {
 }
 
 /// The replica is what the views' queries say.
-fn judge_replica(actor: &Actor, given: &[View], truth: &Truth) -> Verdict {
+fn judge_replica(actor: &Actor, given: &[View], around: &Around<'_>) -> Verdict {
+    let truth = around.truth;
     let held = &actor.replica.held;
     if actor.session.entities_in_view() != held.len() {
         let detail =
@@ -342,7 +384,7 @@ fn judge_replica(actor: &Actor, given: &[View], truth: &Truth) -> Verdict {
     if let Some(ghost) = held.keys().find(|e| !truth.contains_key(e)) {
         return fail("oracle", format!("entity {ghost} is in view and does not exist"));
     }
-    let place = |part: &Part| Part { constraint: placed(&part.constraint, truth), ..part.clone() };
+    let place = |part: &Part| Part { constraint: around.placed(&part.constraint), ..part.clone() };
     let views = actor.views.values().chain(given);
     let parts = views.flat_map(|v| v.parts.iter().map(move |part| (v, place(part))));
     let parts: Vec<(&View, Part)> = parts.collect();

@@ -77,6 +77,24 @@ impl Box3 {
             && self.min.z <= p.z
             && p.z < self.max.z
     }
+
+    /// The box with so much more on each side.
+    pub const fn grown(&self, by_m: f64) -> Self {
+        let (a, b) = (self.min, self.max);
+        Self {
+            min: Point3::new(a.x - by_m, a.y - by_m, a.z - by_m),
+            max: Point3::new(b.x + by_m, b.y + by_m, b.z + by_m),
+        }
+    }
+
+    /// The smallest box that holds both.
+    pub const fn united(&self, other: &Self) -> Self {
+        let (a, b) = (other.min, other.max);
+        Self {
+            min: Point3::new(self.min.x.min(a.x), self.min.y.min(a.y), self.min.z.min(a.z)),
+            max: Point3::new(self.max.x.max(b.x), self.max.y.max(b.y), self.max.z.max(b.z)),
+        }
+    }
 }
 
 #[cfg(test)]
@@ -90,5 +108,16 @@ mod tests {
         assert!(!unit.contains(Point3::new(1.0, 0.0, 0.0)));
         assert!(!unit.contains(Point3::new(0.0, 0.0, 1.0)));
         assert!(Box3::EVERYWHERE.contains(Point3::new(-1e300, 1e300, 0.0)));
+    }
+
+    #[test]
+    fn boxes_grow_and_unite() {
+        let unit = Box3 { min: Point3::new(0.0, 0.0, 0.0), max: Point3::new(1.0, 1.0, 1.0) };
+        let far = Box3 { min: Point3::new(5.0, -5.0, 0.0), max: Point3::new(6.0, -4.0, 1.0) };
+        assert_eq!(unit.grown(2.0).min, Point3::new(-2.0, -2.0, -2.0));
+        assert_eq!(unit.grown(2.0).max, Point3::new(3.0, 3.0, 3.0));
+        assert_eq!(Box3::EVERYWHERE.grown(2.0), Box3::EVERYWHERE);
+        let both = Box3 { min: Point3::new(0.0, -5.0, 0.0), max: Point3::new(6.0, 1.0, 1.0) };
+        assert_eq!(unit.united(&far), both);
     }
 }

@@ -159,3 +159,43 @@ async fn a_layer_without_workers_wants_one_and_gets_it() {
     ann.until("it has all", |client| !client.owned.regions.is_empty()).await;
     has(&world, "spatialdb_authority_regions_unowned{layer=\"all\"} 0\n").await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn a_view_of_what_a_worker_owns_follows_its_regions() {
+    let world =
+        World::launch(Launch::probe().config(&HALVES.replace("5\npins", "5\nghost_margin_m = 100\npins")));
+    let mut ann = Client::attach(&world, "sim", "ann").await;
+    let at = [(-500.0, 500.0), (50.0, 500.0), (500.0, 500.0)];
+    let entities = made(&mut ann, &at).await;
+    let owned = |view_id, text: &str| {
+        let kind = v1::constraint::Kind::Text(text.to_owned());
+        v1::View { view_id, constraint: Some(v1::Constraint { kind: Some(kind) }), ..v1::View::default() }
+    };
+    let mut tool = Client::attach(&world, "tool", "eve").await;
+    for (text, says) in [
+        ("owned in layer quarters", "no layer quarters"),
+        ("owned in layer halves", "type sim serve layer halves, not tool"),
+        ("owned", "type tool serve no layer"),
+    ] {
+        let outcome = tool.write(Body::Subscribe(v1::Subscribe { view: Some(owned(9, text)) })).await;
+        let (reason, detail) = refused(&outcome);
+        assert!(reason == Reason::QueryInvalid.name() && detail.contains(says), "{text}: {detail}");
+    }
+    // The west is ann's, and 100 m around it.
+    ann.subscribe(owned(1, "owned")).await;
+    let sees = |client: &Client, which: [usize; 2]| {
+        which.iter().all(|which| client.replica.entities.contains_key(&entities[*which]))
+    };
+    ann.until("she sees both", |client| sees(client, [0, 1])).await;
+    assert!(!ann.replica.entities.contains_key(&entities[2]));
+    // Nobody has the east before bob comes: he sees nothing, and then what is his.
+    let mut bob = Client::attach(&world, "sim", "bob").await;
+    bob.subscribe(owned(1, "owned in layer halves")).await;
+    bob.until("he sees both", |client| sees(client, [1, 2])).await;
+    assert!(!bob.replica.entities.contains_key(&entities[0]));
+    drop(ann);
+    let open = World::launch(Launch::probe());
+    let mut eve = Client::attach(&open, "sim", "eve").await;
+    let all = eve.subscribe(owned(1, "all")).await;
+    assert_eq!(eve.subscribe(owned(2, "owned")).await, all, "everything is everyone's");
+}

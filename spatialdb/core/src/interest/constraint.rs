@@ -1,11 +1,11 @@
 //! Constraints: conditions on one entity, and which cells could hold entities that meet them.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use spatialdb_types::{Box3, ComponentId, EntityId, Error, Limits, Point3, Position, Reason, SpaceId};
 
 use super::FieldTest;
+use super::followed::OwnedLayer;
 
 /// A condition on one entity.
 #[derive(Clone, Debug, PartialEq)]
@@ -56,6 +56,9 @@ pub enum Constraint {
         /// Metres.
         radius_m: f64,
     },
+    /// In a region of these layers that the session owns or may get, or around it. Sessions turn it into boxes; by
+    /// itself it holds for none.
+    Owned(Arc<[OwnedLayer]>),
     /// All of them hold.
     And(Vec<Constraint>),
     /// One of them holds.
@@ -118,7 +121,7 @@ impl Constraint {
                 subject.position.is_some_and(|at| test.passes_position(at))
             }
             Self::Field(test) => subject.values.value(test.component).is_some_and(|value| test.passes(value)),
-            Self::Near { .. } => false,
+            Self::Near { .. } | Self::Owned(_) => false,
             Self::And(all) => all.iter().all(|c| c.matches(subject)),
             Self::Or(any) => any.iter().any(|c| c.matches(subject)),
             Self::Not(inner) => !inner.matches(subject),
@@ -129,7 +132,7 @@ impl Constraint {
     pub fn candidates(&self) -> Vec<Candidates> {
         match self {
             Self::All | Self::Has(_) | Self::Field(_) | Self::Not(_) => vec![Candidates::All],
-            Self::Near { .. } => Vec::new(),
+            Self::Near { .. } | Self::Owned(_) => Vec::new(),
             Self::Box { space, bounds } => vec![Candidates::Cells(*space, *bounds)],
             Self::Sphere { space, center, radius_m } | Self::Cylinder { space, center, radius_m, .. } => {
                 vec![Candidates::Cells(*space, around(*center, *radius_m))]
@@ -142,30 +145,6 @@ impl Constraint {
                 .min_by(|a, b| cost(a).total_cmp(&cost(b)))
                 .unwrap_or(vec![Candidates::All]),
             Self::Or(any) => any_of(any.iter().flat_map(Self::candidates).collect()),
-        }
-    }
-
-    /// Adds the entities that it follows.
-    pub(crate) fn followed(&self, entities: &mut BTreeSet<EntityId>) {
-        match self {
-            Self::Near { entity, .. } => drop(entities.insert(*entity)),
-            Self::And(list) | Self::Or(list) => list.iter().for_each(|c| c.followed(entities)),
-            Self::Not(inner) => inner.followed(entities),
-            _ => {}
-        }
-    }
-
-    /// The constraint as of now, with a sphere around each entity that it follows.
-    pub(crate) fn resolved(&self, position: &impl Fn(EntityId) -> Option<Position>) -> Self {
-        let all = |list: &[Self]| list.iter().map(|c| c.resolved(position)).collect();
-        match self {
-            Self::Near { entity, radius_m } => position(*entity).map_or(Self::Or(Vec::new()), |at| {
-                Self::Sphere { space: at.space, center: at.point, radius_m: *radius_m }
-            }),
-            Self::And(list) => Self::And(all(list)),
-            Self::Or(list) => Self::Or(all(list)),
-            Self::Not(inner) => Self::Not(Box::new(inner.resolved(position))),
-            _ => self.clone(),
         }
     }
 
@@ -193,7 +172,7 @@ impl Constraint {
         at_most("constraint_depth_max", depth, limits.constraint_depth_max)?;
         at_most("constraint_nodes_max", cost.nodes, limits.constraint_nodes_max)?;
         match self {
-            Self::All | Self::Has(_) | Self::Space(_) => Ok(()),
+            Self::All | Self::Has(_) | Self::Space(_) | Self::Owned(_) => Ok(()),
             Self::Field(test) => {
                 at_most("constraint_values_max", test.values.len() as u64, limits.constraint_values_max)
             }
@@ -286,8 +265,23 @@ fn around(center: Point3, radius_m: f64) -> Box3 {
 const PLACES_MAX: usize = 16;
 
 fn any_of(all: Vec<Candidates>) -> Vec<Candidates> {
-    let everywhere = all.len() > PLACES_MAX || all.contains(&Candidates::All);
-    if everywhere { vec![Candidates::All] } else { all }
+    if all.len() <= PLACES_MAX && !all.contains(&Candidates::All) {
+        return all;
+    }
+    vec![hull(&all).unwrap_or(Candidates::All)]
+}
+
+/// One place that holds all of them, if they are boxes of one space.
+fn hull(all: &[Candidates]) -> Option<Candidates> {
+    let boxes = all.iter().map(|place| match place {
+        Candidates::Cells(space, bounds) => Some((*space, *bounds)),
+        Candidates::All | Candidates::Entities(_) => None,
+    });
+    let mut boxes = boxes.collect::<Option<Vec<_>>>()?.into_iter();
+    let (space, first) = boxes.next()?;
+    boxes
+        .try_fold(first, |hull, (of, bounds)| (of == space).then(|| hull.united(&bounds)))
+        .map(|bounds| Candidates::Cells(space, bounds))
 }
 
 /// A rough order of how many entities would be looked at.

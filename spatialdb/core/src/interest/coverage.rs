@@ -90,7 +90,7 @@ impl Constraint {
                 }
             }),
             Self::Entities(_) | Self::Field(_) => Coverage::Cut,
-            Self::Near { .. } => Coverage::Nothing,
+            Self::Near { .. } | Self::Owned(_) => Coverage::Nothing,
             Self::And(all) => all.iter().map(|c| c.coverage(crowd)).fold(Coverage::Everything, both),
             Self::Or(any) => {
                 opposite(any.iter().map(|c| opposite(c.coverage(crowd))).fold(Coverage::Everything, both))

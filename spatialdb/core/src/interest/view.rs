@@ -3,9 +3,9 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use spatialdb_types::{ComponentId, EntityId, Error, Limits, Position, Reason, ViewId};
+use spatialdb_types::{ComponentId, EntityId, Error, Limits, Reason, ViewId};
 
-use super::{Constraint, Densities};
+use super::{Constraint, Densities, Followed};
 use crate::Micros;
 
 /// A live subscription.
@@ -86,9 +86,14 @@ impl View {
         self.parts.iter().for_each(|part| part.constraint.followed(entities));
     }
 
-    /// The view as of now, with a sphere around each entity that it follows.
-    pub(crate) fn resolved(&self, position: &impl Fn(EntityId) -> Option<Position>) -> Self {
-        let part = |part: &Part| Part { constraint: part.constraint.resolved(position), ..part.clone() };
+    /// Whether it follows the session's own regions.
+    pub(crate) fn follows_regions(&self) -> bool {
+        self.parts.iter().any(|part| part.constraint.follows_regions())
+    }
+
+    /// The view as of now: a sphere around each entity that it follows, boxes where the session's regions are.
+    pub(crate) fn resolved(&self, followed: &impl Followed) -> Self {
+        let part = |part: &Part| Part { constraint: part.constraint.resolved(followed), ..part.clone() };
         Self { parts: self.parts.iter().map(part).collect(), ..self.clone() }
     }
 

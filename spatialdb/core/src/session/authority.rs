@@ -189,8 +189,8 @@ impl SeenTable {
 }
 
 impl Session {
-    /// The issuer has something to tell the worker.
-    pub fn notice(&mut self, notice: Notice) {
+    /// The worker is to hear this.
+    pub(super) fn announce(&mut self, notice: Notice) {
         match &notice {
             Notice::Gained(lease) => {
                 self.authority.seen.epoch = self.authority.seen.epoch.max(lease.epoch);

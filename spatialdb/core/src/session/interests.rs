@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use spatialdb_types::{EntityId, Error, ID_END, Limits, Reason, ViewId};
 
-use super::{Load, Session, ViewState};
+use super::{Load, Session, Surroundings, ViewState};
 use crate::interest::View;
 
 /// What entities give.
@@ -134,7 +134,8 @@ impl Session {
         let id = ViewId(ID_END + self.interests.ids);
         self.interests.ids += 1;
         let asked = View { id, version: self.version + 1, ..view.clone() };
-        let state = ViewState::new(asked, &self.anchors, self.all());
+        let around = Surroundings(&self.anchors, &self.territory);
+        let state = ViewState::new(asked, &around, self.all());
         self.views.insert(id, state);
         id
     }

@@ -122,6 +122,7 @@ impl Session {
     }
 
     fn filled(&mut self, from: PartitionId, filled: &Filled, body: &mut FrameBody) {
+        self.partitions[usize::from(from.0)].filled = filled.version;
         if filled.version == self.version
             && let Some(seen) = self.partitions[usize::from(from.0)].keyframe.take()
         {
@@ -140,6 +141,7 @@ impl Session {
                 body.view_ready.push((view, state.count));
             }
         }
+        self.note_filled();
     }
 
     /// A partition tells how many entities are in squares.

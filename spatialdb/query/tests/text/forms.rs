@@ -27,6 +27,11 @@ fn words() {
     let near = of(Kind::Near(v1::Near { entity: 4711, radius_m: 5000.0 }));
     check("near 4711 within 5km", &near, "near 4711 within 5000");
     check("near 4711 within 5e3 m", &near, "near 4711 within 5000");
+    let owned = |layer: &str| of(Kind::Owned(v1::Owned { layer: layer.to_owned() }));
+    check("owned", &owned(""), "owned");
+    check("owned and all", &and(&[owned(""), all()]), "owned and all");
+    check("owned in layer traffic", &owned("traffic"), "owned in layer \"traffic\"");
+    check("owned in layer 'day-time'", &owned("day-time"), "owned in layer \"day-time\"");
 }
 
 #[test]

@@ -154,6 +154,8 @@ fn wordy() -> impl Strategy<Value = String> {
         "id",
         "near",
         "within",
+        "owned",
+        "layer",
         "box",
         "sphere",
         "cylinder",

@@ -49,6 +49,8 @@ fn words_and_signs() {
     check("id in (7 8)", "8", "expected `,` or `)`");
     check("id = 18446744073709551616", "18446744073709551616", "more than 64 bits");
     check("near 7 5km", "5", "expected `within`");
+    check("owned in space 2", "space", "expected `layer`");
+    check("owned in layer 7", "7", "expected the name of a layer");
     check("near 7 within -5", "-5", "the radius is not between 0 and");
 }
 

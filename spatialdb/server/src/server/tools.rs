@@ -5,7 +5,8 @@ pub(super) mod ask;
 pub(super) mod describe;
 mod field;
 pub(super) mod interest;
-pub(super) mod query;
+pub(super) mod owned;
+mod query;
 pub(super) mod view;
 
 use std::sync::Arc;

@@ -405,7 +405,7 @@ impl Reader {
     }
 
     fn view(&self, seq: Seq, view: Option<v1::View>, event: fn(Seq, spatialdb_core::View) -> Event) {
-        match view::view_of(&self.edge, view) {
+        match view::view_of(&self.edge, &self.port.stats.worker_type, view) {
             Ok(view) => self.port.send(event(seq, view)),
             Err(error) => self.intake.refuse(seq, &error),
         }

@@ -9,7 +9,7 @@ use spatialdb_core::{Micros, Outcome, Rejection, Session, ToPartition};
 use spatialdb_proto::Outgoing;
 use spatialdb_proto::v1::{self, ServerMessage, server_message::Body};
 use spatialdb_schema::Schema;
-use spatialdb_types::{Error, PartitionId, Reason, Seq, SessionId};
+use spatialdb_types::{Error, PartitionId, Reason, RegionId, Seq, SessionId};
 use tokio::sync::{Semaphore, mpsc};
 use tokio_util::sync::CancellationToken;
 use tonic::Status;
@@ -54,6 +54,8 @@ pub(super) struct Task {
     reader_ended: bool,
     /// A frame that was too large for one message.
     pieces: VecDeque<Piece>,
+    /// Regions that the last of these shows all around.
+    shown: Vec<RegionId>,
     frame: u64,
     released: Seq,
     end: Option<End>,
@@ -98,6 +100,7 @@ impl Task {
             schema_changed: None,
             reader_ended: false,
             pieces: VecDeque::new(),
+            shown: Vec::new(),
             frame: 0,
             released: Seq(0),
             end: None,
@@ -267,8 +270,9 @@ impl Task {
             return answer.into();
         }
         if self.pieces.is_empty()
-            && let Some(body) = self.session.take_frame()
+            && let Some(mut body) = self.session.take_frame()
         {
+            self.shown = std::mem::take(&mut body.shown);
             (0..body.deltas).for_each(|_| self.note_staleness());
             let max = self.edge.limits.frame_bytes_max as usize;
             let outcome = &body.outcome;
@@ -291,7 +295,11 @@ impl Task {
         self.frame += 1;
         self.stats.frames_sent.fetch_add(1, Ordering::Relaxed);
         let (number, clock) = (self.frame, &self.edge.clock);
-        self.pieces.pop_front().unwrap_or_default().into_message(|frame| {
+        let piece = self.pieces.pop_front().unwrap_or_default();
+        if self.pieces.is_empty() {
+            self.shown.drain(..).for_each(|region| self.session.told_all_around(region));
+        }
+        piece.into_message(|frame| {
             frame.frame = number;
             frame.world_time_us = clock.now() as i64;
             frame.unix_time_us = clock.unix_us();

@@ -9,6 +9,7 @@ use spatialdb_schema::Schema;
 use spatialdb_types::{Box3, ComponentId, EntityId, Error, Limits, Point3, Reason, SpaceId};
 
 use super::field;
+use super::owned::Owner;
 use crate::server::edge::Edge;
 
 /// What a constraint may name.
@@ -18,6 +19,8 @@ pub(super) struct Known<'a> {
     /// By id.
     spaces: &'a [(SpaceId, String)],
     near: Near,
+    /// Whose regions are its own; nobody's who asks once, or in an Interest.
+    owner: Option<Owner<'a>>,
 }
 
 /// What "near an entity" means where the constraint stands.
@@ -43,7 +46,13 @@ impl<'a> Known<'a> {
         spaces: &'a [(SpaceId, String)],
         near: Near,
     ) -> Self {
-        Self { schema, limits, spaces, near }
+        Self { schema, limits, spaces, near, owner: None }
+    }
+
+    /// What a view of a session of that type may name.
+    pub(super) fn of_session(edge: &'a Edge, worker_type: &'a str) -> Self {
+        let owner = Some(Owner { layers: &edge.layers, worker_type });
+        Self { owner, ..Self::of(edge, Near::Named) }
     }
 
     pub(super) fn constraint(&self, wire: Option<v1::Constraint>) -> Result<Constraint, Error> {
@@ -103,6 +112,7 @@ impl<'a> Known<'a> {
             Kind::Not(inner) => Constraint::Not(Box::new(self.convert(Some(*inner), deeper()?)?)),
             Kind::Field(test) => Constraint::Field(field::test_of(&self.schema, &test)?),
             Kind::Near(near) => self.near(&near)?,
+            Kind::Owned(owned) => self.owned(&owned)?,
             Kind::Text(text) => {
                 let has_space = |id| self.has_space(id);
                 let known = spatialdb_query::Known {
@@ -119,6 +129,12 @@ impl<'a> Known<'a> {
 
     fn near(&self, near: &v1::Near) -> Result<Constraint, Error> {
         Ok(Constraint::Near { entity: self.followed(near.entity)?, radius_m: near.radius_m })
+    }
+
+    fn owned(&self, owned: &v1::Owned) -> Result<Constraint, Error> {
+        let owner = self.owner.as_ref();
+        let owner = owner.ok_or_else(|| invalid("owned: only views of a session follow its regions"))?;
+        owner.owned(&owned.layer)
     }
 
     /// The entity that something follows.
@@ -185,9 +201,7 @@ mod tests {
     fn refused(wire: Option<v1::Constraint>) -> Error {
         let (schema, limits) = (Schema::built_in(), Limits::default());
         let spaces = [(SpaceId(0), "default".to_owned())];
-        Known { schema: Arc::new(schema), limits: &limits, spaces: &spaces, near: Near::Named }
-            .constraint(wire)
-            .expect_err("refused")
+        Known::new(Arc::new(schema), &limits, &spaces, Near::Named).constraint(wire).expect_err("refused")
     }
 
     #[test]
@@ -207,7 +221,7 @@ mod tests {
         let text = |text: &str| wire(Kind::Text(text.to_owned()));
         let (schema, limits) = (Schema::built_in(), Limits::default());
         let spaces = [(SpaceId(0), "default".to_owned())];
-        let known = Known { schema: Arc::new(schema), limits: &limits, spaces: &spaces, near: Near::Named };
+        let known = Known::new(Arc::new(schema), &limits, &spaces, Near::Named);
         let has = Constraint::Not(Box::new(Constraint::Has(ComponentId::METADATA)));
         assert_eq!(known.constraint(text("not has Metadata")), Ok(has));
         assert!(refused(text("all and none or")).detail.starts_with("at 15: "));

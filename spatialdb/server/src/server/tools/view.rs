@@ -6,15 +6,19 @@ use spatialdb_core::{Constraint, Densities, Part, View};
 use spatialdb_proto::v1::{self, bands::From};
 use spatialdb_types::{ComponentId, Error, Reason, ViewId};
 
-use super::query::{Known, Near, invalid, point_of};
+use super::query::{Known, invalid, point_of};
 use crate::server::edge::Edge;
 
-/// The view, its constraint converted; the session machine checks the rest.
+/// The view of a session of that type, its constraint converted; the session machine checks the rest.
 ///
 /// # Errors
 /// `QUERY_INVALID`, `COMPONENT_UNKNOWN`, `FIELD_UNKNOWN` or `SPACE_UNKNOWN` naming the part.
-pub(in crate::server) fn view_of(edge: &Edge, wire: Option<v1::View>) -> Result<View, Error> {
-    let known = Known::of(edge, Near::Named);
+pub(in crate::server) fn view_of(
+    edge: &Edge,
+    worker_type: &str,
+    wire: Option<v1::View>,
+) -> Result<View, Error> {
+    let known = Known::of_session(edge, worker_type);
     let wire = wire.ok_or_else(|| invalid("the message has no view"))?;
     if wire.view_id == 0 {
         return Err(invalid("view_id is 0; ids of views are chosen from 1 up"));

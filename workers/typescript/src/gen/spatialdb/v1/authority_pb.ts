@@ -90,7 +90,8 @@ export type Authority = Message<"spatialdb.v1.Authority"> & {
     case: "lost";
   } | {
     /**
-     * You may get it: look at it and around it, and say when all is in view (AuthorityReport.warmed).
+     * You may get it: look at it and around it, and say when all is in view (AuthorityReport.warmed). A session with a view
+     * of what it owns (Owned) is told once frames have shown all of that: say so at once.
      *
      * @generated from field: spatialdb.v1.Lease warm = 9;
      */

@@ -12,7 +12,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file spatialdb/v1/query.proto.
  */
 export const file_spatialdb_v1_query: GenFile = /*@__PURE__*/
-  fileDesc("ChhzcGF0aWFsZGIvdjEvcXVlcnkucHJvdG8SDHNwYXRpYWxkYi52MSKfBAoKQ29uc3RyYWludBIgCgNhbGwYASABKAsyES5zcGF0aWFsZGIudjEuQWxsSAASIAoDYm94GAIgASgLMhEuc3BhdGlhbGRiLnYxLkJveEgAEiYKBnNwaGVyZRgDIAEoCzIULnNwYXRpYWxkYi52MS5TcGhlcmVIABItCgplbnRpdHlfaWRzGAQgASgLMhcuc3BhdGlhbGRiLnYxLkVudGl0eUlkc0gAEhcKDWhhc19jb21wb25lbnQYBSABKA1IABIdChNoYXNfY29tcG9uZW50X25hbWVkGAYgASgJSAASKwoDYW5kGAcgASgLMhwuc3BhdGlhbGRiLnYxLkNvbnN0cmFpbnRMaXN0SAASKgoCb3IYCCABKAsyHC5zcGF0aWFsZGIudjEuQ29uc3RyYWludExpc3RIABInCgNub3QYCSABKAsyGC5zcGF0aWFsZGIudjEuQ29uc3RyYWludEgAEiQKBXNwYWNlGAogASgLMhMuc3BhdGlhbGRiLnYxLlNwYWNlSAASKgoIY3lsaW5kZXIYCyABKAsyFi5zcGF0aWFsZGIudjEuQ3lsaW5kZXJIABIoCgVmaWVsZBgMIAEoCzIXLnNwYXRpYWxkYi52MS5GaWVsZFRlc3RIABIiCgRuZWFyGA0gASgLMhIuc3BhdGlhbGRiLnYxLk5lYXJIABIOCgR0ZXh0GA4gASgJSABCBgoEa2luZEoECA8QICIFCgNBbGwiWAoDQm94Eg0KBXNwYWNlGAEgASgNEiAKA21pbhgCIAEoCzITLnNwYXRpYWxkYi52MS5Qb2ludBIgCgNtYXgYAyABKAsyEy5zcGF0aWFsZGIudjEuUG9pbnQiTgoGU3BoZXJlEg0KBXNwYWNlGAEgASgNEiMKBmNlbnRlchgCIAEoCzITLnNwYXRpYWxkYi52MS5Qb2ludBIQCghyYWRpdXNfbRgDIAEoASIWCgVTcGFjZRINCgVzcGFjZRgBIAEoDSKLAQoIQ3lsaW5kZXISDQoFc3BhY2UYASABKA0SEAoIY2VudGVyX3gYAiABKAESEAoIY2VudGVyX3kYAyABKAESEAoIcmFkaXVzX20YBCABKAESEgoFbWluX3oYBSABKAFIAIgBARISCgVtYXhfehgGIAEoAUgBiAEBQggKBl9taW5fekIICgZfbWF4X3oiMwoFUG9pbnQSCQoBeBgBIAEoARIJCgF5GAIgASgBEg4KAXoYAyABKAFIAIgBAUIECgJfeiIdCglFbnRpdHlJZHMSEAoIZW50aXRpZXMYASADKAQiPwoOQ29uc3RyYWludExpc3QSLQoLY29uc3RyYWludHMYASADKAsyGC5zcGF0aWFsZGIudjEuQ29uc3RyYWludCKeAQoJRmllbGRUZXN0EhEKCWNvbXBvbmVudBgBIAEoDRIXCg9jb21wb25lbnRfbmFtZWQYAiABKAkSDQoFZmllbGQYAyABKAkSLAoKY29tcGFyaXNvbhgEIAEoDjIYLnNwYXRpYWxkYi52MS5Db21wYXJpc29uEigKBnZhbHVlcxgFIAMoCzIYLnNwYXRpYWxkYi52MS5GaWVsZFZhbHVlIoABCgpGaWVsZFZhbHVlEhEKB2ludGVnZXIYASABKBJIABISCgh1bnNpZ25lZBgCIAEoBEgAEhAKBm51bWJlchgDIAEoAUgAEhEKB2Jvb2xlYW4YBCABKAhIABIOCgR0ZXh0GAUgASgJSAASDgoEZGF0YRgGIAEoDEgAQgYKBGtpbmQiKAoETmVhchIOCgZlbnRpdHkYASABKAQSEAoIcmFkaXVzX20YAiABKAEi1QEKBFZpZXcSDwoHdmlld19pZBgBIAEoBBIsCgpjb25zdHJhaW50GAIgASgLMhguc3BhdGlhbGRiLnYxLkNvbnN0cmFpbnQSEgoKY29tcG9uZW50cxgDIAMoDRIPCgdyYXRlX2h6GAQgASgBEhMKC293bl91cGRhdGVzGAUgASgIEiIKBWJhbmRzGAYgASgLMhMuc3BhdGlhbGRiLnYxLkJhbmRzEioKCWRlbnNpdGllcxgHIAEoCzIXLnNwYXRpYWxkYi52MS5EZW5zaXRpZXNKBAgIEBAiagoFQmFuZHMSJAoFcGxhY2UYASABKAsyEy5zcGF0aWFsZGIudjEuUGxhY2VIABIQCgZlbnRpdHkYAiABKARIABIhCgViYW5kcxgDIAMoCzISLnNwYXRpYWxkYi52MS5CYW5kQgYKBGZyb20iPQoEQmFuZBIQCghyYWRpdXNfbRgBIAEoARIPCgdyYXRlX2h6GAIgASgBEhIKCmNvbXBvbmVudHMYAyADKA0iOgoFUGxhY2USDQoFc3BhY2UYASABKA0SIgoFcG9pbnQYAiABKAsyEy5zcGF0aWFsZGIudjEuUG9pbnQiggEKCURlbnNpdGllcxINCgVzcGFjZRgBIAEoDRIgCgNtaW4YAiABKAsyEy5zcGF0aWFsZGIudjEuUG9pbnQSIAoDbWF4GAMgASgLMhMuc3BhdGlhbGRiLnYxLlBvaW50EhAKCHNxdWFyZV9tGAQgASgBEhAKCHBlcl90eXBlGAUgASgIKskBCgpDb21wYXJpc29uEhoKFkNPTVBBUklTT05fVU5TUEVDSUZJRUQQABIUChBDT01QQVJJU09OX0VRVUFMEAESGAoUQ09NUEFSSVNPTl9OT1RfRVFVQUwQAhITCg9DT01QQVJJU09OX0xFU1MQAxIWChJDT01QQVJJU09OX0FUX01PU1QQBBIWChJDT01QQVJJU09OX0dSRUFURVIQBRIXChNDT01QQVJJU09OX0FUX0xFQVNUEAYSEQoNQ09NUEFSSVNPTl9JThAHYgZwcm90bzM");
+  fileDesc("ChhzcGF0aWFsZGIvdjEvcXVlcnkucHJvdG8SDHNwYXRpYWxkYi52MSLFBAoKQ29uc3RyYWludBIgCgNhbGwYASABKAsyES5zcGF0aWFsZGIudjEuQWxsSAASIAoDYm94GAIgASgLMhEuc3BhdGlhbGRiLnYxLkJveEgAEiYKBnNwaGVyZRgDIAEoCzIULnNwYXRpYWxkYi52MS5TcGhlcmVIABItCgplbnRpdHlfaWRzGAQgASgLMhcuc3BhdGlhbGRiLnYxLkVudGl0eUlkc0gAEhcKDWhhc19jb21wb25lbnQYBSABKA1IABIdChNoYXNfY29tcG9uZW50X25hbWVkGAYgASgJSAASKwoDYW5kGAcgASgLMhwuc3BhdGlhbGRiLnYxLkNvbnN0cmFpbnRMaXN0SAASKgoCb3IYCCABKAsyHC5zcGF0aWFsZGIudjEuQ29uc3RyYWludExpc3RIABInCgNub3QYCSABKAsyGC5zcGF0aWFsZGIudjEuQ29uc3RyYWludEgAEiQKBXNwYWNlGAogASgLMhMuc3BhdGlhbGRiLnYxLlNwYWNlSAASKgoIY3lsaW5kZXIYCyABKAsyFi5zcGF0aWFsZGIudjEuQ3lsaW5kZXJIABIoCgVmaWVsZBgMIAEoCzIXLnNwYXRpYWxkYi52MS5GaWVsZFRlc3RIABIiCgRuZWFyGA0gASgLMhIuc3BhdGlhbGRiLnYxLk5lYXJIABIOCgR0ZXh0GA4gASgJSAASJAoFb3duZWQYDyABKAsyEy5zcGF0aWFsZGIudjEuT3duZWRIAEIGCgRraW5kSgQIEBAgIgUKA0FsbCJYCgNCb3gSDQoFc3BhY2UYASABKA0SIAoDbWluGAIgASgLMhMuc3BhdGlhbGRiLnYxLlBvaW50EiAKA21heBgDIAEoCzITLnNwYXRpYWxkYi52MS5Qb2ludCJOCgZTcGhlcmUSDQoFc3BhY2UYASABKA0SIwoGY2VudGVyGAIgASgLMhMuc3BhdGlhbGRiLnYxLlBvaW50EhAKCHJhZGl1c19tGAMgASgBIhYKBVNwYWNlEg0KBXNwYWNlGAEgASgNIosBCghDeWxpbmRlchINCgVzcGFjZRgBIAEoDRIQCghjZW50ZXJfeBgCIAEoARIQCghjZW50ZXJfeRgDIAEoARIQCghyYWRpdXNfbRgEIAEoARISCgVtaW5fehgFIAEoAUgAiAEBEhIKBW1heF96GAYgASgBSAGIAQFCCAoGX21pbl96QggKBl9tYXhfeiIzCgVQb2ludBIJCgF4GAEgASgBEgkKAXkYAiABKAESDgoBehgDIAEoAUgAiAEBQgQKAl96Ih0KCUVudGl0eUlkcxIQCghlbnRpdGllcxgBIAMoBCI/Cg5Db25zdHJhaW50TGlzdBItCgtjb25zdHJhaW50cxgBIAMoCzIYLnNwYXRpYWxkYi52MS5Db25zdHJhaW50Ip4BCglGaWVsZFRlc3QSEQoJY29tcG9uZW50GAEgASgNEhcKD2NvbXBvbmVudF9uYW1lZBgCIAEoCRINCgVmaWVsZBgDIAEoCRIsCgpjb21wYXJpc29uGAQgASgOMhguc3BhdGlhbGRiLnYxLkNvbXBhcmlzb24SKAoGdmFsdWVzGAUgAygLMhguc3BhdGlhbGRiLnYxLkZpZWxkVmFsdWUigAEKCkZpZWxkVmFsdWUSEQoHaW50ZWdlchgBIAEoEkgAEhIKCHVuc2lnbmVkGAIgASgESAASEAoGbnVtYmVyGAMgASgBSAASEQoHYm9vbGVhbhgEIAEoCEgAEg4KBHRleHQYBSABKAlIABIOCgRkYXRhGAYgASgMSABCBgoEa2luZCIoCgROZWFyEg4KBmVudGl0eRgBIAEoBBIQCghyYWRpdXNfbRgCIAEoASIWCgVPd25lZBINCgVsYXllchgBIAEoCSLVAQoEVmlldxIPCgd2aWV3X2lkGAEgASgEEiwKCmNvbnN0cmFpbnQYAiABKAsyGC5zcGF0aWFsZGIudjEuQ29uc3RyYWludBISCgpjb21wb25lbnRzGAMgAygNEg8KB3JhdGVfaHoYBCABKAESEwoLb3duX3VwZGF0ZXMYBSABKAgSIgoFYmFuZHMYBiABKAsyEy5zcGF0aWFsZGIudjEuQmFuZHMSKgoJZGVuc2l0aWVzGAcgASgLMhcuc3BhdGlhbGRiLnYxLkRlbnNpdGllc0oECAgQECJqCgVCYW5kcxIkCgVwbGFjZRgBIAEoCzITLnNwYXRpYWxkYi52MS5QbGFjZUgAEhAKBmVudGl0eRgCIAEoBEgAEiEKBWJhbmRzGAMgAygLMhIuc3BhdGlhbGRiLnYxLkJhbmRCBgoEZnJvbSI9CgRCYW5kEhAKCHJhZGl1c19tGAEgASgBEg8KB3JhdGVfaHoYAiABKAESEgoKY29tcG9uZW50cxgDIAMoDSI6CgVQbGFjZRINCgVzcGFjZRgBIAEoDRIiCgVwb2ludBgCIAEoCzITLnNwYXRpYWxkYi52MS5Qb2ludCKCAQoJRGVuc2l0aWVzEg0KBXNwYWNlGAEgASgNEiAKA21pbhgCIAEoCzITLnNwYXRpYWxkYi52MS5Qb2ludBIgCgNtYXgYAyABKAsyEy5zcGF0aWFsZGIudjEuUG9pbnQSEAoIc3F1YXJlX20YBCABKAESEAoIcGVyX3R5cGUYBSABKAgqyQEKCkNvbXBhcmlzb24SGgoWQ09NUEFSSVNPTl9VTlNQRUNJRklFRBAAEhQKEENPTVBBUklTT05fRVFVQUwQARIYChRDT01QQVJJU09OX05PVF9FUVVBTBACEhMKD0NPTVBBUklTT05fTEVTUxADEhYKEkNPTVBBUklTT05fQVRfTU9TVBAEEhYKEkNPTVBBUklTT05fR1JFQVRFUhAFEhcKE0NPTVBBUklTT05fQVRfTEVBU1QQBhIRCg1DT01QQVJJU09OX0lOEAdiBnByb3RvMw");
 
 /**
  * A condition on one entity.
@@ -135,6 +135,14 @@ export type Constraint = Message<"spatialdb.v1.Constraint"> & {
      */
     value: string;
     case: "text";
+  } | {
+    /**
+     * In a region that the session owns, or around it.
+     *
+     * @generated from field: spatialdb.v1.Owned owned = 15;
+     */
+    value: Owned;
+    case: "owned";
   } | { case: undefined; value?: undefined };
 };
 
@@ -474,6 +482,28 @@ export const NearSchema: GenMessage<Near> = /*@__PURE__*/
   messageDesc(file_spatialdb_v1_query, 11);
 
 /**
+ * In a region of a layer that the session owns or may get soon, or at most the layer's ghost_margin_m outside of it (if that
+ * is more: border_hysteresis_m), or without a position if it owns those. Views follow it. Where no layer is, all is everyone's.
+ *
+ * @generated from message spatialdb.v1.Owned
+ */
+export type Owned = Message<"spatialdb.v1.Owned"> & {
+  /**
+   * The name of a layer that the worker's type serves. Empty: all of these.
+   *
+   * @generated from field: string layer = 1;
+   */
+  layer: string;
+};
+
+/**
+ * Describes the message spatialdb.v1.Owned.
+ * Use `create(OwnedSchema)` to create a new message.
+ */
+export const OwnedSchema: GenMessage<Owned> = /*@__PURE__*/
+  messageDesc(file_spatialdb_v1_query, 12);
+
+/**
  * A live subscription: to entities that meet a constraint, or to densities.
  *
  * @generated from message spatialdb.v1.View
@@ -532,7 +562,7 @@ export type View = Message<"spatialdb.v1.View"> & {
  * Use `create(ViewSchema)` to create a new message.
  */
 export const ViewSchema: GenMessage<View> = /*@__PURE__*/
-  messageDesc(file_spatialdb_v1_query, 12);
+  messageDesc(file_spatialdb_v1_query, 13);
 
 /**
  * Rates by distance. What lies beyond the last band goes by the view's own rate_hz.
@@ -572,7 +602,7 @@ export type Bands = Message<"spatialdb.v1.Bands"> & {
  * Use `create(BandsSchema)` to create a new message.
  */
 export const BandsSchema: GenMessage<Bands> = /*@__PURE__*/
-  messageDesc(file_spatialdb_v1_query, 13);
+  messageDesc(file_spatialdb_v1_query, 14);
 
 /**
  * @generated from message spatialdb.v1.Band
@@ -606,7 +636,7 @@ export type Band = Message<"spatialdb.v1.Band"> & {
  * Use `create(BandSchema)` to create a new message.
  */
 export const BandSchema: GenMessage<Band> = /*@__PURE__*/
-  messageDesc(file_spatialdb_v1_query, 14);
+  messageDesc(file_spatialdb_v1_query, 15);
 
 /**
  * @generated from message spatialdb.v1.Place
@@ -628,7 +658,7 @@ export type Place = Message<"spatialdb.v1.Place"> & {
  * Use `create(PlaceSchema)` to create a new message.
  */
 export const PlaceSchema: GenMessage<Place> = /*@__PURE__*/
-  messageDesc(file_spatialdb_v1_query, 15);
+  messageDesc(file_spatialdb_v1_query, 16);
 
 /**
  * How many entities are in each square of a space. Frames carry the squares whose count has changed.
@@ -673,7 +703,7 @@ export type Densities = Message<"spatialdb.v1.Densities"> & {
  * Use `create(DensitiesSchema)` to create a new message.
  */
 export const DensitiesSchema: GenMessage<Densities> = /*@__PURE__*/
-  messageDesc(file_spatialdb_v1_query, 16);
+  messageDesc(file_spatialdb_v1_query, 17);
 
 /**
  * @generated from enum spatialdb.v1.Comparison

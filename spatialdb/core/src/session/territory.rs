@@ -1,0 +1,244 @@
+//! Where the session's own regions are, and those that it may get: what views of its own regions follow.
+//!
+//! Responsible for: when a worker is told to get warm. If it has views that follow regions, that is when they show the
+//! region and what lies around it, so it has nothing to do for it. Not responsible for: what it may write.
+
+use std::collections::BTreeMap;
+
+use spatialdb_types::{Box3, LayerId, RegionId, SpaceId};
+
+use super::Session;
+use crate::authority::issuer::{LeaseInfo, Notice};
+
+/// The regions of a session.
+#[derive(Debug, Default)]
+pub(super) struct Territory {
+    regions: BTreeMap<RegionId, Place>,
+    /// Regions whose surroundings are in frames that wait: the worker is told behind them.
+    shown: Vec<RegionId>,
+}
+
+#[derive(Debug)]
+struct Place {
+    layer: LayerId,
+    area: Option<(SpaceId, Box3)>,
+    standing: Standing,
+}
+
+#[derive(Debug)]
+enum Standing {
+    /// It is the session's own.
+    Own,
+    /// It may get it, and the worker is told when views of this version are filled.
+    Filling(u64, LeaseInfo),
+    /// It may get it, and the worker knows.
+    Told,
+}
+
+impl Place {
+    fn new(lease: &LeaseInfo, standing: Standing) -> Self {
+        Self { layer: lease.layer, area: lease.space.map(|space| (space, lease.area)), standing }
+    }
+}
+
+impl Territory {
+    /// The regions of a layer.
+    pub(super) fn of(&self, layer: LayerId) -> impl Iterator<Item = Option<(SpaceId, Box3)>> {
+        self.regions.values().filter(move |place| place.layer == layer).map(|place| place.area)
+    }
+
+    /// Whether the worker is to be told of regions behind the frames that wait.
+    pub(super) const fn has_shown(&self) -> bool {
+        !self.shown.is_empty()
+    }
+
+    /// What the worker is told, now that no frame waits.
+    pub(super) fn take_shown(&mut self) -> Vec<RegionId> {
+        std::mem::take(&mut self.shown)
+    }
+
+    /// Takes a notice to heart. Returns whether the worker is to hear it.
+    fn hear(&mut self, notice: &Notice) -> bool {
+        match notice {
+            Notice::Gained(lease) | Notice::Shaped(lease) => {
+                self.regions.insert(lease.region, Place::new(lease, Standing::Own));
+            }
+            Notice::Warm(lease) => {
+                self.regions.insert(lease.region, Place::new(lease, Standing::Told));
+            }
+            Notice::Cool(region) => {
+                let place = self.regions.remove(region);
+                return place.is_some_and(|place| matches!(place.standing, Standing::Told));
+            }
+            Notice::Joined(gone, _) | Notice::Lost(gone, ..) => drop(self.regions.remove(gone)),
+            Notice::Borders(..) | Notice::LossImminent(..) | Notice::Kept(..) | Notice::Drain => {}
+        }
+        true
+    }
+
+    /// All partitions have filled the views of this version.
+    fn filled(&mut self, version: u64) {
+        let is_shown =
+            |place: &Place| matches!(place.standing, Standing::Filling(since, _) if since <= version);
+        let new =
+            self.regions.iter().filter(|(region, place)| is_shown(place) && !self.shown.contains(region));
+        let new: Vec<RegionId> = new.map(|(region, _)| *region).collect();
+        self.shown.extend(new);
+    }
+}
+
+impl Session {
+    /// The issuer has something to tell the worker.
+    pub fn notice(&mut self, notice: Notice) {
+        let is_news = self.territory.hear(&notice);
+        let is_followed = self.views.values().any(|state| state.asked.follows_regions());
+        if is_followed {
+            self.follow();
+        }
+        match notice {
+            Notice::Warm(lease) if is_followed => {
+                let (region, version) = (lease.region, self.version);
+                self.territory
+                    .regions
+                    .insert(region, Place::new(&lease, Standing::Filling(version, lease.clone())));
+                self.note_filled();
+            }
+            notice if is_news => self.announce(notice),
+            _ => {}
+        }
+    }
+
+    /// The worker has all frames that show a region that it may get, and what lies around it.
+    pub fn told_all_around(&mut self, region: RegionId) {
+        let Some(place) = self.territory.regions.get_mut(&region) else { return };
+        if let Standing::Filling(_, lease) = &place.standing {
+            let lease = lease.clone();
+            place.standing = Standing::Told;
+            self.announce(Notice::Warm(lease));
+        }
+    }
+
+    /// A partition may have filled the session's views.
+    pub(super) fn note_filled(&mut self) {
+        let filled = self.partitions.iter().map(|partition| partition.filled).min();
+        self.territory.filled(filled.unwrap_or(0));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use spatialdb_types::{Epoch, Limits, PartitionId, Point3, SessionId, ViewId};
+
+    use super::*;
+    use crate::authority::issuer::LossReason;
+    use crate::interest::{Constraint, OwnedLayer, Part, View};
+    use crate::message::{Delta, Filled, ToSession};
+    use crate::session::{AuthorityBody, ToPartition};
+
+    const LAYER: LayerId = LayerId(0);
+    const R1: RegionId = RegionId(1);
+    const R2: RegionId = RegionId(2);
+
+    fn lease(region: RegionId, x: f64) -> LeaseInfo {
+        let corner = |x| Point3::new(x, 0.0, 0.0);
+        let area = Box3 { min: corner(x), max: corner(x + 10.0) };
+        let (space, epoch, borders) = (Some(SpaceId(0)), Epoch(region.0), Vec::new());
+        LeaseInfo { region, layer: LAYER, space, area, epoch, borders }
+    }
+
+    /// A session over two partitions with a view of its own regions and 5 m around.
+    fn session() -> Session {
+        let mut session = Session::new(SessionId(1), 2, Limits::default());
+        let constraint = Constraint::Owned(Arc::new([OwnedLayer { layer: LAYER, margin_m: 5.0 }]));
+        let part = Part { constraint, components: Arc::new([]), interval_us: 0 };
+        session.subscribe(View::new(ViewId(1), part)).expect("a view");
+        session
+    }
+
+    /// From where to where its view looks along x, as the partitions were told last.
+    fn looks(session: &mut Session) -> Option<Vec<(f64, f64)>> {
+        let sets = session.drain_outbox().filter_map(|(_, message)| match message {
+            ToPartition::SetViews(_, set) => Some(set),
+            _ => None,
+        });
+        let set = sets.last()?;
+        let Constraint::Or(boxes) = &set.views[0].parts[0].constraint else { panic!("{set:?}") };
+        let along = |part: &Constraint| match part {
+            Constraint::Box { bounds, .. } => (bounds.min.x, bounds.max.x),
+            other => panic!("{other:?}"),
+        };
+        Some(boxes.iter().map(along).collect())
+    }
+
+    fn fill(session: &mut Session, partition: u16) {
+        let filled = Some(Filled { version: session.version, counts: vec![] });
+        let delta = Some(Box::new(Delta { filled, ..Delta::default() }));
+        session.receive(PartitionId(partition), ToSession { delta, ..ToSession::default() });
+    }
+
+    fn hears(session: &mut Session) -> Vec<Notice> {
+        let next = |session: &mut Session| match session.take_authority()?.body {
+            AuthorityBody::Notice(notice) => Some(notice),
+            AuthorityBody::Entities(_) => panic!("of entities"),
+        };
+        std::iter::from_fn(|| next(session)).collect()
+    }
+
+    #[test]
+    fn a_view_of_its_regions_follows_them() {
+        let mut session = session();
+        assert_eq!(looks(&mut session), Some(vec![]), "nothing is its own");
+        session.notice(Notice::Gained(lease(R1, 0.0)));
+        assert_eq!(looks(&mut session), Some(vec![(-5.0, 15.0)]));
+        session.notice(Notice::Borders(R1, vec![]));
+        assert_eq!(looks(&mut session), None, "that changes nothing");
+        session.notice(Notice::Shaped(lease(R1, 20.0)));
+        session.notice(Notice::Gained(lease(R2, 0.0)));
+        assert_eq!(looks(&mut session), Some(vec![(15.0, 35.0), (-5.0, 15.0)]));
+        session.notice(Notice::Lost(R1, Epoch(1), LossReason::HandedOver));
+        assert_eq!(looks(&mut session), Some(vec![(-5.0, 15.0)]));
+        assert_eq!(hears(&mut session).len(), 5, "it hears of all that");
+    }
+
+    #[test]
+    fn the_worker_is_told_to_get_warm_when_it_has_seen_what_is_there() {
+        let mut session = session();
+        session.notice(Notice::Warm(lease(R1, 0.0)));
+        assert_eq!(looks(&mut session), Some(vec![(-5.0, 15.0)]));
+        fill(&mut session, 0);
+        assert!(!session.has_frame() && !session.has_authority(), "one partition has not filled it");
+        fill(&mut session, 1);
+        let body = session.take_frame().expect("that all is shown");
+        assert!(body.shown == [R1] && !session.has_authority(), "not before it is sent");
+        session.told_all_around(R1);
+        assert_eq!(hears(&mut session), [Notice::Warm(lease(R1, 0.0))]);
+        session.notice(Notice::Cool(R1));
+        assert_eq!((hears(&mut session), looks(&mut session)), (vec![Notice::Cool(R1)], Some(vec![])));
+    }
+
+    #[test]
+    fn what_it_need_not_look_at_any_more_it_is_not_told_of() {
+        let mut session = session();
+        session.notice(Notice::Warm(lease(R1, 0.0)));
+        (0..2).for_each(|partition| fill(&mut session, partition));
+        assert_eq!(session.take_frame().expect("all is shown").shown, [R1]);
+        session.notice(Notice::Cool(R1));
+        session.told_all_around(R1);
+        assert!(!session.has_authority());
+        // Nor once it has it.
+        session.notice(Notice::Warm(lease(R1, 0.0)));
+        session.notice(Notice::Gained(lease(R1, 0.0)));
+        (0..2).for_each(|partition| fill(&mut session, partition));
+        assert!(!session.has_frame());
+        assert_eq!(hears(&mut session), [Notice::Gained(lease(R1, 0.0))]);
+    }
+
+    #[test]
+    fn without_such_a_view_it_is_told_at_once() {
+        let mut session = Session::new(SessionId(1), 2, Limits::default());
+        session.notice(Notice::Warm(lease(R1, 0.0)));
+        assert_eq!(hears(&mut session), [Notice::Warm(lease(R1, 0.0))]);
+    }
+}
