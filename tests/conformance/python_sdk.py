@@ -63,6 +63,7 @@ def constraint_of(query):
         "hasComponent": lambda: q.has(value),
         "hasComponentNamed": lambda: q.has(value),
         "near": lambda: q.near(int(value.get("entity", 0)), value["radiusM"]),
+        "owned": lambda: q.owned(value.get("layer", "")),
         "text": lambda: q.text(value),
         "and": lambda: q.all_of(*map(constraint_of, value.get("constraints", ()))),
         "or": lambda: q.any_of(*map(constraint_of, value.get("constraints", ()))),

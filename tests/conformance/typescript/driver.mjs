@@ -6,8 +6,8 @@
 // To prepare: npm ci && npm run build in workers/typescript.
 import { createInterface } from "node:readline";
 import {
-  all, and, box, connect, cylinder, entities, eventOf, field, has, inSpace, InterestSchema, LossReason, near, not, or, SpatialdbError,
-  sphere, text,
+  all, and, box, connect, cylinder, entities, eventOf, field, has, inSpace, InterestSchema, LossReason, near, not, or, owned,
+  SpatialdbError, sphere, text,
 } from "../../../workers/typescript/dist/src/node.js";
 import { fromJson, toBinary, toJson } from "../../../workers/typescript/dist/src/proto.js";
 
@@ -51,6 +51,7 @@ function constraintOf(json) {
     hasComponentNamed: () => has(value),
     field: () => fieldTest(value),
     near: () => near(BigInt(value.entity ?? 0), value.radiusM),
+    owned: () => owned(value.layer),
     text: () => text(value),
     and: () => and(...list()),
     or: () => or(...list()),

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 use spatialdb_tests::{DEADLINE, Launch, World};
 
-use super::{Driver, Kind, POSITION, TAG, VITALS, made, probe, reconnect::serve};
+use super::{Driver, Kind, POSITION, TAG, VITALS, probe, reconnect::serve};
 
 const BODIES: &str = "[[layers]]\nname = \"bodies\"\nworker_type = \"conformance\"\nwith = [\"probe.Vitals\"]\n\
     writes = [\"Position\", \"probe.Vitals\"]\n";
@@ -85,7 +85,7 @@ pub(crate) fn a_region_is_handed_over_behind_what_was_written(kind: Kind) {
     first.told();
 
     let mut second = Driver::attach(kind, world.address(), "bert");
-    second.subscribe(1, made());
+    second.subscribe(1, json!({"owned": {"layer": "bodies"}}));
     let deadline = Instant::now() + DEADLINE;
     let mut told = Vec::new();
     while !told.iter().any(|it| it == "region_lost handed_over") {
