@@ -68,7 +68,7 @@ class Driver:
         self.seq, self.applied, self.entities = 0, 0, {}
         self.rejections, self.answers, self.ready, self.is_lost = [], {}, {}, False
         self.pages, self.told, self.missed, self.squares = {}, [], 0, {}
-        self.seen, self.regions, self.grants = 0, {}, {}  # region -> epoch; (layer, entity) -> (region, epoch)
+        self.is_draining, self.seen, self.regions, self.grants = False, 0, {}, {}  # region -> epoch; (layer, entity) -> (region, epoch)
         self.heard = asyncio.Event()
         try:
             await self.send(hello=self.hello)
@@ -153,6 +153,9 @@ class Driver:
             for write in self.writes:
                 await self.update(write["entity"], write["component"], write["value"])
             report.flushed.add(region=body.region, epoch=body.epoch)
+        elif kind == "drain":
+            told.append("draining")
+            self.is_draining = True
         elif kind == "warm":
             report.warmed.append(body.region)
         elif kind == "entities":
@@ -164,6 +167,8 @@ class Driver:
                         self.grants[change.layer, entity] = change.region, change.epoch
                     else:
                         self.grants.pop((change.layer, entity), None)
+        if self.is_draining and not self.regions and "drained" not in told:
+            told.append("drained")
         if kind in ("gained", "loss_imminent", "warm"):
             await self.send(authority_report=report)
 

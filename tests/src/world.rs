@@ -3,7 +3,9 @@
 use std::{path::Path, thread};
 
 use rustix::process::Signal;
-use spatialdb_proto::v1::world_service_client::WorldServiceClient;
+use spatialdb_proto::v1::{
+    admin_service_client::AdminServiceClient, world_service_client::WorldServiceClient,
+};
 use tempfile::TempDir;
 use tonic::transport::{Channel, Endpoint};
 
@@ -73,6 +75,11 @@ impl World {
     /// Its calls for tools.
     pub async fn tools(&self) -> WorldServiceClient<Channel> {
         WorldServiceClient::new(self.channel().await).max_decoding_message_size(64 << 20)
+    }
+
+    /// Its calls about who owns what.
+    pub async fn admin(&self) -> AdminServiceClient<Channel> {
+        AdminServiceClient::new(self.channel().await)
     }
 
     /// A session with a name that the server gives.

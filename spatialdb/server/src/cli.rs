@@ -11,23 +11,29 @@ mod bench;
 mod client;
 mod completions;
 mod config;
+mod drain;
 mod error;
 mod flags;
 mod folder;
 mod get;
 mod launch;
+mod merge;
 mod new;
+mod pin;
 mod place;
 mod print;
 mod query;
 mod record;
 mod recording;
+mod regions;
 mod replay;
 mod schema;
 mod signals;
 mod snapshot;
+mod split;
 mod start;
 mod token;
+mod wanted;
 mod watch;
 mod workers;
 
@@ -77,6 +83,13 @@ enum Command {
     Watch(watch::WatchArgs),
     Get(get::GetArgs),
     Workers(workers::WorkersArgs),
+    Wanted(wanted::WantedArgs),
+    Drain(drain::DrainArgs),
+    Regions(regions::RegionsArgs),
+    Split(split::SplitArgs),
+    Merge(merge::MergeArgs),
+    Pin(pin::PinArgs),
+    Unpin(pin::UnpinArgs),
     Schema(schema::SchemaArgs),
     Flags(flags::FlagsArgs),
     Token(token::TokenArgs),
@@ -103,6 +116,13 @@ pub fn main() -> ExitCode {
         Command::Watch(args) => on_runtime(watch::run(args)),
         Command::Get(args) => on_runtime(get::run(args)),
         Command::Workers(args) => on_runtime(workers::run(args)),
+        Command::Wanted(args) => on_runtime(wanted::run(args)),
+        Command::Drain(args) => on_runtime(drain::run(args)),
+        Command::Regions(args) => on_runtime(regions::run(args)),
+        Command::Split(args) => on_runtime(split::run(args)),
+        Command::Merge(args) => on_runtime(merge::run(args)),
+        Command::Pin(args) => on_runtime(pin::pin(args)),
+        Command::Unpin(args) => on_runtime(pin::unpin(args)),
         Command::Schema(args) => on_runtime(schema::run(args)),
         Command::Flags(args) => on_runtime(flags::run(args)),
         Command::Token(args) => token::run(args),

@@ -7,6 +7,7 @@
 //! thread -> `session::task` -> connection. [`Edge`] is what they all share.
 
 mod access;
+mod admin;
 mod authority;
 mod cuts;
 mod edge;
@@ -22,6 +23,7 @@ mod roster;
 mod rounds;
 mod routes;
 mod session;
+mod supervised;
 pub(crate) mod tls;
 mod tools;
 
@@ -154,7 +156,8 @@ pub async fn launch(
         TcpListener::bind(address).await.map_err(|source| LaunchError::Bind { address, source })?;
     let address = listener.local_addr().map_err(|source| LaunchError::Bind { address, source })?;
     metrics::install();
-    let workers = options.workers.take();
+    let mut workers = options.workers.take();
+    let drains = workers.as_mut().and_then(|link| link.drains.take());
     let loaded =
         tokio::task::spawn_blocking(move || load::load(options)).await.map_err(LaunchError::Loading)??;
     let failed = CancellationToken::new();
@@ -172,6 +175,7 @@ pub async fn launch(
         tokio::spawn(roster::keep(edge.clone())),
         tokio::spawn(access::review(edge.clone())),
         tokio::spawn(authority::keep(edge.clone())),
+        tokio::spawn(supervised::drain(edge.clone(), drains)),
     ];
     let stop = CancellationToken::new();
     let mut server = tokio::spawn(http::serve(edge.clone(), doors, tls, listener, stop.clone()));

@@ -13,7 +13,7 @@
 //! # How many
 //! The server says over [`ServerLink`] how many of each worker type are wanted; `demand` shares that out over the
 //! tables, `level` lets it fall late, `scale` decides who comes and goes, `fleet` does it, with a `process` for each.
-//! A process whose name is held by a worker that was started by hand stays stopped as long ([`Occupied`]).
+//! A process whose name is held by a worker that was started by hand stays stopped as long (`occupied`).
 //!
 //! # When the server dies
 //! One small `spatialdb guard` process holds the other end of a pipe. However the server ends, the pipe
@@ -34,6 +34,7 @@ use crate::config::WorkerConfig;
 mod demand;
 mod fleet;
 mod guard;
+mod held;
 mod level;
 mod link;
 mod occupied;
@@ -44,8 +45,8 @@ mod scale;
 
 pub use demand::Demand;
 pub use guard::run as run_guard;
-pub use link::{Drain, Drained, ServerLink, SupervisorLink, WorkerCount, drain_nothing, link};
-pub use occupied::Occupied;
+pub use held::{Held, Holder};
+pub use link::{Drain, DrainRequest, Drained, ServerLink, SupervisorLink, WorkerCount, drain_nothing, link};
 pub use output::{LineSink, log_lines, print_lines};
 pub use restart::RestartPolicy;
 

@@ -112,6 +112,8 @@ limits! {
     request_id_bytes_max = 64;
     /// One-off queries whose answers are being sent; more wait a while and are then refused.
     queries_at_once_max = 8;
+    /// Streams at once that tell who owns what.
+    authority_watchers_max = 1024;
     /// Flags of one worker type.
     worker_flags_max = 256;
     /// Name and value of one flag.

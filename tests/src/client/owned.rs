@@ -17,6 +17,8 @@ pub struct Owned {
     pub entities: BTreeMap<(String, u64), (u64, u64)>,
     /// What it lost, in order.
     pub lost: Vec<v1::RegionLost>,
+    /// It gets nothing more.
+    pub is_drained: bool,
     /// What it has to say.
     due: v1::AuthorityReport,
 }
@@ -61,7 +63,8 @@ impl Owned {
                     }
                 }
             }
-            Body::Borders(_) | Body::Kept(_) | Body::Cool(_) | Body::Drain(_) => {}
+            Body::Drain(_) => self.is_drained = true,
+            Body::Borders(_) | Body::Kept(_) | Body::Cool(_) => {}
         }
     }
 }

@@ -58,6 +58,7 @@ macro_rules! drivers {
                 who_owns_an_entity_writes_it,
                 in_an_open_world_anything_is_owned,
                 a_region_is_handed_over_behind_what_was_written,
+                a_drained_worker_gives_all_away,
                 who_is_silent_loses_what_it_has,
                 what_was_owned_goes_with_the_connection,
                 events_are_told_once_to_who_has_them_in_view,

@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 
 use spatialdb_proto::error_of_status;
 use spatialdb_proto::v1::{
-    self, client_message::Body, worker_service_client::WorkerServiceClient,
-    world_service_client::WorldServiceClient,
+    self, admin_service_client::AdminServiceClient, client_message::Body,
+    worker_service_client::WorkerServiceClient, world_service_client::WorldServiceClient,
 };
 use spatialdb_tests::{
     Client, Ending, Launch, METADATA, World, all_made, column, eventually, metadata, run_in, update, view,
@@ -66,6 +66,7 @@ type Answer = Result<(), Reason>;
 async fn call(channel: &Channel, name: &str, token: Option<&str>) -> Answer {
     let mut world = WorldServiceClient::new(channel.clone());
     let mut workers = WorkerServiceClient::new(channel.clone());
+    let mut admin = AdminServiceClient::new(channel.clone());
     let hello = |worker_type: &str| Client::hello(worker_type, "");
     let constraint = Some(all_made());
     let result: Result<(), Status> = match name {
@@ -90,6 +91,18 @@ async fn call(channel: &Channel, name: &str, token: Option<&str>) -> Answer {
             let request = v1::ApplySchemaRequest { descriptor_set, dry_run: true };
             world.apply_schema(with(request, token)).await.map(drop)
         }
+        "ListRegions" => admin.list_regions(with(v1::ListRegionsRequest::default(), token)).await.map(drop),
+        "GetWanted" => admin.get_wanted(with(v1::GetWantedRequest {}, token)).await.map(drop),
+        "WatchAuthority" => admin.watch_authority(with(v1::WatchAuthorityRequest {}, token)).await.map(drop),
+        "SplitRegion" => admin.split_region(with(v1::SplitRegionRequest::default(), token)).await.map(drop),
+        "MergeRegions" => {
+            admin.merge_regions(with(v1::MergeRegionsRequest::default(), token)).await.map(drop)
+        }
+        "PinRegion" => admin.pin_region(with(v1::PinRegionRequest::default(), token)).await.map(drop),
+        "UnpinRegion" => {
+            admin.unpin_region(with(v1::UnpinRegionRequest { region: 1 }, token)).await.map(drop)
+        }
+        "DrainWorker" => admin.drain_worker(with(v1::DrainWorkerRequest::default(), token)).await.map(drop),
         "Open" => {
             let request = v1::OpenRequest { hello: Some(hello("probe")) };
             workers.open(with(request, token)).await.map(drop)
@@ -157,7 +170,10 @@ fn status(answer: &str) -> &str {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn each_way_in_with_each_kind_of_token() {
-    use Reason::{NotPermitted, SessionNotFound, TokenExpired, TokenInvalid, TokenMissing};
+    use Reason::{
+        NotPermitted, RegionNotFound, SessionNotFound, TokenExpired, TokenInvalid, TokenMissing,
+        WorkerNotFound,
+    };
     let keys = Keys::new();
     let worker = keys.make(&["--worker", "probe"]);
     let other = keys.make(&["--worker", "other"]);
@@ -171,8 +187,23 @@ async fn each_way_in_with_each_kind_of_token() {
     let world = keys.world();
     let channel = world.channel().await;
 
-    let look = ["GetWorld", "GetSchema", "GetEntity", "Query", "ListSessions", "GetFlags", "Reflection"];
+    let look = [
+        "GetWorld",
+        "GetSchema",
+        "GetEntity",
+        "Query",
+        "ListSessions",
+        "GetFlags",
+        "Reflection",
+        "ListRegions",
+        "GetWanted",
+        "WatchAuthority",
+    ];
     let edit = ["SetFlags", "ApplySchema"];
+    // This world is open: who is let in finds nothing to steer.
+    let steer =
+        ["SplitRegion", "MergeRegions", "PinRegion", "UnpinRegion"].map(|name| (name, RegionNotFound));
+    let steer = [&steer[..], &[("DrainWorker", WorkerNotFound)]].concat();
     let attach = ["Attach", "Open", "OpenByHello"];
     let by_key = ["Frames", "Send"];
     let ok: Answer = Ok(());
@@ -194,6 +225,9 @@ async fn each_way_in_with_each_kind_of_token() {
             for name in names {
                 assert_eq!(call(&channel, name, token).await, expected, "{who}: {name}");
             }
+        }
+        for &(name, nothing) in &steer {
+            assert_eq!(call(&channel, name, token).await, editing.and(Err(nothing)), "{who}: {name}");
         }
         // A key lets in, whatever token comes with it; health and the page show nothing of the world.
         for name in by_key {

@@ -2,6 +2,7 @@
 //!
 //! Tests run on a runtime with a thread of its own: connections must close while a test waits for a world to stop.
 
+mod admin;
 mod attach;
 mod authority;
 mod browser;

@@ -45,6 +45,10 @@ struct Arguments {
     /// Where the routes come from: the same seed and airports give the same routes.
     #[arg(long, default_value_t = 1)]
     seed: u64,
+    /// The name of a worker that the world has started, to take its place, say in a debugger. It is started again some seconds
+    /// after this one has gone.
+    #[arg(long, value_name = "NAME")]
+    replace: Option<String>,
 }
 
 /// Parses a number between two bounds, which are given in tenths.
@@ -75,6 +79,9 @@ async fn main() -> ExitCode {
 
 async fn run(arguments: &Arguments) -> Result<()> {
     let mut options = WorkerOptions::from_env_or("flight")?.expect::<Airport>().expect::<Aircraft>();
+    if let Some(name) = &arguments.replace {
+        options.name.clone_from(name);
+    }
     if options.name.is_empty() {
         // A worker that starts again then replaces its own old session.
         "flight".clone_into(&mut options.name);

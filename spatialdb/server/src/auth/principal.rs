@@ -26,7 +26,7 @@ pub(crate) enum Right {
     Delete,
     /// Look: views, queries, the schema, metrics.
     Query,
-    /// Change the schema and flags; of tools: entities too.
+    /// Change the schema, flags and who owns what; of tools: entities too.
     Edit,
 }
 

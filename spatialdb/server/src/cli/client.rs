@@ -4,7 +4,8 @@ use std::{io, path::PathBuf, time::Duration};
 
 use clap::Args;
 use spatialdb_proto::v1::{
-    GetSchemaRequest, worker_service_client::WorkerServiceClient, world_service_client::WorldServiceClient,
+    GetSchemaRequest, admin_service_client::AdminServiceClient, worker_service_client::WorkerServiceClient,
+    world_service_client::WorldServiceClient,
 };
 use spatialdb_schema::Schema;
 use tonic::{
@@ -51,6 +52,8 @@ pub(super) struct Client {
     bearer: Bearer,
     /// The calls.
     pub(super) world: WorldServiceClient<InterceptedService<Channel, Bearer>>,
+    /// Those about who owns what.
+    pub(super) admin: AdminServiceClient<InterceptedService<Channel, Bearer>>,
 }
 
 impl Client {
@@ -63,7 +66,9 @@ impl Client {
         let bearer = Bearer::new(args.token.as_deref())?;
         let world = WorldServiceClient::with_interceptor(channel.clone(), bearer.clone())
             .max_decoding_message_size(MESSAGE_BYTES_MAX);
-        Ok(Self { address: args.address.clone(), channel, bearer, world })
+        let admin = AdminServiceClient::with_interceptor(channel.clone(), bearer.clone())
+            .max_decoding_message_size(MESSAGE_BYTES_MAX);
+        Ok(Self { address: args.address.clone(), channel, bearer, world, admin })
     }
 
     /// The calls for sessions, on the same connection.

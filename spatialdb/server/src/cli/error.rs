@@ -139,6 +139,9 @@ pub enum CliError {
     /// A recording cannot be read.
     #[error(transparent)]
     Recording(#[from] RecordingError),
+    /// What was asked for has begun, and takes too long.
+    #[error("{0}")]
+    Unfinished(String),
     /// Other rows were refused than before.
     #[error("{rows} rows had another outcome than when it was recorded")]
     ReplayDiffers {

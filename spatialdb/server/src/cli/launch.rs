@@ -115,7 +115,7 @@ pub(super) async fn run(args: LaunchArgs) -> Result<(), CliError> {
         .map_err(CliError::Runtime)?;
     let shutdown = CancellationToken::new();
     let (ready, address) = oneshot::channel();
-    let (to_workers, to_server) = supervisor::link();
+    let (to_workers, to_server) = supervisor::link(&config.workers);
     let mut world = tokio::spawn(server::launch(
         options(&args, &start, config.clone(), tokens.clone(), to_workers),
         shutdown.clone(),
@@ -252,7 +252,7 @@ fn start_workers(
         program: env::current_exe().map_err(CliError::Guard)?,
         sink,
         restart: RestartPolicy::default(),
-        drain: supervisor::drain_nothing(),
+        drain: link.drain(),
     };
     Supervisor::start(&config.workers, options, link).map_err(CliError::Guard)
 }

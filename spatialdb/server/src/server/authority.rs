@@ -3,19 +3,22 @@
 //! Responsible for: giving the issuer the time, what partitions answer and what workers say; and carrying what it wants sent,
 //! in its order. Not responsible for: what it decides (`spatialdb_core::authority`), or checking writes (the partition does).
 
+mod picture;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use spatialdb_core::Micros;
-use spatialdb_core::authority::issuer::{Change, Issuer, IssuerOutbox, Loads, WorkerInfo};
+use spatialdb_core::authority::issuer::{Border, Change, Issuer, IssuerOutbox, Loads, WorkerInfo};
 use spatialdb_core::authority::layers::Layers;
 use spatialdb_core::authority::leases::Answer;
 use spatialdb_types::{Epoch, LayerId, PartitionId, RegionId, SessionId};
-use tokio::sync::oneshot;
+use tokio::sync::{oneshot, watch};
 use tokio::time::MissedTickBehavior;
 
+pub(super) use self::picture::{Difference, Picture, Staff};
 use super::edge::Edge;
 use super::partition::Control;
 use super::port::{Event, Stats};
@@ -31,6 +34,8 @@ const TICKS_PER_PASS: u64 = 10;
 pub(super) struct Authority {
     issuer: Option<Mutex<Issuer>>,
     worker_types: BTreeSet<String>,
+    /// As the issuer has it, for whoever watches.
+    picture: watch::Sender<Arc<Picture>>,
 }
 
 /// How the issuer stands.
@@ -53,7 +58,11 @@ pub(super) enum Said {
 impl Authority {
     pub(super) fn new(layers: &Layers, issuer: Option<Issuer>) -> Self {
         let worker_types = layers.all().map(|(_, layer)| layer.worker_type.clone()).collect();
-        Self { issuer: issuer.map(Mutex::new), worker_types }
+        let mut picture = Picture::default();
+        let keyframe = issuer.as_ref().map(Issuer::keyframe).unwrap_or_default();
+        keyframe.into_iter().for_each(|change| picture.apply(change));
+        let picture = watch::Sender::new(Arc::new(picture));
+        Self { issuer: issuer.map(Mutex::new), worker_types, picture }
     }
 
     /// Whether a session of that type is told what it may write.
@@ -120,12 +129,42 @@ impl Authority {
         Some(standing)
     }
 
-    /// What it wants sent goes out before anybody else lets it do anything: so orders keep their order.
-    fn act(&self, edge: &Edge, act: impl FnOnce(&mut Issuer, Micros, &mut IssuerOutbox)) {
-        let Some(issuer) = &self.issuer else { return };
-        let mut issuer = issuer.lock().unwrap_or_else(PoisonError::into_inner);
+    /// Who owns what now; nobody anything, if the world is open.
+    pub(super) fn picture(&self) -> Arc<Picture> {
+        self.picture.borrow().clone()
+    }
+
+    /// Who owns what, from now on.
+    pub(super) fn watch(&self) -> watch::Receiver<Arc<Picture>> {
+        self.picture.subscribe()
+    }
+
+    /// Who is beyond each border of a region.
+    pub(super) fn borders(&self, edge: &Edge, region: RegionId) -> Vec<Border> {
+        self.act(edge, |issuer, _, _| issuer.borders(region)).unwrap_or_default()
+    }
+
+    /// Of each type how many workers there should be and are, and the name of one that could go.
+    pub(super) fn staff(&self, edge: &Edge) -> Vec<(String, Staff, Option<String>)> {
+        let picture = self.picture();
+        let surplus = |worker_type: &str| {
+            let session = self.act(edge, |issuer, _, _| issuer.surplus(worker_type))??;
+            Some(picture.workers.get(&session)?.name.clone())
+        };
+        let staff = picture.staff().into_iter();
+        staff.map(|(worker_type, staff)| (worker_type.clone(), staff, surplus(&worker_type))).collect()
+    }
+
+    /// What it wants sent goes out before anybody else lets it do anything: so orders keep their order. `None`: the world
+    /// is open.
+    pub(super) fn act<R>(
+        &self,
+        edge: &Edge,
+        act: impl FnOnce(&mut Issuer, Micros, &mut IssuerOutbox) -> R,
+    ) -> Option<R> {
+        let mut issuer = self.issuer.as_ref()?.lock().unwrap_or_else(PoisonError::into_inner);
         let mut outbox = IssuerOutbox::default();
-        act(&mut issuer, edge.clock.now(), &mut outbox);
+        let result = act(&mut issuer, edge.clock.now(), &mut outbox);
         for (to, order) in outbox.partitions {
             edge.partition(to).tell(Control::Order(order));
         }
@@ -134,6 +173,13 @@ impl Authority {
                 port.send(Event::Notice(notice));
             }
         }
+        if !outbox.changes.is_empty() {
+            self.picture.send_modify(|picture| {
+                let picture = Arc::make_mut(picture);
+                outbox.changes.into_iter().for_each(|change| picture.apply(change));
+            });
+        }
+        Some(result)
     }
 }
 
@@ -193,7 +239,7 @@ fn load_of(stats: &Stats) -> u32 {
 }
 
 /// What partitions count, in squares of one size; `None`: they are about to agree on one.
-async fn loads(edge: &Edge) -> Option<Loads> {
+pub(super) async fn loads(edge: &Edge) -> Option<Loads> {
     let mut doublings = 0;
     for _ in 0..2 {
         let mut answers = Vec::new();

@@ -13,6 +13,7 @@ use spatialdb_core::{Micros, PartitionMap, World};
 use spatialdb_schema::{Component, Schema, additions, changes, losses};
 use spatialdb_types::{ComponentId, Error, Limits, PartitionId, Reason, SessionId, SpaceId};
 use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
 
 use super::access::Access;
 use super::authority::Authority;
@@ -38,6 +39,8 @@ pub(super) struct Edge {
     pub(super) partitions: Vec<PartitionHandle>,
     pub(super) sessions: DashMap<SessionId, Port, FxBuildHasher>,
     pub(super) draining: AtomicBool,
+    /// The same, for whoever waits for it.
+    pub(super) stopping: CancellationToken,
     pub(super) queries: Arc<Semaphore>,
     pub(super) cuts: Cuts,
     pub(super) rounds: Rounds,
@@ -148,6 +151,7 @@ impl Edge {
             partitions,
             sessions: DashMap::with_hasher(FxBuildHasher),
             draining: AtomicBool::new(false),
+            stopping: CancellationToken::new(),
             queries: Arc::new(Semaphore::new(queries)),
             cuts: Cuts::default(),
             rounds: Rounds::new(partition_count),
@@ -243,6 +247,7 @@ impl Edge {
     /// No new sessions; those there are say goodbye.
     pub(super) fn drain_sessions(&self) {
         self.draining.store(true, Ordering::SeqCst);
+        self.stopping.cancel();
         for port in &self.sessions {
             port.send(Event::Drain);
         }

@@ -18,6 +18,7 @@ use std::time::Duration;
 use axum::middleware;
 use axum::routing::get;
 use spatialdb_proto::server::worker_service_server::WorkerServiceServer;
+use spatialdb_proto::v1::admin_service_server::AdminServiceServer;
 use spatialdb_proto::v1::world_service_server::WorldServiceServer;
 use tokio::net::TcpListener;
 use tokio_rustls::TlsAcceptor;
@@ -29,6 +30,7 @@ use tonic_web::GrpcWebLayer;
 pub(super) use self::admission::Admission;
 pub(super) use self::doors::Doors;
 pub(super) use self::host::Hosts;
+use super::admin::Admin;
 use super::edge::Edge;
 use super::metrics;
 use super::session::Workers;
@@ -60,6 +62,7 @@ pub(super) async fn serve(
     let (health_reporter, health) = tonic_health::server::health_reporter();
     health_reporter.set_serving::<WorkerServiceServer<Workers>>().await;
     health_reporter.set_serving::<WorldServiceServer<Tools>>().await;
+    health_reporter.set_serving::<AdminServiceServer<Admin>>().await;
     let limits = edge.limits.clone();
     let message_bytes_max = edge.limits.message_bytes_max as usize;
     let workers = WorkerServiceServer::new(Workers::new(edge.clone()))
@@ -68,8 +71,12 @@ pub(super) async fn serve(
     let world = WorldServiceServer::new(Tools { edge: edge.clone() })
         .max_decoding_message_size(message_bytes_max)
         .max_encoding_message_size(usize::MAX);
+    let admin = AdminServiceServer::new(Admin::new(edge.clone()))
+        .max_decoding_message_size(message_bytes_max)
+        .max_encoding_message_size(usize::MAX);
     // What a browser's gRPC-Web may call; anything else over HTTP/1.1 would be refused by that layer.
-    let services = Routes::new(workers).add_service(world).add_service(health).into_axum_router();
+    let services =
+        Routes::new(workers).add_service(world).add_service(admin).add_service(health).into_axum_router();
     let router = services
         .merge(reflection::routes(edge.clone()))
         .layer(GrpcWebLayer::new())

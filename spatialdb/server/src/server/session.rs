@@ -4,7 +4,7 @@
 //! Not responsible for: what is shown (the session machine in `spatialdb-core`), or the transport.
 
 mod answers;
-mod authority;
+pub(super) mod authority;
 mod density;
 mod frames;
 mod intake;

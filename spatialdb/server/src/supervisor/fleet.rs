@@ -3,7 +3,12 @@
 //! Responsible for: following demand and names that others hold, with a clock; starting and telling processes; counts.
 //! Not responsible for: the decision (`scale`), one process (`process`).
 
-use std::{collections::BTreeMap, future::pending, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    future::pending,
+    sync::Arc,
+    time::Duration,
+};
 
 use tokio::{
     sync::{mpsc, watch},
@@ -13,9 +18,10 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    SupervisorLink, SupervisorOptions, WorkerCount,
+    Held, SupervisorLink, SupervisorOptions, WorkerCount,
     demand::shares,
     guard::Guard,
+    occupied::Occupied,
     process::{Note, Orders, Reports, Worker},
     scale::{Change, Scale},
 };
@@ -39,6 +45,7 @@ pub(super) struct Fleet {
 /// The processes of one table.
 struct Table {
     scale: Scale,
+    occupied: Occupied,
     /// By number.
     orders: BTreeMap<usize, Orders>,
 }
@@ -49,6 +56,7 @@ struct Shared {
     guard: Arc<Guard>,
     stop: CancellationToken,
     notes: mpsc::Sender<(usize, usize, Note)>,
+    held: watch::Receiver<Held>,
 }
 
 impl Fleet {
@@ -62,11 +70,18 @@ impl Fleet {
     ) -> Self {
         let (sender, notes) = mpsc::channel(NOTES_MAX);
         let scale = |config: &WorkerConfig| Scale::new(config.min, config.max, config.scale_down_after);
-        let table = |config| Table { scale: scale(config), orders: BTreeMap::new() };
+        let table =
+            |config| Table { scale: scale(config), occupied: Occupied::default(), orders: BTreeMap::new() };
         Self {
             configs: configs.to_vec(),
             tables: configs.iter().map(table).collect(),
-            shared: Shared { options: Arc::new(options), guard: Arc::new(guard), stop, notes: sender },
+            shared: Shared {
+                options: Arc::new(options),
+                guard: Arc::new(guard),
+                stop,
+                notes: sender,
+                held: link.held.clone(),
+            },
             link,
             workers: JoinSet::new(),
             notes,
@@ -81,13 +96,15 @@ impl Fleet {
             self.ask();
             self.act();
             self.tell_counts();
-            let next = self.tables.iter().filter_map(|table| table.scale.next()).min();
+            let next = self.tables.iter().filter_map(Table::next).min();
             tokio::select! {
                 () = stop.cancelled() => {}
                 () = changed(&mut self.link.demand) => {}
-                () = changed(&mut self.link.occupied) => {}
+                () = changed(&mut self.link.held) => {}
                 () = until(self.begun, next) => {}
-                Some((table, number, note)) = self.notes.recv() => self.tables[table].note(number, note),
+                Some((table, number, note)) = self.notes.recv() => {
+                    self.tables[table].note(number, note, self.begun.elapsed());
+                }
                 Some(ended) = self.workers.join_next() => report_failure(ended),
             }
         }
@@ -117,12 +134,22 @@ impl Fleet {
 
     fn act(&mut self) {
         let now = self.begun.elapsed();
-        let occupied = self.link.occupied.borrow_and_update();
+        let held = self.link.held.borrow_and_update();
         for (index, (config, table)) in self.configs.iter().zip(&mut self.tables).enumerate() {
-            let is_occupied = |number| occupied.contains(&config.worker_type, &config.process_name(number));
-            for change in table.scale.changes(now, is_occupied) {
+            let holder = |number| held.holder(&config.worker_type, &config.process_name(number));
+            let numbers = 1..=config.max;
+            let occupied: BTreeSet<usize> =
+                numbers.filter(|&number| table.occupied.look(number, holder(number), now)).collect();
+            for change in table.scale.changes(now, |number| occupied.contains(&number)) {
                 match change {
                     Change::Start(number) => {
+                        if table.occupied.has_returned(number) {
+                            let worker = config.process_name(number);
+                            tracing::info!(
+                                worker,
+                                "worker that was started by hand has gone: starting its own process"
+                            );
+                        }
                         let (worker, orders) = self.shared.worker(index, number, config);
                         table.orders.insert(number, orders);
                         self.workers.spawn(worker.run());
@@ -136,7 +163,10 @@ impl Fleet {
                     }
                     Change::Stop(number) => {
                         let worker = config.process_name(number);
-                        tracing::info!(worker, "worker gives way to another one of its name: stopping it");
+                        tracing::info!(
+                            worker,
+                            "worker was taken over by one that was started by hand: its own process stays stopped as long"
+                        );
                         table.order(number, |orders| orders.stop.cancel());
                     }
                 }
@@ -158,10 +188,20 @@ impl Fleet {
 }
 
 impl Table {
-    fn note(&mut self, number: usize, note: Note) {
+    fn next(&self) -> Option<Duration> {
+        self.scale.next().into_iter().chain(self.occupied.next()).min()
+    }
+
+    fn note(&mut self, number: usize, note: Note, now: Duration) {
         match note {
-            Note::Up => self.scale.started(number),
-            Note::Down => self.scale.went_down(number),
+            Note::Up => {
+                self.scale.started(number);
+                self.occupied.up(number);
+            }
+            Note::Down => {
+                self.scale.went_down(number);
+                self.occupied.down(number, now);
+            }
             Note::Ended(end) => {
                 self.orders.remove(&number);
                 self.scale.ended(number, end);
@@ -184,6 +224,7 @@ impl Shared {
             config: config.clone(),
             options: self.options.clone(),
             guard: self.guard.clone(),
+            held: self.held.clone(),
             orders: orders.clone(),
             reports: Reports { table, number, notes: self.notes.clone() },
         };

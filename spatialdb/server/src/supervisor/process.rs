@@ -16,14 +16,14 @@ use std::{
 use rustix::process::{Pid, Signal};
 use tokio::{
     process::{Child, Command},
-    sync::mpsc,
+    sync::{mpsc, watch},
     task::JoinSet,
     time::{sleep, timeout},
 };
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    SupervisorOptions,
+    Held, SupervisorOptions,
     guard::{Guard, signal_group},
     output::{LastLines, read_lines},
     restart::{History, Verdict},
@@ -40,6 +40,7 @@ pub(super) struct Worker {
     pub(super) config: WorkerConfig,
     pub(super) options: Arc<SupervisorOptions>,
     pub(super) guard: Arc<Guard>,
+    pub(super) held: watch::Receiver<Held>,
     pub(super) orders: Orders,
     pub(super) reports: Reports,
 }
@@ -111,9 +112,18 @@ impl Worker {
             tokio::select! {
                 () = self.orders.stop.cancelled() => return End::Stopped,
                 () = self.orders.leave.cancelled() => return End::Stopped,
-                () = sleep(pause) => {}
+                () = self.pause(pause) => {}
             }
         }
+    }
+
+    // A session that still has the name is not the process's. It is over in a moment, or somebody else's: then this one is
+    // told to stop.
+    async fn pause(&self, pause: Duration) {
+        sleep(pause).await;
+        let is_free = |held: &Held| held.holder(&self.config.worker_type, &self.name).is_none();
+        // Nobody says so any more once the server has gone.
+        let _ = self.held.clone().wait_for(is_free).await;
     }
 
     async fn run_once(&self, last: &LastLines) -> Ended {

@@ -51,8 +51,9 @@ pub(crate) fn start_with(config: WorkerConfig, drain: Drain) -> (Supervisor, Ser
         restart: RestartPolicy { pause_first: Duration::from_millis(10), ..RestartPolicy::default() },
         drain,
     };
-    let (server, link) = link();
-    (Supervisor::start(&[config], options, link).expect("started"), server, lines)
+    let configs = [config];
+    let (server, link) = link(&configs);
+    (Supervisor::start(&configs, options, link).expect("started"), server, lines)
 }
 
 pub(crate) async fn wait_for(what: &str, mut holds: impl FnMut() -> bool) {

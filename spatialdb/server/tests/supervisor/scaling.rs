@@ -9,7 +9,7 @@ use std::{
 
 use spatialdb::{
     config::WorkerConfig,
-    supervisor::{Demand, Drain, ServerLink, WorkerCount, drain_nothing},
+    supervisor::{Demand, Drain, Holder, ServerLink, WorkerCount, drain_nothing},
 };
 use tokio::sync::Notify;
 
@@ -203,16 +203,16 @@ async fn a_name_that_another_worker_holds_stays_stopped_as_long() {
     let drain: Drain = Arc::new(|_, _| panic!("who holds the name would be drained"));
     let (supervisor, server, lines) = start_with(scaled(POLITE, 2, 2), drain);
     let (first, second) = (running(&lines, "probe-1").await, running(&lines, "probe-2").await);
-    server.occupied.send_modify(|occupied| {
-        occupied.insert("probe", "probe-2");
-        occupied.insert("other", "probe-1");
+    server.held.send_modify(|held| {
+        held.insert("probe", "probe-2", 7, Holder::Stranger);
+        held.insert("other", "probe-1", 8, Holder::Stranger);
     });
     wait_for("SIGTERM", || has(&lines, "probe-2 | bye")).await;
     counts(&server, 2, 1, 1).await;
     tokio::time::sleep(Duration::from_millis(200)).await;
     assert_eq!(pid(&lines, "probe-2"), Some(second.clone()));
-    server.occupied.send_modify(|occupied| {
-        occupied.remove("probe", "probe-2");
+    server.held.send_modify(|held| {
+        held.remove("probe", "probe-2", 7);
     });
     counts(&server, 2, 2, 0).await;
     wait_for("start", || pid(&lines, "probe-2").is_some_and(|now| now != second)).await;
@@ -230,11 +230,13 @@ async fn one_whose_name_was_taken_over_may_have_ended_before_that_is_told() {
     running(&lines, "probe-1").await;
     std::fs::write(folder.path().join("end"), "").expect("written");
     counts(&server, 0, 0, 0).await;
-    server.occupied.send_modify(|occupied| {
-        occupied.insert("probe", "probe-1");
+    server.held.send_modify(|held| {
+        held.insert("probe", "probe-1", 7, Holder::Somebody);
     });
     counts(&server, 1, 0, 1).await;
-    server.occupied.send_replace(Default::default());
+    server.held.send_modify(|held| {
+        held.remove("probe", "probe-1", 7);
+    });
     wait_for("start", || has(&lines, "probe-1 | replaced")).await;
     supervisor.stop().await;
 }

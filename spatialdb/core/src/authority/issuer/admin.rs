@@ -2,7 +2,8 @@
 
 use spatialdb_types::{Error, Reason, RegionId, SessionId};
 
-use super::{Issuer, IssuerOutbox, Pin};
+use super::balance::best_cut;
+use super::{Issuer, IssuerOutbox, Loads, Pin};
 use crate::Micros;
 use crate::authority::tiling::{Cut, Half};
 
@@ -19,6 +20,40 @@ impl Issuer {
         outbox: &mut IssuerOutbox,
     ) -> Result<RegionId, Error> {
         self.clock(now);
+        self.split_at(region, cut, outbox)
+    }
+
+    /// Cuts a region in two where that shares out its load best. The high half is new, as with [`Issuer::split`].
+    ///
+    /// # Errors
+    /// As [`Issuer::split`]; [`Reason::RegionShape`] too if most of its load is in one place.
+    pub fn split_by_load(
+        &mut self,
+        region: RegionId,
+        loads: &Loads,
+        now: Micros,
+        outbox: &mut IssuerOutbox,
+    ) -> Result<RegionId, Error> {
+        self.clock(now);
+        self.check_at_rest(region)?;
+        let shares = self.take_loads(loads);
+        let squares = shares.get(&region).map(Vec::as_slice).unwrap_or_default();
+        let Some((cut, low)) = best_cut(squares, loads.side_m, &self.area(region)) else {
+            let load = self.region(region).load;
+            let detail = format!(
+                "region {region} has a load of {load}, and most of it in one place: say where to cut it"
+            );
+            return Err(Error::new(Reason::RegionShape, detail));
+        };
+        let new = self.split_at(region, cut, outbox)?;
+        let high = self.region(region).load.saturating_sub(low);
+        self.region_mut(region).load = low;
+        self.region_mut(new).load = high;
+        self.settle(outbox);
+        Ok(new)
+    }
+
+    fn split_at(&mut self, region: RegionId, cut: Cut, outbox: &mut IssuerOutbox) -> Result<RegionId, Error> {
         let new = self.split_now(region, cut, Half::High, outbox)?;
         if let Some(owner) = self.settled_owner(new)
             && let Some(to) = self.choose(new, Some(owner), &self.burdens())

@@ -13,7 +13,8 @@ use std::collections::BTreeMap;
 use spatialdb_types::{LayerId, Point3, RegionId, SessionId, SpaceId};
 
 pub use self::cut::SquareLoad;
-use self::cut::{best_cut, strip_cut};
+pub(super) use self::cut::best_cut;
+use self::cut::strip_cut;
 use super::burdens::Burdens;
 use super::{Issuer, IssuerOutbox, Region, Stand};
 use crate::Micros;
@@ -38,7 +39,7 @@ pub struct Loads {
 }
 
 /// The squares of each region.
-type Shares = BTreeMap<RegionId, Vec<SquareLoad>>;
+pub(super) type Shares = BTreeMap<RegionId, Vec<SquareLoad>>;
 
 impl Loads {
     /// Adds what another partition counts, in squares of the same size.
@@ -74,7 +75,8 @@ impl Issuer {
         region.load.saturating_mul(1000) / self.layers.get(region.layer).load_max
     }
 
-    fn take_loads(&mut self, loads: &Loads) -> Shares {
+    /// What each region has of it.
+    pub(super) fn take_loads(&mut self, loads: &Loads) -> Shares {
         let mut shares = Shares::new();
         for (place, squares) in &loads.squares {
             let Some(tiling) = self.tilings.get(place) else { continue };

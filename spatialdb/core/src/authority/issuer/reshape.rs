@@ -119,8 +119,8 @@ impl Issuer {
         self.new_neighbours.extend(edges.iter().map(|edge| edge.other));
     }
 
-    /// Who is beyond each border.
-    pub(super) fn borders(&self, region: RegionId) -> Vec<Border> {
+    /// Who is beyond each border; nobody, if there is no such region.
+    pub fn borders(&self, region: RegionId) -> Vec<Border> {
         let edges = self.tiling_of(region).map(|tiling| tiling.edges(region)).unwrap_or_default();
         edges.into_iter().map(|edge| Border { edge, lease: self.region(edge.other).lease() }).collect()
     }

@@ -39,6 +39,8 @@ pub struct RegionState {
     pub before: Option<(SessionId, LossReason)>,
     /// It keeps its shape.
     pub is_pinned: bool,
+    /// Only the worker of this name may own it.
+    pub pinned_to: Option<String>,
     /// Of the balancer's last pass.
     pub load: u64,
 }
@@ -107,6 +109,7 @@ impl Issuer {
             phase,
             before: state.before,
             is_pinned: state.pin.is_some(),
+            pinned_to: state.pin.as_ref().and_then(|pin| pin.worker.clone()),
             load: state.load,
         })
     }

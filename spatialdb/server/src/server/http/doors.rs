@@ -40,7 +40,7 @@ enum Need {
 }
 
 /// Longest path first where one begins another.
-const WAYS: [(&str, Need); 8] = [
+const WAYS: [(&str, Need); 13] = [
     ("/grpc.health.v1.Health/", Need::Nothing),
     ("/spatialdb.v1.WorkerService/Attach", Need::Hello),
     ("/spatialdb.v1.WorkerService/Open", Need::Hello),
@@ -48,6 +48,11 @@ const WAYS: [(&str, Need); 8] = [
     ("/spatialdb.v1.WorkerService/Send", Need::SessionKey),
     ("/spatialdb.v1.WorldService/ApplySchema", Need::Token(Right::Edit)),
     ("/spatialdb.v1.WorldService/SetFlags", Need::Token(Right::Edit)),
+    ("/spatialdb.v1.AdminService/SplitRegion", Need::Token(Right::Edit)),
+    ("/spatialdb.v1.AdminService/MergeRegions", Need::Token(Right::Edit)),
+    ("/spatialdb.v1.AdminService/PinRegion", Need::Token(Right::Edit)),
+    ("/spatialdb.v1.AdminService/UnpinRegion", Need::Token(Right::Edit)),
+    ("/spatialdb.v1.AdminService/DrainWorker", Need::Token(Right::Edit)),
     ("/page.js", Need::Nothing),
 ];
 

@@ -55,7 +55,7 @@ fn lease(layers: &Layers, info: LeaseInfo) -> v1::Lease {
     }
 }
 
-fn border(Border { edge, lease }: Border) -> v1::Border {
+pub(in crate::server) fn border(Border { edge, lease }: Border) -> v1::Border {
     let side = match edge.side {
         Side::West => v1::Side::West,
         Side::East => v1::Side::East,
@@ -77,7 +77,7 @@ const fn grant(region: RegionId, epoch: Epoch) -> v1::RegionGrant {
     v1::RegionGrant { region: region.0, epoch: epoch.0 }
 }
 
-const fn loss_reason(reason: LossReason) -> v1::LossReason {
+pub(in crate::server) const fn loss_reason(reason: LossReason) -> v1::LossReason {
     match reason {
         LossReason::HandedOver => v1::LossReason::HandedOver,
         LossReason::Silent => v1::LossReason::Silent,

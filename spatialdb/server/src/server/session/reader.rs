@@ -20,6 +20,7 @@ use crate::server::access::{self, Caller};
 use crate::server::authority::Said;
 use crate::server::edge::Edge;
 use crate::server::port::{Event, Port, Stats};
+use crate::server::supervised;
 use crate::server::tools::{ask, view};
 
 /// How long a connection may take to say hello.
@@ -102,7 +103,9 @@ pub(super) fn open(
     // Named and reachable in one step: whoever replaces this session must find it.
     let mut world = edge.world();
     let holder = world.names.holder(&hello.worker_type, &hello.name).and_then(|old| edge.sessions.get(&old));
-    if holder.is_some_and(|port| port.stats.principal.name != principal.name) {
+    // Whoever may attach as that type may take over a worker of the server's own.
+    let is_other = |port: &Port| port.stats.principal.name != principal.name && !port.stats.principal.is_own;
+    if holder.is_some_and(|port| is_other(&port)) {
         let detail = format!("{}: a session of another principal has this name", hello.name);
         return Err(Error::new(Reason::NotPermitted, detail));
     }
@@ -117,6 +120,7 @@ pub(super) fn open(
     edge.interests.open(edge, attached.session, &stats.name);
     stats.heard_at.store(edge.clock.now(), Ordering::Relaxed);
     edge.authority.open(edge, attached.session, &stats);
+    supervised::open(edge, attached.session, &stats);
     drop(world);
     edge.roster.note_change();
     if edge.draining.load(Ordering::SeqCst) {

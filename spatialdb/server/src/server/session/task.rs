@@ -21,6 +21,7 @@ use crate::server::authority::Said;
 use crate::server::edge::Edge;
 use crate::server::partition::{Note, ViewSlots};
 use crate::server::port::{Event, Stats};
+use crate::server::supervised;
 use crate::server::tools::describe;
 
 /// How long a last word may wait for a connection that does not read.
@@ -336,6 +337,7 @@ impl Task {
         self.edge.sessions.remove(&id);
         self.edge.interests.close(id);
         self.edge.authority.close(&self.edge, id, &self.stats);
+        supervised::close(&self.edge, id, &self.stats);
         self.edge.world().names.detach(id);
         self.edge.roster.note_change();
         self.closed.cancel();

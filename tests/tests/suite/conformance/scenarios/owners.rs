@@ -3,9 +3,10 @@
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
+use spatialdb_proto::v1;
 use spatialdb_tests::{DEADLINE, Launch, World};
 
-use super::{Driver, Kind, POSITION, TAG, VITALS, probe, reconnect::serve};
+use super::{Driver, Kind, POSITION, TAG, VITALS, probe, reconnect::serve, wait};
 
 const BODIES: &str = "[[layers]]\nname = \"bodies\"\nworker_type = \"conformance\"\nwith = [\"probe.Vitals\"]\n\
     writes = [\"Position\", \"probe.Vitals\"]\n";
@@ -130,6 +131,31 @@ pub(crate) fn who_is_silent_loses_what_it_has(kind: Kind) {
     assert!(told.iter().any(|it| it == "region_lost silent"), "{told:?}");
     silent.close();
     other.close();
+}
+
+pub(crate) fn a_drained_worker_gives_all_away(kind: Kind) {
+    let world = with_bodies("[authority]\nlease_ttl = \"1m\"\n");
+    let mut first = Driver::attach(kind, world.address(), "anna");
+    let id = first.create(json!([body(1)])).remove(0);
+    first.owns("bodies", 1);
+    first.told();
+    let mut second = Driver::attach(kind, world.address(), "bert");
+    let request = v1::DrainWorkerRequest { name: "anna".to_owned(), ..Default::default() };
+    wait(async { world.admin().await.drain_worker(request).await.expect("drained") });
+    let deadline = Instant::now() + DEADLINE;
+    let mut told = Vec::new();
+    while !told.iter().any(|it| it == "drained") {
+        told.extend(first.told());
+        second.told();
+        assert!(Instant::now() < deadline, "it is not drained: {told:?}");
+    }
+    assert_eq!((told.first(), told.last()), (Some(&"draining".to_owned()), Some(&"drained".to_owned())));
+    assert!(told.iter().any(|it| it == "loss_imminent") && first.owns("bodies", 0).is_empty(), "{told:?}");
+    second.owns("bodies", 1);
+    second.ok(hp(&id, 3));
+    second.accepted();
+    first.close();
+    second.close();
 }
 
 pub(crate) fn what_was_owned_goes_with_the_connection(kind: Kind) {

@@ -37,7 +37,11 @@ struct Place {
 
 /// The best cut of a region in two, across the longer side of where its load is, and how much is below it. `None`: most
 /// of it is in one square.
-pub(super) fn best_cut(squares: &[SquareLoad], side_m: f64, area: &Box3) -> Option<(Cut, u64)> {
+pub(in crate::authority::issuer) fn best_cut(
+    squares: &[SquareLoad],
+    side_m: f64,
+    area: &Box3,
+) -> Option<(Cut, u64)> {
     let total: u64 = squares.iter().map(|square| square.load).sum();
     let span = |of: fn(&SquareLoad) -> i32| {
         let loaded = squares.iter().filter(|square| square.load > 0).map(of);
