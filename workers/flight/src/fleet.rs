@@ -68,6 +68,7 @@ pub(crate) struct Duty<'a> {
     pub(crate) serves: &'a dyn Fn(EntityId) -> bool,
 }
 
+#[cfg(test)]
 impl Duty<'static> {
     /// Of one who does it alone.
     pub(crate) const ALL: Self = Self { flies: &|_| true, serves: &|_| true };
