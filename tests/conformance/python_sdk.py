@@ -63,6 +63,7 @@ def constraint_of(query):
         "hasComponent": lambda: q.has(value),
         "hasComponentNamed": lambda: q.has(value),
         "near": lambda: q.near(int(value.get("entity", 0)), value["radiusM"]),
+        "owned": lambda: q.owned(value.get("layer", "")),
         "text": lambda: q.text(value),
         "and": lambda: q.all_of(*map(constraint_of, value.get("constraints", ()))),
         "or": lambda: q.any_of(*map(constraint_of, value.get("constraints", ()))),
@@ -97,9 +98,16 @@ def bands_of(bands):
         q.band(one["radius_m"], one.get("rate_hz", 0), numbers_of(one.get("components", ()))) for one in bands["bands"]))
 
 
+NAMES = {
+    spatialdb.RegionGained: "region_gained", spatialdb.RegionLost: "region_lost", spatialdb.Gained: "gained",
+    spatialdb.Lost: "lost", spatialdb.LossImminent: "loss_imminent", spatialdb.Kept: "kept",
+    spatialdb.Draining: "draining", spatialdb.Drained: "drained"}
+
+
 class Driver:
     def __init__(self):
         self.worker, self.views, self.told, self.missed = None, {}, [], 0
+        self.heard, self.writes = [], []  # of what it may write; what to write before a loss
 
     async def connect(self, type, name):
         self.worker = await spatialdb.connect(os.environ["SPATIALDB_ADDRESS"], type, name)
@@ -188,7 +196,13 @@ class Driver:
             pass  # whoever calls is told too
 
     def hear(self, event):
-        if isinstance(event, spatialdb.Reconnected):
+        if type(event) in NAMES:
+            reason = f" {event.reason.name.lower()}" if isinstance(event, spatialdb.RegionLost) else ""
+            self.heard.append(NAMES[type(event)] + reason)
+        if isinstance(event, spatialdb.LossImminent):
+            for write in self.writes:
+                self.worker.update(int(write["entity"]), message(write["component"], write["value"]))
+        elif isinstance(event, spatialdb.Reconnected):
             self.reconnected.set()
         elif isinstance(event, spatialdb.EventsMissed):
             self.missed += event.count
@@ -196,6 +210,20 @@ class Driver:
             for entity, hit in event.messages(probe_pb2.Hit):
                 value = json_format.MessageToDict(hit)
                 self.told.append({"entity": str(entity), "event": hit.DESCRIPTOR.full_name, "value": value})
+
+    async def owned(self, scope):
+        entities, regions = map(str, self.worker.owned(scope)), map(str, self.worker.regions)
+        return {"entities": [*entities], "regions": [*regions]}
+
+    async def owns(self, entity, scope):
+        return {"owns": self.worker.owns(int(entity), scope)}
+
+    async def before_loss(self, writes):
+        self.writes = writes
+
+    async def authority(self):
+        heard, self.heard = self.heard, []
+        return {"told": heard}
 
     async def replica(self):
         replica = self.worker.replica

@@ -9,7 +9,7 @@ import grpc
 import probe_pb2  # registers the components of the test world
 from google.protobuf import descriptor_pool, json_format, message_factory
 from google.rpc import error_details_pb2, status_pb2
-from spatialdb.v1 import components_pb2, query_pb2, worker_pb2 as wire, worker_pb2_grpc
+from spatialdb.v1 import authority_pb2, components_pb2, query_pb2, worker_pb2 as wire, worker_pb2_grpc
 
 POSITION = 1
 POOL = descriptor_pool.Default()
@@ -44,6 +44,7 @@ def message_type(name):
 class Driver:
     def __init__(self):
         self.hello, self.views = None, {}  # what is said again after the connection was lost
+        self.told_of_authority, self.writes = [], []  # not told yet; what to write before a loss
 
     async def connect(self, type, name):
         token = os.environ.get("SPATIALDB_TOKEN", "")
@@ -67,6 +68,7 @@ class Driver:
         self.seq, self.applied, self.entities = 0, 0, {}
         self.rejections, self.answers, self.ready, self.is_lost = [], {}, {}, False
         self.pages, self.told, self.missed, self.squares = {}, [], 0, {}
+        self.is_draining, self.seen, self.regions, self.grants = False, 0, {}, {}  # region -> epoch; (layer, entity) -> (region, epoch)
         self.heard = asyncio.Event()
         try:
             await self.send(hello=self.hello)
@@ -76,6 +78,7 @@ class Driver:
         if first is grpc.aio.EOF:
             raise Refused("UNAVAILABLE", "the stream ended before Welcome")
         self.welcome = first.welcome
+        self.layers = {layer.name: layer.writes for layer in self.welcome.layers}
         self.flags_now, self.digest = dict(self.welcome.flags), self.welcome.schema_digest
         self.know(self.welcome.components)
         self.reader = asyncio.create_task(self.read())
@@ -85,6 +88,9 @@ class Driver:
         self.ids = {name: id for id, name in self.names.items()}
 
     async def send(self, **body):
+        for write in body.values():
+            if hasattr(write, "authority_seen"):
+                write.authority_seen = self.seen
         self.seq += 1
         try:
             await self.call.write(wire.ClientMessage(seq=self.seq, **body))
@@ -96,10 +102,13 @@ class Driver:
         try:
             while (message := await self.call.read()) is not grpc.aio.EOF:
                 self.hear(message)
+                if message.HasField("authority"):
+                    await self.hear_of_authority(message.authority)
                 self.heard.set()
         except grpc.aio.AioRpcError:
             pass
         self.is_lost = True
+        self.regions.clear()
         self.heard.set()
 
     def hear(self, message):
@@ -120,6 +129,66 @@ class Driver:
         elif kind == "reset":
             self.entities.clear()
             self.squares.clear()
+
+    async def hear_of_authority(self, message):
+        """Keeps what it owns, and says what it has seen, flushed, and looked at."""
+        self.seen, kind = message.number, message.WhichOneof("body")
+        body, report = getattr(message, kind), authority_pb2.AuthorityReport()
+        told = self.told_of_authority
+        if kind in ("gained", "shaped"):
+            self.regions[body.region] = body.epoch
+            told += ["region_gained"] if kind == "gained" else []
+        elif kind == "joined":
+            self.regions.pop(body.gone, None)
+            for key, (region, epoch) in self.grants.items():
+                if region == body.gone:
+                    self.grants[key] = body.keep, epoch
+        elif kind == "lost":
+            told += ["lost", f"region_lost {authority_pb2.LossReason.Name(body.reason).removeprefix('LOSS_REASON_').lower()}"]
+            self.regions.pop(body.region, None)
+            self.grants = {key: (region, epoch) for key, (region, epoch) in self.grants.items()
+                           if region != body.region or epoch > body.epoch}
+        elif kind == "loss_imminent":
+            told.append("loss_imminent")
+            for write in self.writes:
+                await self.update(write["entity"], write["component"], write["value"])
+            report.flushed.add(region=body.region, epoch=body.epoch)
+        elif kind == "drain":
+            told.append("draining")
+            self.is_draining = True
+        elif kind == "warm":
+            report.warmed.append(body.region)
+        elif kind == "entities":
+            for change in body.changes:
+                if change.region in self.regions:
+                    told.append("gained" if change.gained else "lost")
+                for entity in change.entities:
+                    if change.gained:
+                        self.grants[change.layer, entity] = change.region, change.epoch
+                    else:
+                        self.grants.pop((change.layer, entity), None)
+        if self.is_draining and not self.regions and "drained" not in told:
+            told.append("drained")
+        if kind in ("gained", "loss_imminent", "warm"):
+            await self.send(authority_report=report)
+
+    async def owned(self, scope):
+        layers = [name for name, writes in self.layers.items() if scope == name or self.ids.get(scope) in writes]
+        entities = {str(entity) for (layer, entity), (region, _) in self.grants.items()
+                    if layer in layers and region in self.regions}
+        if not self.layers:  # without layers anybody may write anything
+            entities = {str(entity) for entity, values in self.entities.items() if self.ids.get(scope, 0) in (0, *values)}
+        return {"entities": [*entities], "regions": [*map(str, self.regions)]}
+
+    async def owns(self, entity, scope):
+        return {"owns": not self.layers or entity in (await self.owned(scope))["entities"]}
+
+    async def before_loss(self, writes):
+        self.writes = writes
+
+    async def authority(self):
+        told, self.told_of_authority = self.told_of_authority, []
+        return {"told": told}
 
     def apply(self, frame):
         for entity in frame.entered:

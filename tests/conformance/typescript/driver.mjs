@@ -6,7 +6,8 @@
 // To prepare: npm ci && npm run build in workers/typescript.
 import { createInterface } from "node:readline";
 import {
-  all, and, box, connect, cylinder, entities, eventOf, field, has, inSpace, InterestSchema, near, not, or, SpatialdbError, sphere, text,
+  all, and, box, connect, cylinder, entities, eventOf, field, has, inSpace, InterestSchema, LossReason, near, not, or, owned,
+  SpatialdbError, sphere, text,
 } from "../../../workers/typescript/dist/src/node.js";
 import { fromJson, toBinary, toJson } from "../../../workers/typescript/dist/src/proto.js";
 
@@ -19,6 +20,8 @@ let reconnected; // settles at the next reconnect
 const views = new Map(); // view id -> View
 let told = []; // events of entities that were not told yet
 let missed = 0;
+let heard = []; // of what it may write, not told yet
+let beforeLoss = []; // what to write when a loss is imminent
 const refusedHere = []; // rows with ids that cannot be: the SDK refuses them before the server would
 
 function messageOf(name) {
@@ -48,6 +51,7 @@ function constraintOf(json) {
     hasComponentNamed: () => has(value),
     field: () => fieldTest(value),
     near: () => near(BigInt(value.entity ?? 0), value.radiusM),
+    owned: () => owned(value.layer),
     text: () => text(value),
     and: () => and(...list()),
     or: () => or(...list()),
@@ -148,6 +152,7 @@ async function written(entity, component, write) {
 const operations = {
   async connect({ type, name }) {
     worker = await connect({ workerType: type, name: name ?? "", transport });
+    watchAuthority();
     schema = await worker.world.schema();
     worker.on("schema", () => { schema = undefined; });
     worker.on("event", (event) => {
@@ -236,6 +241,22 @@ const operations = {
     const shown = worker.replica.densities(view);
     return { square_m: shown.squareM, squares: [...shown].map(([square, count]) => ({ ...square, count })) };
   },
+  async owned({ scope }) {
+    await turn();
+    return { entities: [...worker.owned(scope)].map(String), regions: [...worker.regions.keys()].map(String) };
+  },
+  async owns({ entity, scope }) {
+    await turn();
+    return { owns: worker.owns(BigInt(entity), scope) };
+  },
+  async before_loss({ writes }) {
+    beforeLoss = writes;
+    return {};
+  },
+  async authority() {
+    await turn();
+    return { told: heard.splice(0) };
+  },
   async heartbeat({ load, tick_ms }) {
     worker.heartbeat(load, tick_ms);
     return {};
@@ -257,6 +278,20 @@ const operations = {
     return {};
   },
 };
+
+function watchAuthority() {
+  const names = {
+    regionGained: "region_gained", gained: "gained", lost: "lost", kept: "kept", draining: "draining", drained: "drained",
+  };
+  for (const [name, told] of Object.entries(names)) worker.on(name, () => heard.push(told));
+  worker.on("regionLost", ({ reason }) => heard.push(`region_lost ${LossReason[reason].toLowerCase()}`));
+  worker.on("lossImminent", async () => {
+    heard.push("loss_imminent");
+    for (const { entity, component, value } of beforeLoss) {
+      await worker.set(BigInt(entity), messageOf(component), valueOf(component, value));
+    }
+  });
+}
 
 function watchReconnects() {
   reconnected = new Promise((resolve, reject) => {

@@ -55,6 +55,12 @@ macro_rules! drivers {
                 a_locked_world_lets_in_who_has_a_token,
                 it_comes_in_encrypted,
                 it_comes_back_after_the_server_was_killed,
+                who_owns_an_entity_writes_it,
+                in_an_open_world_anything_is_owned,
+                a_region_is_handed_over_behind_what_was_written,
+                a_drained_worker_gives_all_away,
+                who_is_silent_loses_what_it_has,
+                what_was_owned_goes_with_the_connection,
                 events_are_told_once_to_who_has_them_in_view,
                 densities_count_by_square_and_type,
             }

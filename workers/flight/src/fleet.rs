@@ -10,7 +10,7 @@
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use spatialdb_sdk::{EntityId, Position};
 
@@ -22,6 +22,8 @@ use crate::{
 
 // Aircraft of one create: well within the rows of a message.
 const LAUNCH_ROWS_MAX: usize = 5_000;
+// Flights that are planned at once, those of others too: more wait for the next tick.
+const LAUNCH_TRIES_MAX: usize = 1_000_000;
 // After a refused create the next one waits.
 const REFUSED_PAUSE_US: i64 = 1_000_000;
 // Each aircraft's heading is looked at every so many ticks, and written if it has turned by this much.
@@ -56,6 +58,20 @@ pub(crate) struct Orders {
     pub(crate) headings: Vec<(EntityId, f32)>,
     pub(crate) retire: Vec<EntityId>,
     pub(crate) launches: Vec<Launch>,
+}
+
+/// What of the fleet is this worker's to do. Where several share the work, each aircraft and each airport is one's.
+pub(crate) struct Duty<'a> {
+    /// Whether it moves and retires the aircraft.
+    pub(crate) flies: &'a dyn Fn(EntityId) -> bool,
+    /// Whether it keeps up the flights that depart there.
+    pub(crate) serves: &'a dyn Fn(EntityId) -> bool,
+}
+
+#[cfg(test)]
+impl Duty<'static> {
+    /// Of one who does it alone.
+    pub(crate) const ALL: Self = Self { flies: &|_| true, serves: &|_| true };
 }
 
 #[derive(Debug)]
@@ -143,22 +159,32 @@ impl Fleet {
     }
 
     /// What to write at this instant. To be asked only while the view is whole: what is not there is missing.
-    pub(crate) fn tick(&mut self, now_unix_us: i64) -> Orders {
+    pub(crate) fn tick(&mut self, now_unix_us: i64, duty: &Duty<'_>) -> Orders {
         let mut orders = Orders::default();
         self.ticks += 1;
-        self.fly(now_unix_us, &mut orders);
+        self.fly(now_unix_us, duty, &mut orders);
         let landed = orders.retire.len();
-        self.retire_excess(&mut orders);
+        self.retire_excess(duty, &mut orders);
         for entity in &orders.retire {
             self.flying.remove(entity);
         }
-        self.launch_missing(now_unix_us, landed, &mut orders);
+        self.launch_missing(now_unix_us, landed, duty, &mut orders);
         orders
     }
 
-    fn fly(&mut self, now_unix_us: i64, orders: &mut Orders) {
+    /// How many aircraft should be in the air that departed from airports of ours: each airport has its share.
+    fn wanted(&self, duty: &Duty<'_>) -> usize {
+        let (wanted, all) = (self.plan.aircraft, self.airports.len());
+        if all == 0 {
+            return wanted;
+        }
+        let ours = self.airports.keys().enumerate().filter(|(_, airport)| (duty.serves)(**airport));
+        ours.map(|(index, _)| wanted * (index + 1) / all - wanted * index / all).sum()
+    }
+
+    fn fly(&mut self, now_unix_us: i64, duty: &Duty<'_>, orders: &mut Orders) {
         orders.moves.reserve(self.flying.len());
-        for (entity, flying) in &mut self.flying {
+        for (entity, flying) in self.flying.iter_mut().filter(|(entity, _)| (duty.flies)(**entity)) {
             if flying.flight.is_none() {
                 let runway = |id| self.airports.get(&EntityId(id)).copied();
                 let ends = runway(flying.aircraft.from).zip(runway(flying.aircraft.to));
@@ -183,31 +209,46 @@ impl Fleet {
 
     /// More than wanted: the worker was told to fly fewer, or a create of a killed run was applied late. The
     /// newest go.
-    fn retire_excess(&mut self, orders: &mut Orders) {
-        let excess = orders.moves.len().saturating_sub(self.plan.aircraft);
-        let kept = orders.moves.len() - excess;
-        orders.retire.extend(orders.moves.drain(kept..).map(|(entity, _)| entity));
-        if excess > 0 {
-            orders.headings.retain(|(entity, _)| !orders.retire.contains(entity));
+    fn retire_excess(&self, duty: &Duty<'_>, orders: &mut Orders) {
+        let is_ours = |entity: &EntityId| self.departed_here(duty, &self.flying[entity].aircraft);
+        let ours: Vec<EntityId> = orders.moves.iter().map(|(entity, _)| *entity).filter(is_ours).collect();
+        let too_many: BTreeSet<EntityId> = ours.into_iter().skip(self.wanted(duty)).collect();
+        if !too_many.is_empty() {
+            orders.moves.retain(|(entity, _)| !too_many.contains(entity));
+            orders.headings.retain(|(entity, _)| !too_many.contains(entity));
+            orders.retire.extend(too_many);
         }
+    }
+
+    /// Whether it departed from an airport of ours; from one that is not there it is for whoever flies it.
+    fn departed_here(&self, duty: &Duty<'_>, aircraft: &Aircraft) -> bool {
+        let from = EntityId(aircraft.from);
+        !self.airports.contains_key(&from) || (duty.serves)(from)
     }
 
     /// An aircraft whose create is not answered counts as there, also if the view shows it already: then too
     /// few are launched now and the rest at the next tick, but never too many.
-    fn launch_missing(&mut self, now_unix_us: i64, landed: usize, orders: &mut Orders) {
+    fn launch_missing(&mut self, now_unix_us: i64, landed: usize, duty: &Duty<'_>, orders: &mut Orders) {
         let pending: usize = self.pending.values().map(Vec::len).sum();
-        let missing = self.plan.aircraft.saturating_sub(self.flying.len() + pending);
+        let ours = self.flying.values().filter(|flying| self.departed_here(duty, &flying.aircraft)).count();
+        let missing = self.wanted(duty).saturating_sub(ours + pending);
         if missing == 0 || now_unix_us < self.launch_not_before_us {
             return;
         }
         let airports: Vec<(EntityId, Runway)> =
             self.airports.iter().map(|(id, runway)| (*id, *runway)).collect();
         let mut planned = Vec::new();
-        for index in 0..missing {
+        for _ in 0..LAUNCH_TRIES_MAX {
+            if planned.len() == missing {
+                break;
+            }
             let Some(route) = route(self.plan.seed, self.next_number, &airports) else { break };
-            // Those that replace a landed one take off now; the others fill the sky.
-            let head_start = if index < landed { 0.0 } else { route.head_start };
-            planned.push(self.plan_flight(route, head_start, now_unix_us));
+            // A number stands for one route: so it is the number of the one who serves the airport.
+            if (duty.serves)(route.from) {
+                // Those that replace a landed one take off now; the others fill the sky.
+                let head_start = if planned.len() < landed { 0.0 } else { route.head_start };
+                planned.push(self.plan_flight(route, head_start, now_unix_us));
+            }
             self.next_number += 1;
         }
         for chunk in planned.chunks(LAUNCH_ROWS_MAX) {

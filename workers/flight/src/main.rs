@@ -28,7 +28,8 @@ use crate::{
 ///
 /// The world is found by SPATIALDB_ADDRESS (127.0.0.1:7400 if not set), SPATIALDB_WORKER_TYPE, SPATIALDB_WORKER_NAME and
 /// SPATIALDB_TOKEN, which `spatialdb launch` sets. Aircraft live in the world: a worker that starts again flies
-/// on those that are there. One instance flies all of them; a second one refuses to start.
+/// on those that are there. One instance flies all of them, and a second one refuses to start; in a world with layers
+/// several share them, each by its regions.
 #[derive(Debug, Parser)]
 #[command(version)]
 struct Arguments {
@@ -104,7 +105,7 @@ async fn fly(options: WorkerOptions, plan: FleetPlan, period: Duration) -> Resul
             _ = interrupt.recv() => "SIGINT",
         }
     });
-    let mut worker = tokio::select! {
+    let worker = tokio::select! {
         worker = Box::pin(connect_alone(options)) => worker?,
         signal = &mut stop => {
             tracing::info!(signal, "stopping before the session began");
@@ -118,11 +119,5 @@ async fn fly(options: WorkerOptions, plan: FleetPlan, period: Duration) -> Resul
         name = welcomed.name,
         "attached"
     );
-    let mut pilot = Pilot::new(Fleet::new(plan));
-    tokio::select! {
-        ended = Box::pin(pilot.run(&mut worker, period)) => ended?,
-        signal = &mut stop => tracing::info!(signal, "stopping"),
-    }
-    worker.goodbye("").await;
-    Ok(())
+    Box::pin(Pilot::new(Fleet::new(plan)).run(worker, period)).await
 }

@@ -1,21 +1,20 @@
 //! The loop of the worker: events in, orders out.
 //!
-//! Responsible for: feeding the fleet with what the session says, carrying out its orders, heartbeats, logs.
-//! Not responsible for: which aircraft fly where (`fleet.rs`), the session (the SDK).
+//! Responsible for: feeding the fleet with what the session says, carrying out its orders, logs.
+//! Not responsible for: which aircraft fly where (`fleet.rs`), the session and its loop (the SDK).
 
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, Result, bail};
 use spatialdb_sdk::{
-    Batch, Changes, Constraint, EntityId, Event, NewEntities, Rejected, SendError, View, ViewId, Worker,
-    WorkerOptions, list_sessions,
+    Batch, Box3, Changes, ComponentId, Constraint, EntityId, Event, NewEntities, Rejected, SendError,
+    Simulation, View, ViewId, Worker, WorkerOptions, list_sessions,
     v1::{ErrorCode, Metadata},
 };
-use tokio::time::MissedTickBehavior;
 
 use crate::{
     earth::{AIRCRAFT_HEADING_DEG, Aircraft, Airport},
-    fleet::{Fleet, Launch, Orders},
+    fleet::{Duty, Fleet, Launch, Orders},
     flight::Runway,
 };
 
@@ -23,7 +22,6 @@ const AIRPORTS: ViewId = ViewId(1);
 const AIRCRAFT: ViewId = ViewId(2);
 // Well within the rows of a message.
 const MOVES_MAX: usize = 32_768;
-const HEARTBEAT_INTERVAL: Duration = Duration::from_secs(1);
 const REPORT_INTERVAL: Duration = Duration::from_secs(10);
 // The session of a run that was just killed may still be listed.
 const OTHERS_PATIENCE: Duration = Duration::from_secs(5);
@@ -34,9 +32,13 @@ pub(crate) fn unix_time_us() -> i64 {
 }
 
 /// Connects, and makes sure to be the only one: two fleets that each keep the number of aircraft would undo
-/// each other's work. Of several workers of the type, the one whose session is the oldest stays.
+/// each other's work. Of several workers of the type, the one whose session is the oldest stays. In a world with layers
+/// they share the work instead.
 pub(crate) async fn connect_alone(options: WorkerOptions) -> Result<Worker> {
     let worker = Worker::connect(options.clone()).await.context("cannot attach to the world")?;
+    if !worker.is_world_open() {
+        return Ok(worker);
+    }
     let ours = worker.welcomed().session_id;
     let deadline = Instant::now() + OTHERS_PATIENCE;
     loop {
@@ -61,11 +63,9 @@ pub(crate) async fn connect_alone(options: WorkerOptions) -> Result<Worker> {
 /// The worker while it runs.
 pub(crate) struct Pilot {
     fleet: Fleet,
-    /// Whether each view has had its fill.
-    airports_ready: bool,
-    aircraft_ready: bool,
-    batch: Batch,
+    moves: Batch,
     report: Report,
+    report_due: Instant,
 }
 
 /// What happened since the last line in the log.
@@ -77,62 +77,33 @@ struct Report {
     created: u64,
     retired: u64,
     rejected: u64,
+    /// Refused because the aircraft was lost a moment before.
+    late: u64,
     last_rejection: String,
 }
 
 impl Pilot {
     pub(crate) fn new(fleet: Fleet) -> Self {
-        Self {
-            fleet,
-            airports_ready: false,
-            aircraft_ready: false,
-            batch: Batch::new(),
-            report: Report::default(),
-        }
+        let report_due = Instant::now() + REPORT_INTERVAL;
+        Self { fleet, moves: Batch::new(), report: Report::default(), report_due }
     }
 
-    /// Flies until the session ends for good.
-    pub(crate) async fn run(&mut self, worker: &mut Worker, period: Duration) -> Result<()> {
+    /// Flies until it is told to stop, or the session ends for good.
+    pub(crate) async fn run(&mut self, mut worker: Worker, period: Duration) -> Result<()> {
         let airports = View::new(AIRPORTS, Constraint::has::<Airport>()).component::<Airport>().positions();
         worker.subscribe(airports).await.context("cannot subscribe to the airports")?;
         let aircraft = View::new(AIRCRAFT, Constraint::has::<Aircraft>()).component::<Aircraft>();
         worker.subscribe(aircraft).await.context("cannot subscribe to the aircraft")?;
-        let mut ticks = tokio::time::interval(period);
-        ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
-        let (mut heartbeat_due, mut report_due) = (Instant::now(), Instant::now() + REPORT_INTERVAL);
-        loop {
-            let event = tokio::select! {
-                event = worker.next_event() => Some(event.context("the session has ended")?),
-                _ = ticks.tick() => None,
-            };
-            if let Some(event) = event {
-                self.hear(worker, event);
-                continue;
-            }
-            let started = Instant::now();
-            self.tick(worker).await;
-            let busy = started.elapsed();
-            self.report.busy += busy;
-            if started >= heartbeat_due {
-                heartbeat_due = started + HEARTBEAT_INTERVAL;
-                worker.heartbeat((busy.as_secs_f64() / period.as_secs_f64()).min(1.0), busy);
-            }
-            if started >= report_due {
-                report_due = started + REPORT_INTERVAL;
-                std::mem::take(&mut self.report).log(self.fleet.len());
-            }
-        }
+        worker.run(self, period).await
     }
 
-    fn hear(&mut self, worker: &Worker, event: Event) {
+    fn take(&mut self, worker: &Worker, event: Event) {
         match event {
             Event::Frame(frame) => self.observe(worker, &frame.changes),
             Event::ViewReady { view, entity_count } => {
-                self.airports_ready |= view == AIRPORTS;
-                self.aircraft_ready |= view == AIRCRAFT;
-                let view = if view == AIRPORTS { "airports" } else { "aircraft" };
-                tracing::info!(view, entity_count, "view ready");
-                if self.airports_ready && self.fleet.airports_len() < 2 {
+                let name = if view == AIRPORTS { "airports" } else { "aircraft" };
+                tracing::info!(view = name, entity_count, "view ready");
+                if view == AIRPORTS && self.fleet.airports_len() < 2 {
                     tracing::warn!(airports = self.fleet.airports_len(), "too few airports to fly between");
                 }
             }
@@ -145,10 +116,12 @@ impl Pilot {
                 self.report.rejected += count;
                 self.report.last_rejection = reason;
             }
-            Event::Reset => {
-                self.fleet.reset();
-                (self.airports_ready, self.aircraft_ready) = (false, false);
+            Event::Reset => self.fleet.reset(),
+            Event::RegionGained(region) => tracing::info!(region = region.id.0, "region gained"),
+            Event::RegionLost { region, reason } => {
+                tracing::info!(region = region.id.0, ?reason, "region lost");
             }
+            Event::Draining => tracing::info!("draining"),
             Event::Goodbye { reason, detail, .. } => {
                 tracing::info!(reason, detail, "the server says goodbye");
             }
@@ -197,6 +170,11 @@ impl Pilot {
     }
 
     fn rejected(&mut self, rejected: &Rejected) {
+        // It was lost while the write was on its way.
+        if rejected.code == ErrorCode::NotAuthoritative {
+            self.report.late += 1;
+            return;
+        }
         self.report.rejected += 1;
         // Somebody else deleted it; the view says so too, but later.
         if let (ErrorCode::NotFound, Some(entity)) = (rejected.code, rejected.entity) {
@@ -205,24 +183,16 @@ impl Pilot {
         self.report.last_rejection = format!("{}: {}", rejected.reason, rejected.detail);
     }
 
-    async fn tick(&mut self, worker: &mut Worker) {
-        if !(self.airports_ready && self.aircraft_ready && worker.is_connected()) {
-            return;
-        }
-        self.report.ticks += 1;
-        let orders = self.fleet.tick(unix_time_us());
-        if let Err(error) = self.carry_out(worker, orders).await {
-            // After the reconnect the view tells what became of the orders.
-            tracing::debug!(error = %error, "orders were not sent");
-        }
-    }
-
-    async fn carry_out(&mut self, worker: &mut Worker, orders: Orders) -> Result<(), SendError> {
+    /// Moves what is to be moved now, and puts what is to be deleted into the batch.
+    async fn carry_out(
+        &mut self,
+        worker: &mut Worker,
+        orders: Orders,
+        batch: &mut Batch,
+    ) -> Result<(), SendError> {
         self.report.retired += orders.retire.len() as u64;
         let mut sent = self.fly(worker, &orders);
-        self.batch.clear();
-        orders.retire.iter().for_each(|entity| self.batch.delete(*entity));
-        sent = sent.and(worker.send(&mut self.batch).await.map(|_| ()));
+        orders.retire.iter().for_each(|entity| batch.delete(*entity));
         for launch in orders.launches {
             let created = worker.create(new_entities(&launch)).await;
             if created.is_err() {
@@ -237,13 +207,13 @@ impl Pilot {
     fn fly(&mut self, worker: &mut Worker, orders: &Orders) -> Result<(), SendError> {
         let mut headings = orders.headings.as_slice();
         for moves in orders.moves.chunks(MOVES_MAX) {
-            self.batch.clear();
-            moves.iter().for_each(|(entity, position)| self.batch.set_position(*entity, *position));
+            self.moves.clear();
+            moves.iter().for_each(|(entity, position)| self.moves.set_position(*entity, *position));
             for (entity, heading_deg) in std::mem::take(&mut headings) {
                 let aircraft = Aircraft { heading_deg: *heading_deg, ..Default::default() };
-                self.batch.update_fields(*entity, &[AIRCRAFT_HEADING_DEG], &aircraft);
+                self.moves.update_fields(*entity, &[AIRCRAFT_HEADING_DEG], &aircraft);
             }
-            match worker.try_send(&mut self.batch) {
+            match worker.try_send(&mut self.moves) {
                 Ok(_) => {}
                 Err(SendError::Full { .. }) => {
                     self.report.ticks_skipped += 1;
@@ -254,6 +224,44 @@ impl Pilot {
         }
         Ok(())
     }
+}
+
+impl Simulation for Pilot {
+    type Error = anyhow::Error;
+
+    async fn tick(&mut self, worker: &mut Worker, batch: &mut Batch) -> Result<()> {
+        let started = Instant::now();
+        self.report.ticks += 1;
+        let orders = self.fleet.tick(
+            unix_time_us(),
+            &Duty {
+                flies: &|aircraft| worker.owns(aircraft, ComponentId::POSITION),
+                serves: &|airport| serves(worker, airport),
+            },
+        );
+        if let Err(error) = self.carry_out(worker, orders, batch).await {
+            // After the reconnect the view tells what became of the orders.
+            tracing::debug!(error = %error, "orders were not sent");
+        }
+        self.report.busy += started.elapsed();
+        if started >= self.report_due {
+            self.report_due = started + REPORT_INTERVAL;
+            std::mem::take(&mut self.report).log(self.fleet.len());
+        }
+        Ok(())
+    }
+
+    async fn hear(&mut self, worker: &mut Worker, event: Event) -> Result<()> {
+        self.take(worker, event);
+        Ok(())
+    }
+}
+
+/// Whether this worker keeps up the flights of an airport: it lies in a region of its own.
+fn serves(worker: &Worker, airport: EntityId) -> bool {
+    let Some(place) = worker.replica().position(airport) else { return false };
+    let is_here = |space, area: &Box3| space == Some(place.space) && area.contains(place.point);
+    worker.is_world_open() || worker.regions().any(|region| is_here(region.space, &region.area))
 }
 
 fn new_entities(launch: &Launch) -> NewEntities {
@@ -269,9 +277,9 @@ fn new_entities(launch: &Launch) -> NewEntities {
 
 impl Report {
     fn log(self, aircraft: usize) {
-        let Self { ticks, ticks_skipped, created, retired, rejected, .. } = self;
+        let Self { ticks, ticks_skipped, created, retired, rejected, late, .. } = self;
         let tick_ms = self.busy.as_secs_f64() * 1000.0 / (ticks.max(1) as f64);
-        tracing::info!(aircraft, ticks, ticks_skipped, tick_ms, created, retired, "flying");
+        tracing::info!(aircraft, ticks, ticks_skipped, tick_ms, created, retired, late, "flying");
         if rejected > 0 {
             tracing::warn!(rejected, last = self.last_rejection, "the server refused writes");
         }

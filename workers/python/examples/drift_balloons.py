@@ -49,7 +49,8 @@ class Drifter:
                 elif Metadata.FromString(value).name.startswith(NAME + " "):
                     self.mine.add(entity)
         for rejection in frame.rejections:
-            if rejection.code != wire.ERROR_CODE_NOT_FOUND:  # not found: somebody took it down
+            # Not found: somebody took it down. Not authoritative: in a world with layers somebody else moves it.
+            if rejection.code not in (wire.ERROR_CODE_NOT_FOUND, wire.ERROR_CODE_NOT_AUTHORITATIVE):
                 raise RuntimeError(f"refused: {rejection.reason}: {rejection.detail}")
         if frame.view_ready:
             self.missing = self.args.balloons - len(self.mine)

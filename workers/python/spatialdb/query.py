@@ -28,6 +28,7 @@ from .v1.query_pb2 import (
     FieldTest,
     FieldValue,
     Near,
+    Owned,
     Place,
     Point,
     Space,
@@ -36,7 +37,7 @@ from .v1.query_pb2 import (
 
 __all__ = [
     "ITSELF", "Constraint", "Field", "all_of", "any_of", "band", "bands", "box", "cylinder", "densities", "entities",
-    "everything", "field", "has", "in_space", "interest", "near", "not_", "place", "sphere", "text", "view",
+    "everything", "field", "has", "in_space", "interest", "near", "not_", "owned", "place", "sphere", "text", "view",
 ]  # fmt: skip
 
 #: In `interest`: the entity that has the Interest, where another id would stand.
@@ -99,6 +100,12 @@ def in_space(space: int) -> Constraint:
 def near(entity: int, radius_m: float) -> Constraint:
     """Position at most `radius_m` from an entity, wherever that goes, itself included. For views, not for questions."""
     return _of(near=Near(entity=entity, radius_m=radius_m))
+
+
+def owned(layer: str = "") -> Constraint:
+    """In a region that this worker owns or may get soon, of a layer or of all, or at most `ghost_margin_m` of the layer outside
+    of it. Views follow what it owns. In a world without layers every entity."""
+    return _of(owned=Owned(layer=layer))
 
 
 def entities(ids: Iterable[int]) -> Constraint:

@@ -50,6 +50,8 @@ class ConstraintTest(unittest.TestCase):
             value(None)
 
     def test_places_follow_or_stay(self):
+        self.assertEqual(query.owned().wire.owned, wire.Owned())
+        self.assertEqual(query.owned("boats").wire.owned, wire.Owned(layer="boats"))
         self.assertEqual(query.near(7, 50).wire.near, wire.Near(entity=7, radius_m=50))
         self.assertEqual(query.text("has City").wire.text, "has City")
 

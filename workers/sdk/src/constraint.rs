@@ -98,6 +98,17 @@ impl Constraint {
         Self::of(Kind::Near(v1::Near { entity: entity.0, radius_m }))
     }
 
+    /// In a region that this worker owns or may get soon, or at most `ghost_margin_m` of its layer outside of it. Views follow
+    /// what it owns. In a world without layers every entity.
+    pub fn owned() -> Self {
+        Self::owned_in("")
+    }
+
+    /// As [`Self::owned`], in one layer.
+    pub fn owned_in(layer: impl Into<String>) -> Self {
+        Self::of(Kind::Owned(v1::Owned { layer: layer.into() }))
+    }
+
     /// One of these entities.
     pub fn entities(entities: impl IntoIterator<Item = EntityId>) -> Self {
         Self::of(Kind::EntityIds(v1::EntityIds { entities: entities.into_iter().map(|id| id.0).collect() }))

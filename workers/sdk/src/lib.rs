@@ -2,8 +2,8 @@
 //!
 //! Responsible for: the session of one worker ([`Worker`]), its local [`Replica`], typed writes ([`Batch`],
 //! [`NewEntities`]), bounded queues, reconnecting.
-//! Not responsible for: what a worker simulates, and its loop: the worker calls [`Worker::next_event`] and
-//! [`Worker::heartbeat`] itself, so that a hung worker shows as one.
+//! Not responsible for: what a worker simulates. Its loop calls [`Worker::next_event`] and [`Worker::heartbeat`] itself, so
+//! that a hung worker shows as one; [`Worker::run`] is such a loop, by ticks.
 //!
 //! ```no_run
 //! use spatialdb_sdk::{Batch, Constraint, Event, View, ViewId, Worker, WorkerOptions, v1::Metadata};
@@ -30,6 +30,10 @@
 //! - What to look at: [`Constraint`], joined by `&`, `|` and `!`, or in the query language. Live in a [`View`], with rates
 //!   by distance ([`Bands`]) or as counts by square ([`Densities`]); asked once by [`Worker::ask`].
 //! - What a player sees: [`interest`].
+//! - What this worker may write in a world with layers: [`Worker::owns`], [`Worker::owned`], [`Worker::regions`], and
+//!   [`Constraint::owned`] to look at it. It changes while the worker runs: [`Event::Gained`], [`Event::Lost`], and
+//!   [`Event::LossImminent`], before which what is written is still taken. A [`Simulation`] that keeps nothing need not care.
+//!   A write that comes too late is refused as [`ErrorCode::NotAuthoritative`]: a normal outcome.
 //! - Events of entities: sent by [`Batch::emit`], and heard with the frame:
 //!
 //! ```no_run

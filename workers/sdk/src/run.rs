@@ -49,7 +49,7 @@ pub trait Simulation {
 /// What a turn of the loop is about.
 enum Turn {
     Stop,
-    Heard(Event),
+    Heard(Box<Event>),
     Beat,
     Tick,
 }
@@ -97,18 +97,21 @@ impl Worker {
         loop {
             let turn = tokio::select! {
                 () = &mut stop => Turn::Stop,
-                event = self.next_event() => Turn::Heard(event?),
+                event = self.next_event() => Turn::Heard(Box::new(event?)),
                 _ = beats.tick() => Turn::Beat,
                 _ = ticks.tick() => Turn::Tick,
             };
             match turn {
-                Turn::Stop | Turn::Heard(Event::Drained) => break,
-                Turn::Heard(Event::LossImminent { region, .. }) => {
-                    let seen = self.authority_seen();
-                    simulation.before_loss(&mut self, &[region], &mut batch).await?;
-                    self.send_if_connected(&mut batch, seen).await?;
-                }
-                Turn::Heard(event) => simulation.hear(&mut self, event).await?,
+                Turn::Stop => break,
+                Turn::Heard(event) => match *event {
+                    Event::Drained => break,
+                    Event::LossImminent { region, .. } => {
+                        let seen = self.authority_seen();
+                        simulation.before_loss(&mut self, &[region], &mut batch).await?;
+                        self.send_if_connected(&mut batch, seen).await?;
+                    }
+                    event => simulation.hear(&mut self, event).await?,
+                },
                 Turn::Beat => self.heartbeat((busy.as_secs_f64() / period.as_secs_f64()).min(1.0), busy),
                 Turn::Tick if !self.is_ready() => {}
                 Turn::Tick => {
@@ -160,7 +163,7 @@ async fn told_to_stop() {
         }
         (Err(error), _) | (_, Err(error)) => {
             tracing::warn!(error = %error, "cannot listen for signals");
-            std::future::pending().await
+            std::future::pending::<()>().await;
         }
     }
 }

@@ -148,7 +148,8 @@ async fn a_simulation_that_is_drained_lets_go_and_says_goodbye() {
         drop(peer);
     };
     let run = worker.run(&mut mover, Duration::from_millis(5));
-    let (ended, ()) = timeout(PATIENCE, async { tokio::join!(run, script) }).await.expect("in time");
+    let both = Box::pin(timeout(PATIENCE, async { tokio::join!(run, script) }));
+    let (ended, ()) = both.await.expect("in time");
     ended.expect("a good end");
     assert_eq!(mover.let_go, [1]);
     assert!(mover.ticks > 0);

@@ -1,5 +1,5 @@
 // Shows what is around Paris, and sends up a balloon there that drifts east until ctrl-c.
-import { box, component, connect, MetadataSchema } from "@spatialdb/sdk";
+import { box, component, connect, MetadataSchema, PositionSchema } from "@spatialdb/sdk";
 
 const worker = await connect({ workerType: "first" });
 const paris = { x: 261_000, y: 5_431_000 };
@@ -9,12 +9,13 @@ for (const [id, { type, name }] of worker.replica.with(MetadataSchema)) console.
 
 const [balloon] = await worker.create([{ position: paris, components: [component(MetadataSchema, { type: "balloon", name: "Ballon rouge" })] }]);
 await worker.update(balloon, MetadataSchema, { name: "Le ballon rouge" }); // the type stays
-let running = true;
-process.once("SIGINT", () => (running = false)).once("SIGTERM", () => (running = false));
-for (let tick = 0; running; tick++) {
-  await worker.move([balloon], Float64Array.of(paris.x + tick), Float64Array.of(paris.y), Float64Array.of(300));
-  if (tick % 10 === 0) worker.heartbeat();
-  await new Promise((resolve) => setTimeout(resolve, 100));
-}
-await worker.delete(balloon);
-await worker.close();
+
+// Until ctrl-c. In a world with layers another worker may own the balloon: this one then leaves it alone.
+let x = paris.x;
+const tick = async () => {
+  if (worker.owns(balloon, PositionSchema)) await worker.move([balloon], Float64Array.of(x++), Float64Array.of(paris.y), Float64Array.of(300));
+};
+const beforeLoss = async (_, regions) => {
+  if (regions.length === 0) await worker.delete(balloon); // the world is open, and the worker is about to end
+};
+await worker.run({ tick, beforeLoss });

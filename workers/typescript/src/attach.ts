@@ -33,7 +33,10 @@ export function attach(transport: Transport, settings: Settings, attached: Attac
   return new Promise((resolve, reject) => {
     let over = false;
     let welcomed = false;
+    // What comes right behind Welcome waits until whoever awaits this has had a turn to listen.
+    let early: Uint8Array[] | undefined = [];
     const finish = (error: SpatialdbError) => {
+      takeEarly();
       if (over) return;
       over = true;
       clearTimeout(timeout);
@@ -41,24 +44,32 @@ export function attach(transport: Transport, settings: Settings, attached: Attac
       if (welcomed) attached.lost(error);
       else reject(error);
     };
+    const attempt = (act: () => void) => {
+      try {
+        if (!over) act();
+      } catch (error) {
+        finish(error instanceof SpatialdbError ? error : new SpatialdbError("INTERNAL", String(error), GrpcCode.Internal, error));
+      }
+    };
+    const takeEarly = () => {
+      const waiting = early ?? [];
+      early = undefined;
+      for (const bytes of waiting) attempt(() => attached.message(bytes));
+    };
     const timeout = setTimeout(() => {
       const detail = `spatialdb did not welcome the worker within ${attemptTimeoutMs} ms`;
       finish(new SpatialdbError("WELCOME_TIMEOUT", detail, GrpcCode.DeadlineExceeded));
     }, attemptTimeoutMs);
     const link = transport.open(hello, {
-      message: (bytes) => {
-        if (over) return;
-        try {
-          if (welcomed) return attached.message(bytes);
-          const welcome = welcomeOf(bytes);
-          welcomed = true;
-          clearTimeout(timeout);
-          attached.begin(link, welcome);
-          resolve();
-        } catch (error) {
-          finish(error instanceof SpatialdbError ? error : new SpatialdbError("INTERNAL", String(error), GrpcCode.Internal, error));
-        }
-      },
+      message: (bytes) => attempt(() => {
+        if (welcomed) return early === undefined ? attached.message(bytes) : void early.push(bytes);
+        const welcome = welcomeOf(bytes);
+        welcomed = true;
+        clearTimeout(timeout);
+        setTimeout(takeEarly);
+        attached.begin(link, welcome);
+        resolve();
+      }),
       room: () => { if (!over) attached.room(); },
       end: (error) => finish(error ?? new SpatialdbError("UNREACHABLE", "the server closed the stream", GrpcCode.Unavailable)),
     });

@@ -6,7 +6,8 @@
 import { create, type MessageInitShape } from "@bufbuild/protobuf";
 import {
   AuthorityReportSchema, LossReason, Side,
-  type Authority as WireAuthority, type AuthorityReport, type Border as WireBorder, type EntityChanges, type Lease, type RegionLost,
+  type Authority as WireAuthority, type AuthorityReport, type Border as WireBorder, type EntityChanges, type Lease,
+  type RegionLost,
 } from "./gen/spatialdb/v1/authority_pb.js";
 import type { LayerInfo } from "./gen/spatialdb/v1/worker_pb.js";
 import { ProtocolError } from "./errors.js";
@@ -58,7 +59,8 @@ export interface Border {
   epoch: number;
 }
 
-type Told = "regionGained" | "regionChanged" | "regionLost" | "gained" | "lost" | "lossImminent" | "kept" | "draining" | "drained";
+type Told =
+  "regionGained" | "regionChanged" | "regionLost" | "gained" | "lost" | "lossImminent" | "kept" | "draining" | "drained";
 
 /** An event that the worker is to hear: its name, and what comes with it. */
 export type AuthorityEvent = { [K in Told]: [K, WorkerEvents[K]] }[Told];
@@ -92,9 +94,8 @@ export class Authority {
   #warmed: number[] = [];
 
   constructor(layers: readonly LayerInfo[] = []) {
-    const known = layers.map(({ name, workerType, with: having, without, writes }) => ({ name, workerType, with: having, without, writes }));
-    this.layers = new Map(known.map((layer) => [layer.name, layer]));
-    this.#members = known.map((layer) => ({ layer, grants: new Map() }));
+    this.layers = new Map(layers.map((layer) => [layer.name, layerOf(layer)]));
+    this.#members = [...this.layers.values()].map((layer) => ({ layer, grants: new Map() }));
   }
 
   /** Whether the world has no layers: any worker may write anything. */
@@ -206,7 +207,9 @@ export class Authority {
         this.isDraining = true;
         return [["draining", undefined]];
       case "entities": return body.value.changes.flatMap((changes) => this.#hear(changes));
-      default: return []; // the views of what gets cool are the server's; what this SDK does not know is from a later version
+      default:
+        // The views of what gets cool are the server's; what this SDK does not know is from a later version.
+        return [];
     }
   }
 
@@ -282,7 +285,8 @@ export class Authority {
   }
 
   #membersOf(scope: string | number): readonly Members[] {
-    return this.#members.filter(({ layer }) => typeof scope === "string" ? layer.name === scope : layer.writes.includes(scope));
+    const isMeant = ({ name, writes }: Layer) => typeof scope === "string" ? name === scope : writes.includes(scope);
+    return this.#members.filter(({ layer }) => isMeant(layer));
   }
 }
 
@@ -290,12 +294,17 @@ function tellOf(name: "gained" | "lost", layer: string, ids: bigint[]): Authorit
   return ids.length === 0 ? [] : [[name, { layer, ids }]];
 }
 
+function layerOf({ name, workerType, with: having, without, writes }: LayerInfo): Layer {
+  return { name, workerType, with: having, without, writes };
+}
+
 function regionOf({ region, layer, space, minX, minY, maxX, maxY, epoch, borders }: Lease): Region {
   return { id: Number(region), layer, space, minX, minY, maxX, maxY, epoch: Number(epoch), borders: borders.map(borderOf) };
 }
 
 function borderOf({ side, at, from, to, region, sessionId, epoch }: WireBorder): Border {
-  return { side, at, from, to, region: Number(region), sessionId: sessionId === 0n ? undefined : sessionId, epoch: Number(epoch) };
+  const owner = sessionId === 0n ? undefined : sessionId;
+  return { side, at, from, to, region: Number(region), sessionId: owner, epoch: Number(epoch) };
 }
 
 export { LossReason, Side };

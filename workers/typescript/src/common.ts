@@ -6,7 +6,7 @@ export { LossReason, Side, type Border, type Layer, type Region } from "./author
 export { Batch, component, type EncodedComponent, type NewEntity } from "./batch.js";
 export { type ComponentRef } from "./components.js";
 export {
-  all, and, box, cylinder, entities, Field, field, has, inSpace, ITSELF, near, not, or, sphere, text, type FieldValue, type Place,
+  all, and, box, cylinder, entities, Field, field, has, inSpace, ITSELF, near, not, or, owned, sphere, text, type FieldValue, type Place,
 } from "./constraints.js";
 export { GrpcCode, ProtocolError, SpatialdbError } from "./errors.js";
 export { Changes, eventOf, type EntityEvent, type Rejection, type WorkerEvents } from "./events.js";

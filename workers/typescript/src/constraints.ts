@@ -1,7 +1,7 @@
 // What to look at: short ways to write the constraints of views and queries.
 //
 //   all()   box({ x: 0, y: 0 }, { x: 10, y: 10 })   sphere({ x: 5, y: 5 }, 100)   cylinder({ x: 5, y: 5 }, 100)
-//   inSpace(0)   near(7n, 100)   entities([7n])   field(CitySchema, "population").atLeast(1e6)
+//   inSpace(0)   near(7n, 100)   owned()   entities([7n])   field(CitySchema, "population").atLeast(1e6)
 //   has(MetadataSchema)   has("earth.City")   and(a, b)   or(a, b)   not(a)
 //   text("has City and City.population >= 1e6 or id = 7")
 
@@ -59,6 +59,14 @@ export function inSpace(space: number): Constraint {
 export function near(entity: bigint, radiusM: number): Constraint {
   if (entity !== ITSELF) numberOf(entity);
   return create(ConstraintSchema, { kind: { case: "near", value: { entity, radiusM } } });
+}
+
+/**
+ * In a region that this worker owns or may get soon, of a layer or of all, or at most `ghost_margin_m` of the layer outside of
+ * it. Views follow what it owns. In a world without layers every entity.
+ */
+export function owned(layer = ""): Constraint {
+  return create(ConstraintSchema, { kind: { case: "owned", value: { layer } } });
 }
 
 /** One of these entities. */

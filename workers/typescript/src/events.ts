@@ -133,7 +133,9 @@ export interface WorkerEvents {
   schema: string;
   /** The server ends the session politely. */
   goodbye: { reason: string; detail: string; retryAfterMs: number };
-  /** The connection is gone, and nothing is owned; the worker connects again. `lost` messages may or may not have been applied. */
+  /**
+   * The connection is gone, and nothing is owned; the worker connects again. `lost` messages may or may not have been applied.
+   */
   disconnected: { error: SpatialdbError; lost: number; retryInMs: number };
   /** A new session has started; views are subscribed again, creates without an answer are repeated. */
   reconnected: undefined;

@@ -11,9 +11,9 @@ const HEARTBEAT_MS = 1000;
 
 export interface RunOptions {
   /**
-   * One step: reads the replica, and writes what `owned` gives. Called only while the worker `isReady`. It keeps nothing that
-   * is not in the world as well: another worker may have what it owns at any moment. What it throws ends the worker, but for
-   * DISCONNECTED.
+   * One step: reads the replica, and writes what `owned` gives. Called only while the worker `isReady`. It keeps nothing
+   * that is not in the world as well: another worker may have what it owns at any moment. What it throws ends the worker,
+   * but for DISCONNECTED.
    */
   tick: (worker: Worker) => void | Promise<void>;
   /** From tick to tick, 100 if left out; one that takes longer puts the next ones off. */
@@ -75,6 +75,12 @@ class Turns {
   }
 }
 
+/** The part of Node's `process` that browsers lack. */
+interface Signals {
+  on?(signal: string, listener: () => void): unknown;
+  off?(signal: string, listener: () => void): unknown;
+}
+
 /** The end of a run. */
 class End {
   isOver = false;
@@ -86,8 +92,7 @@ class End {
   constructor(worker: Worker, stop: AbortSignal | undefined) {
     const over = () => this.#over();
     stop?.addEventListener("abort", over);
-    // Browsers have no signals.
-    const { process } = globalThis as { process?: Partial<NodeJS.Process> };
+    const { process } = globalThis as { process?: Signals };
     for (const signal of ["SIGTERM", "SIGINT"] as const) process?.on?.(signal, over);
     this.#forget = [
       worker.on("drained", over),

@@ -7,7 +7,7 @@ import { MetadataSchema, PositionSchema } from "../src/gen/spatialdb/v1/componen
 import { ConstraintSchema, ViewSchema } from "../src/gen/spatialdb/v1/query_pb.js";
 import { AskSchema } from "../src/gen/spatialdb/v1/worker_pb.js";
 import { ComponentTable } from "../src/components.js";
-import { all, and, entities, field, has, ITSELF, near, not, or, text, type FieldValue } from "../src/constraints.js";
+import { all, and, entities, field, has, ITSELF, near, not, or, owned, text, type FieldValue } from "../src/constraints.js";
 import { askOf, viewOf, type ViewOptions } from "../src/views.js";
 
 const table = new ComponentTable();
@@ -15,6 +15,7 @@ table.replace([[1, PositionSchema.typeName], [2, MetadataSchema.typeName]].map((
 const view = (options: ViewOptions) => toJson(ViewSchema, create(ViewSchema, viewOf(options, table)));
 
 test("constraints join", () => {
+  assert.deepEqual([owned(), owned("boats")].map((each) => toJson(ConstraintSchema, each)), [{ owned: {} }, { owned: { layer: "boats" } }]);
   const joined = and(has(MetadataSchema), or(near(7n, 50), not(entities([7n]))), text("has City"));
   assert.deepEqual(toJson(ConstraintSchema, joined), { and: { constraints: [
     { hasComponentNamed: "spatialdb.v1.Metadata" },

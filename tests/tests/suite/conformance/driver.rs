@@ -122,6 +122,35 @@ impl Driver {
         driver
     }
 
+    /// Waits until it owns so many entities of a layer. Gives them.
+    ///
+    /// # Panics
+    /// If it does not come about in time.
+    pub(crate) fn owns(&mut self, layer: &str, count: usize) -> Vec<String> {
+        let deadline = Instant::now() + DEADLINE;
+        loop {
+            let answer = self.ok(json!({"op": "owned", "scope": layer}));
+            let entities = answer["entities"].as_array().expect("a list").iter();
+            let entities: Vec<_> = entities.map(|id| id.as_str().expect("text").to_owned()).collect();
+            if entities.len() == count {
+                return entities;
+            }
+            assert!(Instant::now() < deadline, "not in time: it owns {count} in {layer}; it owns {answer}");
+            thread::sleep(Duration::from_millis(5));
+        }
+    }
+
+    /// What it has heard of what it may write since this was last asked.
+    pub(crate) fn told(&mut self) -> Vec<String> {
+        let answer = self.ok(json!({"op": "authority"}));
+        answer["told"]
+            .as_array()
+            .expect("a list")
+            .iter()
+            .map(|one| one.as_str().expect("text").to_owned())
+            .collect()
+    }
+
     /// Has it do something, and gives the answer.
     pub(crate) fn ask(&mut self, operation: Value) -> Value {
         let stdin = self.stdin.as_mut().expect("it is not closed");

@@ -2,6 +2,7 @@
 
 mod doors;
 mod events;
+mod owners;
 mod questions;
 mod reconnect;
 mod views;
@@ -16,6 +17,11 @@ use spatialdb_tests::{World, repository, run};
 pub(crate) use self::{
     doors::{a_locked_world_lets_in_who_has_a_token, it_comes_in_encrypted},
     events::events_are_told_once_to_who_has_them_in_view,
+    owners::{
+        a_drained_worker_gives_all_away, a_region_is_handed_over_behind_what_was_written,
+        in_an_open_world_anything_is_owned, what_was_owned_goes_with_the_connection,
+        who_is_silent_loses_what_it_has, who_owns_an_entity_writes_it,
+    },
     questions::questions_are_answered,
     reconnect::it_comes_back_after_the_server_was_killed,
     views::{

@@ -105,7 +105,7 @@ impl World {
 
     fn tick(&mut self, seconds: i64) {
         self.now_us += seconds * 1_000_000;
-        let orders = self.fleet.tick(self.now_us);
+        let orders = self.fleet.tick(self.now_us, &Duty::ALL);
         self.written.extend(orders.retire.into_iter().map(Written::Retire));
         self.written.extend(orders.launches.into_iter().map(Written::Launch));
     }
@@ -204,7 +204,7 @@ fn a_new_run_goes_on_where_the_world_is() {
     world.settle();
     let before = world.aircraft.clone();
     world.kill(0);
-    let orders = world.fleet.tick(world.now_us);
+    let orders = world.fleet.tick(world.now_us, &Duty::ALL);
     assert_eq!((orders.launches.as_slice(), orders.retire.as_slice()), ([].as_slice(), [].as_slice()));
     let moved: Vec<_> = orders.moves.iter().map(|(entity, _)| *entity).collect();
     assert_eq!(moved, before.keys().copied().collect::<Vec<_>>());
@@ -219,7 +219,7 @@ fn too_many_aircraft_are_retired_newest_first() {
     for id in 1..=AIRCRAFT as u64 + 2 {
         fleet.adopt(EntityId(id), aircraft.clone());
     }
-    let orders = fleet.tick(1_000_000);
+    let orders = fleet.tick(1_000_000, &Duty::ALL);
     assert_eq!(orders.retire, [EntityId(8), EntityId(9)]);
     assert_eq!((orders.moves.len(), orders.launches.len(), fleet.len()), (AIRCRAFT, 0, AIRCRAFT));
 }
@@ -231,7 +231,7 @@ fn a_landed_aircraft_is_retired_and_replaced_by_one_that_takes_off() {
     let first = world.aircraft.values().map(|aircraft| aircraft.arrives_unix_us).min().expect("aircraft");
     let landed =
         world.aircraft.iter().find(|(_, aircraft)| aircraft.arrives_unix_us == first).expect("first").0;
-    let orders = world.fleet.tick(first);
+    let orders = world.fleet.tick(first, &Duty::ALL);
     assert_eq!(orders.retire, [*landed]);
     let [launch] = orders.launches.as_slice() else { panic!("{orders:?}") };
     let [(aircraft, position)] = launch.aircraft.as_slice() else { panic!("{launch:?}") };
@@ -242,24 +242,52 @@ fn a_landed_aircraft_is_retired_and_replaced_by_one_that_takes_off() {
 fn a_refused_create_is_tried_again_after_a_pause() {
     let mut fleet = Fleet::new(plan(1));
     airports().for_each(|(entity, runway)| fleet.airport(entity, runway));
-    let request_id = fleet.tick(1_000_000).launches[0].request_id.clone();
-    assert_eq!(fleet.tick(1_100_000).launches, [], "the create is pending");
+    let request_id = fleet.tick(1_000_000, &Duty::ALL).launches[0].request_id.clone();
+    assert_eq!(fleet.tick(1_100_000, &Duty::ALL).launches, [], "the create is pending");
     fleet.not_created(&request_id, 1_200_000);
-    assert_eq!(fleet.tick(1_300_000).launches, [], "the pause");
-    assert_eq!(fleet.tick(2_200_000).launches.len(), 1);
+    assert_eq!(fleet.tick(1_300_000, &Duty::ALL).launches, [], "the pause");
+    assert_eq!(fleet.tick(2_200_000, &Duty::ALL).launches.len(), 1);
 }
 
 #[test]
 fn an_aircraft_between_unknown_airports_is_retired() {
     let mut fleet = Fleet::new(FleetPlan { aircraft: 1, ..plan(1) });
     fleet.adopt(EntityId(5), Aircraft { from: 98, to: 99, arrives_unix_us: i64::MAX, ..Default::default() });
-    assert_eq!(fleet.tick(1).retire, [EntityId(5)]);
+    assert_eq!(fleet.tick(1, &Duty::ALL).retire, [EntityId(5)]);
 }
 
 #[test]
 fn many_aircraft_are_launched_in_messages_of_a_sane_size() {
     let mut fleet = Fleet::new(FleetPlan { aircraft: 12_000, ..plan(1) });
     airports().for_each(|(entity, runway)| fleet.airport(entity, runway));
-    let rows: Vec<_> = fleet.tick(1_000_000).launches.iter().map(|launch| launch.aircraft.len()).collect();
+    let rows: Vec<_> =
+        fleet.tick(1_000_000, &Duty::ALL).launches.iter().map(|launch| launch.aircraft.len()).collect();
     assert_eq!(rows, [5000, 5000, 2000]);
+}
+
+#[test]
+fn who_share_the_work_have_each_aircraft_and_each_number_once() {
+    let wanted = FleetPlan { aircraft: 101, ..plan(0) };
+    let mut numbers = BTreeSet::new();
+    let mut ids = 1..;
+    let mut all: Vec<(EntityId, Aircraft)> = Vec::new();
+    for part in 0..3 {
+        let serves = |airport: EntityId| airport.0 % 3 == part;
+        let mut fleet = Fleet::new(wanted);
+        airports().for_each(|(entity, runway)| fleet.airport(entity, runway));
+        let orders = fleet.tick(1_000_000, &Duty { flies: &|_| false, serves: &serves });
+        for (aircraft, _) in orders.launches.iter().flat_map(|launch| &launch.aircraft) {
+            assert!(serves(EntityId(aircraft.from)));
+            assert!(numbers.insert(aircraft.callsign.clone()), "{} is there twice", aircraft.callsign);
+            all.push((EntityId(ids.next().expect("without end")), aircraft.clone()));
+        }
+    }
+    assert_eq!(all.len(), 101);
+
+    let mut fleet = Fleet::new(wanted);
+    airports().for_each(|(entity, runway)| fleet.airport(entity, runway));
+    all.iter().for_each(|(entity, aircraft)| fleet.adopt(*entity, aircraft.clone()));
+    let duty = Duty { flies: &|entity| entity.0 % 2 == 0, serves: &|airport| airport.0 % 3 == 1 };
+    let orders = fleet.tick(1_000_000, &duty);
+    assert_eq!((orders.moves.len(), orders.retire.len(), orders.launches.len()), (50, 0, 0));
 }

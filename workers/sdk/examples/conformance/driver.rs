@@ -3,6 +3,7 @@
 //! Responsible for: operations and their answers.
 //! Not responsible for: reading them (`main.rs`).
 
+mod owners;
 mod queries;
 
 use std::{collections::BTreeMap, path::Path, time::Duration};
@@ -76,6 +77,10 @@ pub(crate) struct Driver {
     rejections: Vec<Value>,
     events: Vec<Value>,
     events_missed: u64,
+    /// What it heard of what it may write.
+    told: Vec<String>,
+    /// Updates to send when a loss is imminent.
+    before_loss: Vec<Value>,
 }
 
 impl Driver {
@@ -83,8 +88,9 @@ impl Driver {
     pub(crate) fn new() -> Result<Self, Box<dyn std::error::Error>> {
         let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/schema");
         let schema = Schema::compile(&[folder])?;
-        let (views, rejections, events) = Default::default();
-        Ok(Self { schema, worker: None, views, rejections, events, events_missed: 0 })
+        let (views, rejections, events, told, before_loss) = Default::default();
+        let (worker, events_missed) = (None, 0);
+        Ok(Self { schema, worker, views, rejections, events, events_missed, told, before_loss })
     }
 
     /// Does one operation.
@@ -107,6 +113,16 @@ impl Driver {
                 Ok(json!({"events": events, "missed": std::mem::take(&mut self.events_missed)}))
             }
             "densities" => self.densities(operation).await,
+            "owned" => self.owned(operation).await,
+            "owns" => self.owns(operation).await,
+            "before_loss" => {
+                self.before_loss = operation["writes"].as_array().cloned().unwrap_or_default();
+                Ok(json!({}))
+            }
+            "authority" => {
+                self.hear_what_came().await?;
+                Ok(json!({"told": std::mem::take(&mut self.told)}))
+            }
             "heartbeat" => {
                 let tick = Duration::from_secs_f64(float(&operation["tick_ms"]) / 1000.0);
                 self.worker()?.heartbeat(float(&operation["load"]), tick);
@@ -195,8 +211,15 @@ impl Driver {
 
     async fn write(&mut self, operation: &Value) -> Done {
         let mut batch = Batch::new();
+        self.put(text(&operation["op"]), operation, &mut batch)?;
+        self.worker()?.send(&mut batch).await?;
+        Ok(json!({}))
+    }
+
+    /// Puts one write into a batch.
+    fn put(&self, op: &str, operation: &Value, batch: &mut Batch) -> Result<(), Failed> {
         let (entity, name) = (id(&operation["entity"]), text(&operation["component"]));
-        match text(&operation["op"]) {
+        match op {
             "delete" => {
                 operation["entities"].as_array().into_iter().flatten().for_each(|one| batch.delete(id(one)));
             }
@@ -220,8 +243,7 @@ impl Driver {
                 }
             }
         }
-        self.worker()?.send(&mut batch).await?;
-        Ok(json!({}))
+        Ok(())
     }
 
     async fn decided(&mut self) -> Done {
@@ -373,6 +395,7 @@ impl Driver {
     /// The next event; refusals are noted.
     async fn next(&mut self) -> Result<Event, Failed> {
         let event = self.worker()?.next_event().await?;
+        self.hear_of_authority(&event).await?;
         if let Event::Rejected(refused) = &event {
             let component = refused.component.and_then(|id| self.schema.component(id)).map_or("", Kind::name);
             let entity = refused.entity.map_or(0, |entity| entity.0).to_string();

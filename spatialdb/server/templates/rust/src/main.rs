@@ -3,15 +3,10 @@
 //! spatialdb starts it with the world and tells it by the environment where the world is; it may as well be started
 //! by hand.
 
-use std::{
-    error::Error,
-    time::{Duration, Instant},
-};
+use std::{error::Error, time::Duration};
 
-use spatialdb_sdk::{Batch, Constraint, Event, Position, View, ViewId, Worker, WorkerOptions};
-use tokio::{
-    signal::unix::{SignalKind, signal},
-    time::MissedTickBehavior,
+use spatialdb_sdk::{
+    Batch, Constraint, Event, Position, Simulation, View, ViewId, Worker, WorkerOptions,
 };
 
 mod meadow {
@@ -30,62 +25,53 @@ const TURN_DEG: f64 = 15.0;
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {
     let options = WorkerOptions::from_env_or("shepherd")?.expect::<Sheep>();
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut interrupt = signal(SignalKind::interrupt())?;
     let mut worker = Box::pin(Worker::connect(options)).await?;
     // With its own updates the replica is what the world has, and each step goes on from it.
     let view =
         View::new(ViewId(1), Constraint::has::<Sheep>()).positions().component::<Sheep>().own_updates();
     worker.subscribe(view).await?;
-    let mut ticks = tokio::time::interval(PERIOD);
-    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let mut wander = Wander(0x9e37_79b9_7f4a_7c15);
-    loop {
-        tokio::select! {
-            _ = terminate.recv() => break,
-            _ = interrupt.recv() => break,
-            event = worker.next_event() => match event? {
-                Event::Rejected(rejected) => println!("refused: {rejected:?}"),
-                Event::Frame(frame) if !frame.changes.entered.is_empty() => {
-                    println!("sheep in the meadow: {}", worker.replica().with::<Sheep>().count());
-                }
-                _ => {}
-            },
-            _ = ticks.tick() => {
-                let started = Instant::now();
-                let mut batch = step(&worker, &mut wander)?;
-                if !batch.is_empty() {
-                    worker.send(&mut batch).await?;
-                }
-                let busy = started.elapsed();
-                worker.heartbeat((busy.as_secs_f64() / PERIOD.as_secs_f64()).min(1.0), busy);
-            }
-        }
-    }
-    worker.goodbye("").await;
-    Ok(())
+    worker.run(&mut Shepherd { wander: Wander(0x9e37_79b9_7f4a_7c15) }, PERIOD).await
 }
 
-/// One step of every sheep.
-fn step(worker: &Worker, wander: &mut Wander) -> Result<Batch, Box<dyn Error>> {
-    let mut batch = Batch::new();
-    for found in worker.replica().with::<Sheep>() {
-        let (entity, mut sheep) = found?;
-        let Some(place) = worker.replica().position(entity) else { continue };
-        let (mut x, mut y) = (place.point.x, place.point.y);
-        sheep.heading_deg = (sheep.heading_deg + wander.turn()).rem_euclid(360.0);
-        if x.abs().max(y.abs()) > EDGE_M {
-            // Back towards the middle.
-            sheep.heading_deg = (-x).atan2(-y).to_degrees().rem_euclid(360.0);
+/// Keeps nothing of the sheep: another shepherd may go on with them at any moment.
+struct Shepherd {
+    wander: Wander,
+}
+
+impl Simulation for Shepherd {
+    type Error = Box<dyn Error>;
+
+    /// One step of every sheep that this worker may write: all, as long as world.toml has no layers.
+    async fn tick(&mut self, worker: &mut Worker, batch: &mut Batch) -> Result<(), Self::Error> {
+        for found in worker.owned_with::<Sheep>() {
+            let (entity, mut sheep) = found?;
+            let Some(place) = worker.replica().position(entity) else { continue };
+            let (mut x, mut y) = (place.point.x, place.point.y);
+            sheep.heading_deg = (sheep.heading_deg + self.wander.turn()).rem_euclid(360.0);
+            if x.abs().max(y.abs()) > EDGE_M {
+                // Back towards the middle.
+                sheep.heading_deg = (-x).atan2(-y).to_degrees().rem_euclid(360.0);
+            }
+            let way_m = sheep.speed_mps * PERIOD.as_secs_f64();
+            x += way_m * sheep.heading_deg.to_radians().sin();
+            y += way_m * sheep.heading_deg.to_radians().cos();
+            batch.set_position(entity, Position::new(place.space, x, y, place.point.z));
+            // Only the heading is replaced; the other fields stay as they are in the world.
+            batch.update_fields(entity, &[HEADING_DEG], &sheep);
         }
-        let way_m = sheep.speed_mps * PERIOD.as_secs_f64();
-        x += way_m * sheep.heading_deg.to_radians().sin();
-        y += way_m * sheep.heading_deg.to_radians().cos();
-        batch.set_position(entity, Position::new(place.space, x, y, place.point.z));
-        // Only the heading is replaced; the other fields stay as they are in the world.
-        batch.update_fields(entity, &[HEADING_DEG], &sheep);
+        Ok(())
     }
-    Ok(batch)
+
+    async fn hear(&mut self, worker: &mut Worker, event: Event) -> Result<(), Self::Error> {
+        match event {
+            Event::Rejected(rejected) => println!("refused: {rejected:?}"),
+            Event::Frame(frame) if !frame.changes.entered.is_empty() => {
+                println!("sheep in the meadow: {}", worker.replica().with::<Sheep>().count());
+            }
+            _ => {}
+        }
+        Ok(())
+    }
 }
 
 /// Turns at random: a xorshift is enough for sheep.

@@ -7,11 +7,12 @@ use tempfile::TempDir;
 use super::{Driver, Kind, POSITION};
 
 /// A server on an address of ours, so that the next one can have it too. Killed when it is dropped.
-fn serve(folder: &TempDir, address: &str) -> (Process, String) {
-    let snapshot = folder.path().join("probe.snapshot");
+pub(super) fn serve(folder: &TempDir, address: &str, config: &str) -> (Process, String) {
+    let (snapshot, file) = (folder.path().join("probe.snapshot"), folder.path().join("world.toml"));
     std::fs::write(&snapshot, probe_snapshot()).expect("written");
-    let mut command = spatialdb(&["launch", "--listen", address]);
-    let process = Process::start(command.arg(snapshot));
+    std::fs::write(&file, config).expect("written");
+    let mut command = spatialdb(&["launch", "--listen", address, "--config"]);
+    let process = Process::start(command.arg(file).arg(snapshot));
     let ready = process.stdout.wait_for("ready ");
     let address = ready.strip_prefix("ready ").expect("it begins so").to_owned();
     (process, address)
@@ -19,7 +20,7 @@ fn serve(folder: &TempDir, address: &str) -> (Process, String) {
 
 pub(crate) fn it_comes_back_after_the_server_was_killed(kind: Kind) {
     let folder = tempfile::tempdir().expect("a folder");
-    let (server, address) = serve(&folder, "127.0.0.1:0");
+    let (server, address) = serve(&folder, "127.0.0.1:0", "");
     let mut driver = Driver::attach(kind, &address, "anna");
     assert_eq!(driver.subscribe(1, json!({"entityIds": {"entities": ["1", "2"]}})), 2);
     assert_eq!(driver.subscribe(2, json!({"entityIds": {"entities": ["2", "3"]}})), 2);
@@ -31,7 +32,7 @@ pub(crate) fn it_comes_back_after_the_server_was_killed(kind: Kind) {
 
     // What was written since the snapshot is lost with the server: the replica must not keep it.
     drop(server);
-    let (server, again) = serve(&folder, &address);
+    let (server, again) = serve(&folder, &address, "");
     assert_eq!(again, address);
     let answer = driver.ok(json!({"op": "wait_reconnected"}));
     assert!(answer["session"].as_str().is_some_and(|session| !session.is_empty()), "{answer}");

@@ -150,6 +150,8 @@ pub(crate) fn constraint_of(json: &Value) -> Result<Constraint, Failed> {
             .unwrap_or_else(|| Constraint::has_named(text(value))),
         "field" => field_test(value)?,
         "near" => Constraint::near(id(&value["entity"]), float(&value["radiusM"])),
+        "owned" if value["layer"].is_string() => Constraint::owned_in(text(&value["layer"])),
+        "owned" => Constraint::owned(),
         "text" => Constraint::text(text(value)),
         "and" => joined(list()?, |a, b| a & b, Constraint::all_of),
         "or" => joined(list()?, |a, b| a | b, Constraint::any_of),
