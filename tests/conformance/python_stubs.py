@@ -69,7 +69,7 @@ class Driver:
         self.rejections, self.answers, self.ready, self.is_lost = [], {}, {}, False
         self.pages, self.told, self.missed, self.squares = {}, [], 0, {}
         self.is_draining, self.seen, self.regions, self.grants = False, 0, {}, {}  # region -> epoch; (layer, entity) -> (region, epoch)
-        self.heard = asyncio.Event()
+        self.heard, self.sending = asyncio.Event(), asyncio.Lock()
         try:
             await self.send(hello=self.hello)
         except Refused:
@@ -91,12 +91,14 @@ class Driver:
         for write in body.values():
             if hasattr(write, "authority_seen"):
                 write.authority_seen = self.seen
-        self.seq += 1
-        try:
-            await self.call.write(wire.ClientMessage(seq=self.seq, **body))
-        except (grpc.aio.AioRpcError, asyncio.InvalidStateError):
-            raise Refused("NotConnected", "the connection is down") from None
-        return self.seq
+        async with self.sending:  # the reader sends too, and a stream takes one message at a time
+            self.seq += 1
+            seq = self.seq
+            try:
+                await self.call.write(wire.ClientMessage(seq=seq, **body))
+            except (grpc.aio.AioRpcError, asyncio.InvalidStateError):
+                raise Refused("NotConnected", "the connection is down") from None
+        return seq
 
     async def read(self):
         try:
@@ -138,6 +140,8 @@ class Driver:
         if kind in ("gained", "shaped"):
             self.regions[body.region] = body.epoch
             told += ["region_gained"] if kind == "gained" else []
+            # Partitions may have told of its entities before.
+            told += ["gained"] if any(region == body.region for region, _ in self.grants.values()) else []
         elif kind == "joined":
             self.regions.pop(body.gone, None)
             for key, (region, epoch) in self.grants.items():

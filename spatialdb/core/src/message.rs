@@ -113,6 +113,9 @@ pub struct AuthorityDelta {
     pub clock: Revision,
     /// What the partition told before counts no longer, unless it is told again here.
     pub begins_anew: bool,
+    /// The session need not wait for what it gained: it has been shown, with the delta beside it, what others wrote.
+    /// Else a delta is to come that shows all.
+    pub is_shown: bool,
     /// In order.
     pub changes: Vec<EntityAuthority>,
 }
@@ -225,6 +228,8 @@ pub struct Delta {
     pub flushed: Option<u64>,
     /// More of the same is to come.
     pub more: bool,
+    /// All that the session's views match is in view as of the counter, at whatever rate they ask for it.
+    pub shows_all: bool,
 }
 
 /// How many entities of a partition are in squares of a view of densities.

@@ -227,15 +227,27 @@ impl Partition {
         if is_owed { Some(0) } else { subscriber.next_due(change, count) }
     }
 
+    /// Its views are shown all, whatever their rates; a delta says when that is done.
+    pub fn show_all(&mut self, session: SessionId) {
+        if let Some(subscriber) = self.subscribers.get_mut(&session) {
+            subscriber.hasten();
+        }
+    }
+
     /// Asks for `token` back in a delta that follows all that was sent before.
     pub fn flush(&mut self, session: SessionId, token: u64, outbox: &mut Outbox) {
         match self.subscribers.get_mut(&session) {
             Some(subscriber) => subscriber.flush(token),
             None => {
-                let clock = self.store.clock();
-                let delta =
-                    Some(Box::new(crate::Delta { clock, flushed: Some(token), ..Default::default() }));
-                let news = self.authority.as_mut().and_then(|authority| authority.take_news(session, clock));
+                let (store, clock) = (&self.store, self.store.clock());
+                let delta = Some(Box::new(crate::Delta {
+                    clock,
+                    shows_all: true,
+                    flushed: Some(token),
+                    ..Default::default()
+                }));
+                let news =
+                    self.authority.as_mut().and_then(|authority| authority.take_news(session, store, true));
                 outbox.sessions.push((session, ToSession { delta, authority: news, ..Default::default() }));
             }
         }

@@ -9,6 +9,7 @@
 //! order. Revision counters rise along moves, so of two partitions the one with the higher counter is the later.
 //! A leave is remembered (a tombstone) until nothing older can be on its way.
 
+mod after;
 mod anchors;
 mod authority;
 mod events;
@@ -27,10 +28,11 @@ use std::sync::Arc;
 use indexmap::IndexMap;
 use rustc_hash::{FxBuildHasher, FxHashSet};
 use spatialdb_types::{
-    Box3, ComponentId, EntityId, Error, LayerId, Limits, PartitionId, Position, Reason, RegionId, Revision,
-    Seq, SessionId, SpaceId, ViewId,
+    Box3, ComponentId, EntityId, Error, LayerId, Limits, PartitionId, Position, Reason, Revision, Seq,
+    SessionId, SpaceId, ViewId,
 };
 
+use self::after::After;
 use self::anchors::Anchors;
 use self::authority::Authority;
 pub use self::authority::{AuthorityBody, AuthorityMessage, SeenTable};
@@ -56,6 +58,8 @@ pub enum ToPartition {
     SetViews(u64, ViewSet),
     /// The last delta has been taken.
     Ready,
+    /// Show all, whatever the rates of the views: a delta is to say when that is done.
+    ShowAll,
     /// Give the token back behind all that was sent before.
     Flush(u64),
     /// The session is over.
@@ -91,13 +95,12 @@ pub struct FrameBody {
     pub view_ready: Vec<(ViewId, u64)>,
     /// Refused rows.
     pub outcome: Outcome,
-    /// Regions that the session may get: it and all before show them and what lies around. To be said to the session
-    /// when the worker has all of it.
-    pub shown: Vec<RegionId>,
     /// How many deltas it is made of.
     pub deltas: usize,
     /// Entities that another partition may have told of just before.
     moved: Vec<EntityId>,
+    /// What the worker hears once it has it.
+    then: Vec<After>,
 }
 
 /// One worker's or viewer's side of the world, as a state machine.
@@ -121,6 +124,8 @@ pub struct Session {
     outcome: Outcome,
     /// Frames that wait to be taken, and who is to be told when they are.
     frames: VecDeque<(PartitionId, FrameBody)>,
+    /// What the worker hears once it has the last frame that was taken; `None`: it has.
+    sending: Option<Vec<After>>,
     told_applied: Seq,
     outbox: Vec<(PartitionId, ToPartition)>,
 }
@@ -202,6 +207,7 @@ impl Session {
             progress: Progress::default(),
             outcome: Outcome::default(),
             frames: VecDeque::new(),
+            sending: None,
             told_applied: Seq(0),
             outbox: Vec::new(),
         }
@@ -304,17 +310,24 @@ impl Session {
         if message.restarted.is_some() {
             self.restarted(from);
         }
-        if let Some(delta) = message.authority {
-            self.hear_authority(from, *delta);
-        }
+        // Before the delta: with that the session may learn that nothing older is on its way.
+        let shown = message.authority.and_then(|delta| self.hear_authority(from, *delta));
         if let Some(delta) = message.delta {
+            let (clock, shows_all) = (delta.clock, delta.shows_all);
             let body = self.merge(from, *delta);
             if body.is_empty() {
                 self.outbox.push((from, ToPartition::Ready));
             } else {
                 self.frames.push_back((from, body));
             }
+            if shows_all {
+                self.shown_up_to(from, clock);
+            }
         }
+        shown.into_iter().for_each(|clock| self.shown_up_to(from, clock));
+        self.note_filled();
+        // Last: what was buried above is older than the token.
+        self.start_flush();
         self.refused(message.outcome);
         self.frames.len() > before
     }
@@ -341,9 +354,9 @@ impl Session {
         if self.frames.is_empty() {
             self.told_applied = applied;
             body.outcome = std::mem::take(&mut self.outcome);
-            body.shown = self.territory.take_shown();
         }
         body.applied = self.told_applied;
+        self.sending.get_or_insert_default().append(&mut body.then);
         Some(body)
     }
 
@@ -354,8 +367,7 @@ impl Session {
 
     /// Whether a frame without changes has something to say.
     fn has_bare_news(&self) -> bool {
-        let is_applied = self.progress.applied() > self.told_applied;
-        is_applied || !self.outcome.is_empty() || self.territory.has_shown()
+        self.progress.applied() > self.told_applied || !self.outcome.is_empty()
     }
 
     /// Takes what is to be sent to partitions.
@@ -498,6 +510,7 @@ impl FrameBody {
         self.events.extend(next.events);
         self.missed.merge(next.missed);
         self.deltas += next.deltas;
+        self.then.extend(next.then);
     }
 
     /// Whether it shows no change.

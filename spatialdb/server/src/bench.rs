@@ -7,6 +7,7 @@
 //! to the server. What is measured is what was checked: a figure is printed only if all results were right.
 
 mod area;
+mod balancer;
 mod crowd;
 mod error;
 mod fanout;
@@ -67,6 +68,7 @@ pub(crate) fn run(
             Scenario::Crowd => one(on_two_threads(crowd::run(plan))?),
             Scenario::Fences => one(on_two_threads(fences::run(plan))?),
             Scenario::Query => one(on_two_threads(query::run(plan))?),
+            Scenario::Balancer => one(balancer::run(plan)?),
             Scenario::Slow => one(on_two_threads(slow::run(plan))?),
             Scenario::Scaling => on_one_thread(scaling::run(plan))?,
         };

@@ -283,8 +283,8 @@ impl Sim {
             self.say(|| format!("session {} takes {frame:?}", self.actors[a].id));
             let applied = self.actors[a].replica.apply(&frame, &twins, &self.sent);
             applied.map_err(|f| f.of_session(self.actors[a].id))?;
-            frame.shown.drain(..).for_each(|region| self.actors[a].session.told_all_around(region));
         }
+        self.actors[a].session.frame_sent();
         self.collect_session(a);
         Ok(true)
     }

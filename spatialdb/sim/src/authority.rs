@@ -340,8 +340,9 @@ impl Sim {
         let what = format!("session {session} hears {message:?}");
         worker.take(&message, seq).map_err(|failure| failure.of_session(session))?;
         self.say(|| what);
-        if let AuthorityBody::Notice(notice) = &message.body {
-            self.judge_warm(a, notice)?;
+        match &message.body {
+            AuthorityBody::Notice(notice) => self.judge_warm(a, notice)?,
+            AuthorityBody::Entities(words) => self.judge_gained(a, words)?,
         }
         Ok(true)
     }

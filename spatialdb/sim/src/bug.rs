@@ -126,8 +126,10 @@ bugs! {
     ReverseGains = "reverse-gains", one_in 1;
     /// A worker is taken to have seen what it was not told.
     SeenTooMuch = "seen-too-much", one_in 1;
-    /// A worker is asked to get warm before it sees what is there.
+    /// A partition is taken to have filled all views of a session.
     WarmEarly = "warm-early", one_in 1;
+    /// A partition is taken to have shown a session all.
+    GainedEarly = "gained-early", one_in 1;
 }
 
 impl Bug {

@@ -6,8 +6,8 @@
 use std::collections::{BTreeSet, VecDeque};
 
 use spatialdb_core::{
-    Batch, Delta, Micros, Missed, Outbox, Partition, PeerBody, PeerMessage, RouteChange, ShadowMismatch,
-    ToPartition, ToSession, World,
+    Batch, Delta, Filled, Micros, Missed, Outbox, Partition, PeerBody, PeerMessage, RouteChange,
+    ShadowMismatch, ToPartition, ToSession, World,
 };
 use spatialdb_types::{EntityId, PartitionId, Revision, SessionId};
 
@@ -256,6 +256,7 @@ impl Sim {
                     ToPartition::Ready => {
                         partition.ready(id);
                     }
+                    ToPartition::ShowAll => partition.show_all(id),
                     ToPartition::Flush(token) => partition.flush(id, token, &mut outbox),
                     ToPartition::End => partition.end_session(id),
                 }
@@ -457,6 +458,7 @@ impl Sim {
             if bugs.hits(Bug::ReverseGains) {
                 delta.changes.reverse();
             }
+            delta.is_shown |= bugs.hits(Bug::GainedEarly);
         }
         if let Some(delta) = &mut message.delta {
             corrupt(delta, bugs, &mut self.stale);
@@ -513,6 +515,9 @@ fn corrupt(delta: &mut Delta, bugs: &mut Bugs, stale: &mut Option<Delta>) {
     }
     if bugs.hits(Bug::LoseFilled) {
         delta.filled = None;
+    }
+    if delta.filled.is_none() && bugs.hits(Bug::WarmEarly) {
+        delta.filled = Some(Filled { version: u64::MAX, counts: Vec::new() });
     }
     for density in &mut delta.densities {
         if !density.rows.is_empty() && bugs.hits(Bug::DropSquare) {

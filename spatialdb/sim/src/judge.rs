@@ -118,6 +118,18 @@ impl Sim {
         Ok(truth.iter().filter(|(e, fact)| fact.meets(**e, &constraint)).count() as u64)
     }
 
+    /// Whether a view that a client asked for matches the entity.
+    ///
+    /// # Errors
+    /// An entity is in two partitions.
+    pub(crate) fn looks_at(&self, a: usize, entity: EntityId) -> Result<bool, Failure> {
+        let truth = self.truth()?;
+        let around = Around { truth: &truth, regions: self.regions_of(self.actors[a].id) };
+        let mut parts = self.actors[a].views.values().flat_map(|view| &view.parts);
+        let fact = truth.get(&entity);
+        Ok(fact.is_some_and(|fact| parts.any(|part| fact.meets(entity, &around.placed(&part.constraint)))))
+    }
+
     fn judge_replica(&self, actor: &Actor, truth: &Truth) -> Verdict {
         let around = Around { truth, regions: self.regions_of(actor.id) };
         judge_replica(actor, &self.given(actor, truth)?, &around)

@@ -58,6 +58,8 @@ const CAUGHT_WITHIN: &[(Bug, u64)] = &[
     (Bug::LoseGain, 40),
     (Bug::ReverseGains, 60),
     (Bug::SeenTooMuch, 40),
+    (Bug::WarmEarly, 200),
+    (Bug::GainedEarly, 1_500),
 ];
 
 fn threads() -> usize {

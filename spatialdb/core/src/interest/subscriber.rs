@@ -44,6 +44,8 @@ pub(crate) struct Subscriber {
     pub(super) counting: Counting,
     version: u64,
     filled: u64,
+    /// Its lanes do not wait for their time.
+    is_hastened: bool,
     ready: bool,
     /// The views have changed: every held row is looked at again.
     recheck: bool,
@@ -131,6 +133,7 @@ impl Subscriber {
             counting: Counting::default(),
             version: 0,
             filled: 0,
+            is_hastened: false,
             ready: true,
             recheck: false,
             held: HeldRows::default(),
@@ -257,6 +260,22 @@ impl Subscriber {
         was_ready && !is_cut && self.left.is_empty()
     }
 
+    /// Whatever the rates of its views, all of them are due until all is shown; a delta says when that is.
+    pub(crate) const fn hasten(&mut self) {
+        self.is_hastened = true;
+    }
+
+    /// Whether its session waits for a delta that shows all.
+    pub(crate) const fn is_hastened(&self) -> bool {
+        self.is_hastened
+    }
+
+    /// Whether it has been told of all that has changed up to now.
+    pub(crate) fn shows_all(&self, store: &Store) -> bool {
+        let is_new = |lane: &Lane| lane.since < store.last_change();
+        self.is_at_rest() && self.left.is_empty() && !self.lanes.iter().any(is_new)
+    }
+
     /// Whether the session takes another delta.
     pub(crate) const fn is_ready(&self) -> bool {
         self.ready
@@ -267,6 +286,7 @@ impl Subscriber {
         self.ready
             && (self.run.is_some()
                 || self.recheck
+                || self.is_hastened
                 || self.anchors.is_owed()
                 || self.flush.is_some()
                 || !self.left.is_empty()
@@ -281,7 +301,8 @@ impl Subscriber {
         if !self.ready {
             return None;
         }
-        let lanes = self.lanes.iter().filter(|lane| lane.since < last_change).map(|lane| lane.due);
+        let due = |lane: &Lane| if self.is_hastened { 0 } else { lane.due };
+        let lanes = self.lanes.iter().filter(|lane| lane.since < last_change).map(due);
         lanes.chain(self.counting.next_due(last_count)).min()
     }
 
@@ -324,7 +345,9 @@ impl Subscriber {
         if self.left.is_empty() {
             builder.delta.flushed = self.flush.take();
         }
-        if builder.delta.is_empty() {
+        builder.delta.shows_all = self.shows_all(store);
+        let is_awaited = builder.delta.shows_all && std::mem::take(&mut self.is_hastened);
+        if builder.delta.is_empty() && !is_awaited {
             return None;
         }
         self.ready = false;
@@ -366,7 +389,7 @@ impl Subscriber {
     /// The lanes whose time has come, as far as there is something new to look at.
     fn due_lanes(&self, store: &Store, now: Micros) -> Mask {
         let last_change = store.last_change();
-        let is_due = |lane: &Lane| lane.since < last_change && lane.due <= now;
+        let is_due = |lane: &Lane| lane.since < last_change && (lane.due <= now || self.is_hastened);
         self.lanes.iter().enumerate().filter(|(_, lane)| is_due(lane)).fold(0, |m, (i, _)| m | 1 << i)
     }
 

@@ -17,6 +17,9 @@ impl Partition {
     pub fn publish(&mut self, now: Micros, outbox: &mut Outbox) {
         self.tell_interests(outbox);
         self.queue_events();
+        for session in self.authority.as_mut().map(|authority| authority.take_rushed()).unwrap_or_default() {
+            self.subscribers.get_mut(&session).into_iter().for_each(Subscriber::hasten);
+        }
         if !self.subscribers.is_empty() {
             self.store.collect_changes();
             self.store.update_census(&self.limits);
@@ -28,16 +31,17 @@ impl Partition {
             // What became of its writes is told with or after what they changed in its views, never before.
             let told = subscriber.is_told(was_ready);
             let outcome = if told { self.outcomes.swap_remove(session) } else { None }.unwrap_or_default();
-            let clock = self.store.clock();
+            let store = &self.store;
+            let shown = !subscriber.is_hastened() || subscriber.shows_all(store);
             let authority =
-                self.authority.as_mut().and_then(|authority| authority.take_news(*session, clock));
+                self.authority.as_mut().and_then(|authority| authority.take_news(*session, store, shown));
             if delta.is_some() || !outcome.is_empty() || authority.is_some() {
                 let delta = delta.map(Box::new);
                 outbox.sessions.push((*session, ToSession { delta, outcome, authority, restarted: None }));
             }
         }
         if let Some(authority) = &mut self.authority {
-            let others = authority.drain_news(self.store.clock());
+            let others = authority.drain_news(&self.store);
             let told = |authority| ToSession { authority: Some(authority), ..ToSession::default() };
             outbox.sessions.extend(others.map(|(session, authority)| (session, told(authority))));
         }

@@ -13,6 +13,7 @@ use rustc_hash::FxBuildHasher;
 use spatialdb_types::{EntityId, Epoch, Error, LayerId, PartitionId, Reason, RegionId, Revision};
 
 use super::Session;
+use super::after::After;
 use super::tombstones::Tombstones;
 use crate::authority::issuer::Notice;
 use crate::authority::leases::Seen;
@@ -66,6 +67,8 @@ pub(super) struct Authority {
     reduced: usize,
     /// The entities of its regions.
     held: IndexMap<(EntityId, LayerId), Held, FxBuildHasher>,
+    /// What was gained in partitions that have not shown yet how it stands, and as of when.
+    unshown: VecDeque<(PartitionId, Revision, Vec<EntityAuthority>)>,
     /// Entities that were lost, against older news of them.
     lost: Tombstones<(EntityId, LayerId)>,
 }
@@ -77,6 +80,8 @@ struct Held {
     word: EntityAuthority,
     /// Of the partition's delta, to tell it from the ones before.
     told: Revision,
+    /// The region and grant that the worker heard last, if it heard of the entity.
+    heard: Option<(RegionId, Epoch)>,
 }
 
 impl Authority {
@@ -90,6 +95,7 @@ impl Authority {
             waiting: VecDeque::new(),
             reduced: 0,
             held: IndexMap::default(),
+            unshown: VecDeque::new(),
             lost: Tombstones::new(partitions),
         }
     }
@@ -99,8 +105,9 @@ impl Authority {
         &mut self.lost
     }
 
-    fn hear(&mut self, from: PartitionId, delta: AuthorityDelta, flush: u64) {
-        let AuthorityDelta { clock, begins_anew, mut changes } = delta;
+    /// What a partition says. Losses are told at once; returned are the gains.
+    fn hear(&mut self, from: PartitionId, delta: AuthorityDelta, flush: u64) -> Vec<EntityAuthority> {
+        let AuthorityDelta { clock, begins_anew, mut changes, .. } = delta;
         changes.retain(|word| self.take(from, clock, *word, flush));
         if begins_anew {
             let is_old = |held: &Held| held.by == from && held.told < clock;
@@ -108,9 +115,34 @@ impl Authority {
             let ends = old.into_iter().map(|word| EntityAuthority { is_gain: false, ..word });
             changes.extend(ends.filter(|word| self.take(from, clock, *word, flush)));
         }
+        let (gained, lost): (Vec<_>, Vec<_>) = changes.into_iter().partition(|word| word.is_gain);
+        if !lost.is_empty() {
+            self.tell_entities(lost);
+        }
+        gained
+    }
+
+    /// The worker has been shown what it gained in a partition up to this: it may hear of it, as far as it still has it.
+    fn tell_gained(&mut self, from: PartitionId, clock: Revision, words: &[EntityAuthority]) {
         let mut gains = self.seen.gains.to_vec();
         gains[usize::from(from.0)] = clock;
         self.seen.gains = gains.into();
+        let is_last =
+            |held: &&mut Held, word: &EntityAuthority| held.by == from && held.word.clock == word.clock;
+        // As it stands now: its region may have been joined with another.
+        let mut told = Vec::with_capacity(words.len());
+        for word in words {
+            let Some(held) = self.held.get_mut(&(word.entity, word.layer)).filter(|held| is_last(held, word))
+            else {
+                continue;
+            };
+            held.heard = Some((held.word.region, held.word.epoch));
+            told.push(held.word);
+        }
+        self.tell_entities(told);
+    }
+
+    fn tell_entities(&mut self, changes: Vec<EntityAuthority>) {
         let Some((AuthorityBody::Entities(waiting), seen)) = self.waiting.back_mut() else {
             self.reduced = 0;
             return self.waiting.push_back((AuthorityBody::Entities(changes), self.seen.clone()));
@@ -133,20 +165,30 @@ impl Authority {
         }
         if word.is_gain {
             self.lost.remove(key);
-            self.held.insert(key, Held { by: from, word, told });
+            let heard = held.and_then(|held| held.heard);
+            self.held.insert(key, Held { by: from, word, told, heard });
             return true;
         }
         self.lost.bury(from, word.clock, key, flush);
-        self.held.swap_remove(&key).is_some()
+        self.held.swap_remove(&key).is_some_and(|held| held.heard.is_some())
     }
 
-    fn lose(&mut self, region: RegionId, epoch: Epoch) {
-        self.held.retain(|_, held| held.word.region != region || held.word.epoch > epoch);
+    /// A region is lost, and what belongs to it. Returns the entities of which the worker thinks that they are elsewhere.
+    fn lose(&mut self, region: RegionId, epoch: Epoch) -> Vec<EntityAuthority> {
+        let is_of = |(of, since): (RegionId, Epoch)| of == region && since <= epoch;
+        let lost = self.held.extract_if(.., |_, held| is_of((held.word.region, held.word.epoch)));
+        let elsewhere = lost.filter(|(_, held)| held.heard.is_some_and(|heard| !is_of(heard)));
+        elsewhere.map(|(_, held)| EntityAuthority { is_gain: false, ..held.word }).collect()
     }
 
     fn join(&mut self, gone: RegionId, keep: RegionId) {
-        let of_it = self.held.values_mut().filter(|held| held.word.region == gone);
-        of_it.for_each(|held| held.word.region = keep);
+        for held in self.held.values_mut() {
+            let heard = held.heard.iter_mut().map(|(region, _)| region);
+            heard
+                .chain([&mut held.word.region])
+                .filter(|region| **region == gone)
+                .for_each(|region| *region = keep);
+        }
     }
 }
 
@@ -195,7 +237,12 @@ impl Session {
             Notice::Gained(lease) => {
                 self.authority.seen.epoch = self.authority.seen.epoch.max(lease.epoch);
             }
-            Notice::Lost(region, epoch, _) => self.authority.lose(*region, *epoch),
+            Notice::Lost(region, epoch, _) => {
+                let elsewhere = self.authority.lose(*region, *epoch);
+                if !elsewhere.is_empty() {
+                    self.authority.tell_entities(elsewhere);
+                }
+            }
             Notice::Joined(gone, keep) => self.authority.join(*gone, *keep),
             _ => {}
         }
@@ -226,11 +273,47 @@ impl Session {
         !self.authority.waiting.is_empty()
     }
 
-    pub(super) fn hear_authority(&mut self, from: PartitionId, delta: AuthorityDelta) {
-        let clock = delta.clock;
-        self.authority.hear(from, delta, self.flush.token);
+    /// A partition tells of entities that came or went. Returns up to when the session is shown all, with the delta beside
+    /// it.
+    pub(super) fn hear_authority(&mut self, from: PartitionId, delta: AuthorityDelta) -> Option<Revision> {
+        let (clock, is_shown) = (delta.clock, delta.is_shown);
+        let gained = self.authority.hear(from, delta, self.flush.token);
         self.authority.lost.hear(from, clock);
-        self.start_flush();
+        if !gained.is_empty() {
+            self.authority.unshown.push_back((from, clock, gained));
+        }
+        is_shown.then_some(clock)
+    }
+
+    /// A partition has shown the session all that its views match as of then.
+    pub(super) fn shown_up_to(&mut self, from: PartitionId, clock: Revision) {
+        if !self.knows_views(from) {
+            return;
+        }
+        let unshown = std::mem::take(&mut self.authority.unshown);
+        for (by, at, words) in unshown {
+            if by == from && at <= clock {
+                self.say_after(After::Gained(by, at, words));
+            } else {
+                self.authority.unshown.push_back((by, at, words));
+            }
+        }
+    }
+
+    /// Whether a partition knows what the views are: it may be new, or was restarted.
+    pub(super) fn knows_views(&self, from: PartitionId) -> bool {
+        let partition = &self.partitions[usize::from(from.0)];
+        (partition.filled > 0 && partition.keyframe.is_none()) || self.views.is_empty()
+    }
+
+    /// Whether something gained there waits until it is shown.
+    pub(super) fn awaits_all(&self, from: PartitionId) -> bool {
+        self.authority.unshown.iter().any(|(by, ..)| *by == from)
+    }
+
+    /// The worker has heard all frames that went before.
+    pub(super) fn tell_gained(&mut self, from: PartitionId, clock: Revision, words: &[EntityAuthority]) {
+        self.authority.tell_gained(from, clock, words);
     }
 }
 
@@ -239,7 +322,7 @@ mod tests {
     use spatialdb_types::{Limits, SessionId};
 
     use super::*;
-    use crate::message::ToSession;
+    use crate::message::{Delta, LeaveReason, Shape, ToSession};
 
     const HERE: PartitionId = PartitionId(0);
     const THERE: PartitionId = PartitionId(1);
@@ -254,7 +337,8 @@ mod tests {
     }
 
     fn hear(session: &mut Session, from: PartitionId, clock: u64, changes: Vec<EntityAuthority>) {
-        let delta = AuthorityDelta { clock: Revision(clock), changes, ..AuthorityDelta::default() };
+        let clock = Revision(clock);
+        let delta = AuthorityDelta { clock, is_shown: true, changes, ..AuthorityDelta::default() };
         session.receive(from, ToSession { authority: Some(Box::new(delta)), ..ToSession::default() });
     }
 
@@ -272,9 +356,49 @@ mod tests {
         hear(&mut session, HERE, 30, vec![word(7, true, 10), word(8, true, 10)]);
         let message = session.take_authority().expect("both together");
         assert_eq!(words(&message), [word(8, true, 10)], "a loss of what was not there is not told either");
-        assert_eq!(&*message.seen.gains, [Revision(30), Revision(20)]);
+        assert_eq!(&*message.seen.gains, [Revision(30), Revision(0)], "nothing was gained there");
         hear(&mut session, THERE, 40, vec![word(7, true, 40)]);
         assert_eq!(words(&session.take_authority().expect("a gain")), [word(7, true, 40)]);
+    }
+
+    #[test]
+    fn what_was_gained_is_told_behind_the_frames_that_show_it() {
+        let mut session = session();
+        let told = |session: &mut Session| session.take_authority().map(|message| words(&message).to_vec());
+        let gain = |clock, entities: &[u64]| AuthorityDelta {
+            clock: Revision(clock),
+            changes: entities.iter().map(|entity| word(*entity, true, clock)).collect(),
+            ..AuthorityDelta::default()
+        };
+        // The partition could not show all: the session had not taken the delta before.
+        let authority = Some(Box::new(gain(5, &[1, 2])));
+        session.receive(HERE, ToSession { authority, ..ToSession::default() });
+        assert_eq!(told(&mut session), None);
+        let shown = |clock, shows_all| Delta {
+            clock: Revision(clock),
+            shows_all,
+            left: vec![(EntityId(9), LeaveReason::Deleted)],
+            entered: vec![Shape { entity: EntityId(clock), components: [].into() }],
+            ..Delta::default()
+        };
+        let frame = |delta| ToSession { delta: Some(Box::new(delta)), ..ToSession::default() };
+        session.receive(HERE, frame(shown(5, false)));
+        assert!(session.take_frame().is_some());
+        session.frame_sent();
+        assert_eq!(told(&mut session), None, "that is not all");
+        session.receive(HERE, frame(shown(6, true)));
+        // Of what it never heard that it had it need not hear that it has not.
+        hear(&mut session, HERE, 7, vec![word(2, false, 7)]);
+        assert_eq!(told(&mut session), None);
+        assert!(session.take_frame().is_some());
+        assert_eq!(told(&mut session), None, "the frame is on its way");
+        session.frame_sent();
+        let message = session.take_authority().expect("what it still has");
+        assert_eq!((words(&message), message.seen.gains[0]), (&[word(1, true, 5)][..], Revision(5)));
+        // A loss waits for nothing.
+        session.receive(HERE, frame(shown(8, true)));
+        hear(&mut session, HERE, 9, vec![word(1, false, 9)]);
+        assert_eq!(told(&mut session), Some(vec![word(1, false, 9)]));
     }
 
     #[test]

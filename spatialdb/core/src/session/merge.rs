@@ -59,7 +59,6 @@ impl Session {
         if let Some(token) = delta.flushed {
             self.flushed(from, token, &mut body);
         }
-        self.start_flush();
         body
     }
 
@@ -122,11 +121,15 @@ impl Session {
     }
 
     fn filled(&mut self, from: PartitionId, filled: &Filled, body: &mut FrameBody) {
+        let was_known = self.knows_views(from);
         self.partitions[usize::from(from.0)].filled = filled.version;
         if filled.version == self.version
             && let Some(seen) = self.partitions[usize::from(from.0)].keyframe.take()
         {
             self.drop_unseen(from, &seen, body);
+        }
+        if !was_known && self.knows_views(from) && self.awaits_all(from) {
+            self.outbox.push((from, ToPartition::ShowAll));
         }
         for &(view, count) in &filled.counts {
             let Some(state) = self.views.get_mut(&view) else { continue };
@@ -141,7 +144,6 @@ impl Session {
                 body.view_ready.push((view, state.count));
             }
         }
-        self.note_filled();
     }
 
     /// A partition tells how many entities are in squares.

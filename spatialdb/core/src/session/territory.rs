@@ -8,14 +8,13 @@ use std::collections::BTreeMap;
 use spatialdb_types::{Box3, LayerId, RegionId, SpaceId};
 
 use super::Session;
+use super::after::After;
 use crate::authority::issuer::{LeaseInfo, Notice};
 
 /// The regions of a session.
 #[derive(Debug, Default)]
 pub(super) struct Territory {
     regions: BTreeMap<RegionId, Place>,
-    /// Regions whose surroundings are in frames that wait: the worker is told behind them.
-    shown: Vec<RegionId>,
 }
 
 #[derive(Debug)]
@@ -31,6 +30,8 @@ enum Standing {
     Own,
     /// It may get it, and the worker is told when views of this version are filled.
     Filling(u64, LeaseInfo),
+    /// The same; frames that are on their way show it.
+    Shown(LeaseInfo),
     /// It may get it, and the worker knows.
     Told,
 }
@@ -45,16 +46,6 @@ impl Territory {
     /// The regions of a layer.
     pub(super) fn of(&self, layer: LayerId) -> impl Iterator<Item = Option<(SpaceId, Box3)>> {
         self.regions.values().filter(move |place| place.layer == layer).map(|place| place.area)
-    }
-
-    /// Whether the worker is to be told of regions behind the frames that wait.
-    pub(super) const fn has_shown(&self) -> bool {
-        !self.shown.is_empty()
-    }
-
-    /// What the worker is told, now that no frame waits.
-    pub(super) fn take_shown(&mut self) -> Vec<RegionId> {
-        std::mem::take(&mut self.shown)
     }
 
     /// Takes a notice to heart. Returns whether the worker is to hear it.
@@ -76,14 +67,18 @@ impl Territory {
         true
     }
 
-    /// All partitions have filled the views of this version.
-    fn filled(&mut self, version: u64) {
-        let is_shown =
-            |place: &Place| matches!(place.standing, Standing::Filling(since, _) if since <= version);
-        let new =
-            self.regions.iter().filter(|(region, place)| is_shown(place) && !self.shown.contains(region));
-        let new: Vec<RegionId> = new.map(|(region, _)| *region).collect();
-        self.shown.extend(new);
+    /// All partitions have filled the views of this version. Returns the regions that they show since.
+    fn filled(&mut self, version: u64) -> Vec<RegionId> {
+        let mut shown = Vec::new();
+        for (region, place) in &mut self.regions {
+            if let Standing::Filling(since, lease) = &place.standing
+                && *since <= version
+            {
+                place.standing = Standing::Shown(lease.clone());
+                shown.push(*region);
+            }
+        }
+        shown
     }
 }
 
@@ -109,9 +104,9 @@ impl Session {
     }
 
     /// The worker has all frames that show a region that it may get, and what lies around it.
-    pub fn told_all_around(&mut self, region: RegionId) {
+    pub(super) fn told_all_around(&mut self, region: RegionId) {
         let Some(place) = self.territory.regions.get_mut(&region) else { return };
-        if let Standing::Filling(_, lease) = &place.standing {
+        if let Standing::Shown(lease) = &place.standing {
             let lease = lease.clone();
             place.standing = Standing::Told;
             self.announce(Notice::Warm(lease));
@@ -121,7 +116,9 @@ impl Session {
     /// A partition may have filled the session's views.
     pub(super) fn note_filled(&mut self) {
         let filled = self.partitions.iter().map(|partition| partition.filled).min();
-        self.territory.filled(filled.unwrap_or(0));
+        for region in self.territory.filled(filled.unwrap_or(0)) {
+            self.say_after(After::Warm(region));
+        }
     }
 }
 
@@ -159,11 +156,11 @@ mod tests {
 
     /// From where to where its view looks along x, as the partitions were told last.
     fn looks(session: &mut Session) -> Option<Vec<(f64, f64)>> {
-        let sets = session.drain_outbox().filter_map(|(_, message)| match message {
+        let mut sets = session.drain_outbox().filter_map(|(_, message)| match message {
             ToPartition::SetViews(_, set) => Some(set),
             _ => None,
         });
-        let set = sets.last()?;
+        let set = sets.next_back()?;
         let Constraint::Or(boxes) = &set.views[0].parts[0].constraint else { panic!("{set:?}") };
         let along = |part: &Constraint| match part {
             Constraint::Box { bounds, .. } => (bounds.min.x, bounds.max.x),
@@ -209,10 +206,11 @@ mod tests {
         assert_eq!(looks(&mut session), Some(vec![(-5.0, 15.0)]));
         fill(&mut session, 0);
         assert!(!session.has_frame() && !session.has_authority(), "one partition has not filled it");
+        // The last of it is on its way.
+        session.sending = Some(Vec::new());
         fill(&mut session, 1);
-        let body = session.take_frame().expect("that all is shown");
-        assert!(body.shown == [R1] && !session.has_authority(), "not before it is sent");
-        session.told_all_around(R1);
+        assert!(!session.has_authority(), "not before it is sent");
+        session.frame_sent();
         assert_eq!(hears(&mut session), [Notice::Warm(lease(R1, 0.0))]);
         session.notice(Notice::Cool(R1));
         assert_eq!((hears(&mut session), looks(&mut session)), (vec![Notice::Cool(R1)], Some(vec![])));
@@ -222,10 +220,10 @@ mod tests {
     fn what_it_need_not_look_at_any_more_it_is_not_told_of() {
         let mut session = session();
         session.notice(Notice::Warm(lease(R1, 0.0)));
+        session.sending = Some(Vec::new());
         (0..2).for_each(|partition| fill(&mut session, partition));
-        assert_eq!(session.take_frame().expect("all is shown").shown, [R1]);
         session.notice(Notice::Cool(R1));
-        session.told_all_around(R1);
+        session.frame_sent();
         assert!(!session.has_authority());
         // Nor once it has it.
         session.notice(Notice::Warm(lease(R1, 0.0)));

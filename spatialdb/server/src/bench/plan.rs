@@ -31,6 +31,8 @@ pub(crate) enum Scenario {
     Slow,
     /// Ingests of ever larger worlds.
     Scaling,
+    /// Passes of the balancer over a large world.
+    Balancer,
 }
 
 /// What the user set; the rest comes from the scenario.
@@ -130,7 +132,7 @@ pub(crate) enum PlanError {
 
 impl Scenario {
     /// Every scenario.
-    pub(crate) const ALL: [Self; 11] = [
+    pub(crate) const ALL: [Self; 12] = [
         Self::Ingest,
         Self::Latency,
         Self::Launch,
@@ -142,6 +144,7 @@ impl Scenario {
         Self::Query,
         Self::Slow,
         Self::Scaling,
+        Self::Balancer,
     ];
 
     /// Its name on the command line and in results.
@@ -158,6 +161,7 @@ impl Scenario {
             Self::Query => "query",
             Self::Slow => "slow",
             Self::Scaling => "scaling",
+            Self::Balancer => "balancer",
         }
     }
 
@@ -168,7 +172,7 @@ impl Scenario {
 
     const fn has(self, flag: Flag) -> bool {
         match flag {
-            Flag::Partitions => true,
+            Flag::Partitions => !matches!(self, Self::Balancer),
             Flag::Entities => !matches!(self, Self::Scaling),
             Flag::Seconds => !matches!(self, Self::Launch | Self::Memory),
             Flag::Streams | Flag::Batch => {
@@ -187,6 +191,7 @@ impl Scenario {
             (Flag::Seconds, Self::Handshakes | Self::Fences | Self::Scaling) => 20,
             (Flag::Seconds, Self::Fanout | Self::Query) => 12,
             (Flag::Seconds, Self::Slow) => 60,
+            (Flag::Seconds, Self::Balancer) => 50,
             (Flag::Seconds, _) => 10,
             (Flag::Strangers, _) => 2200,
             (Flag::Calls, _) => 16,
@@ -197,7 +202,7 @@ impl Scenario {
             (Flag::Viewers, Self::Crowd) => 1000,
             (Flag::Views | Flag::Viewers | Flag::ViewHz | Flag::Load | Flag::Rate, _) => 0,
             (Flag::Entities, Self::Latency) => 10_000,
-            (Flag::Entities, Self::Launch | Self::Memory | Self::Query) => 1_000_000,
+            (Flag::Entities, Self::Launch | Self::Memory | Self::Query | Self::Balancer) => 1_000_000,
             (Flag::Entities, Self::Fanout | Self::Crowd) => 1000,
             (Flag::Entities, _) => 100_000,
         }
@@ -376,8 +381,18 @@ mod tests {
         assert_eq!((plan.streams, plan.partitions, plan.entities), (4, 2, 100_000));
         let plans = Plan::all(&Request { seconds: Some(3), ..Request::default() }).expect("plans");
         let names: Vec<&str> = plans.iter().map(|plan| plan.scenario.name()).collect();
-        let expected =
-            ["ingest", "latency", "launch", "memory", "handshakes", "fanout", "crowd", "fences", "query"];
+        let expected = [
+            "ingest",
+            "latency",
+            "launch",
+            "memory",
+            "handshakes",
+            "fanout",
+            "crowd",
+            "fences",
+            "query",
+            "balancer",
+        ];
         assert_eq!(names, expected);
         assert_eq!((plans[0].seconds, plans[3].entities), (3, 1_000_000));
         let plan = Plan::of(Scenario::Fences, &Request::default()).expect("a plan");
@@ -410,7 +425,7 @@ mod tests {
         assert_eq!(
             refused(Scenario::Memory, seconds),
             "--seconds does not apply to `memory`; it belongs to: ingest, latency, handshakes, fanout, crowd, \
-             fences, query, slow, scaling"
+             fences, query, slow, scaling, balancer"
         );
         let viewers = Request { viewers: Some(5), ..Request::default() };
         assert_eq!(

@@ -24,6 +24,7 @@ Scenarios:
   query       boxes with about 100 hits in a large world: in the core, on a session, by calls
   slow        what a viewer who does not read costs the server and others; takes twice --seconds
   scaling     what an update costs with 10,000, 100,000, 1,000,000 and 4,000,000 entities
+  balancer    one pass of the balancer over a large world of 64 regions, a fifth of which moves each second
   all         one after the other, but for slow and scaling, which take minutes
 
 Examples:
@@ -45,7 +46,7 @@ pub(super) struct BenchArgs {
     scenario: ScenarioArg,
 
     /// How long to measure, launch and memory excepted [default: 10; fanout, query: 12; handshakes, fences, scaling: 20;
-    /// slow: 60]
+    /// balancer: 50, of the world's own time; slow: 60]
     #[arg(long, value_name = "N")]
     seconds: Option<u64>,
 
@@ -53,12 +54,12 @@ pub(super) struct BenchArgs {
     #[arg(long, value_name = "N")]
     streams: Option<u64>,
 
-    /// How many partitions the server has [default: 2; fanout: as it finds right]
+    /// How many partitions the server has, balancer excepted [default: 2; fanout: as it finds right]
     #[arg(long, value_name = "N")]
     partitions: Option<u64>,
 
     /// How many entities the world has, scaling excepted [default: 100000; latency: 10000, with --load 100000; launch,
-    /// memory, query: 1000000; fanout, crowd: 1000]
+    /// memory, query, balancer: 1000000; fanout, crowd: 1000]
     #[arg(long, value_name = "N")]
     entities: Option<u64>,
 
@@ -113,6 +114,7 @@ enum ScenarioArg {
     Query,
     Slow,
     Scaling,
+    Balancer,
     All,
 }
 
@@ -160,6 +162,7 @@ fn plans(args: &BenchArgs) -> Result<Vec<Plan>, PlanError> {
         ScenarioArg::Query => one(Scenario::Query),
         ScenarioArg::Slow => one(Scenario::Slow),
         ScenarioArg::Scaling => one(Scenario::Scaling),
+        ScenarioArg::Balancer => one(Scenario::Balancer),
         ScenarioArg::All => Plan::all(&request),
     }
 }

@@ -150,7 +150,14 @@ impl Sim {
                     !known.iter().any(|(id, known)| *id == region && known.epoch >= lease.epoch)
                 });
                 if last.is_some_and(|last| last.owner == lease.owner) && !was_granted {
-                    watch.stints.entry(key).and_modify(|stint| stint.region = region);
+                    let look = watch.looks;
+                    watch.stints.entry(key).and_modify(|stint| {
+                        // It crossed to another region of its owner: a write may have been what brought that to light.
+                        if stint.region != region {
+                            (stint.before, stint.look) = (stint.owner, look);
+                        }
+                        stint.region = region;
+                    });
                     continue;
                 }
                 // Else the region has another owner, who was told of the grant.

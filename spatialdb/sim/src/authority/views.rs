@@ -4,13 +4,13 @@ use std::collections::BTreeMap;
 
 use spatialdb_core::authority::issuer::{Change, Notice, Phase};
 use spatialdb_core::authority::layers::Layers;
-use spatialdb_core::{Constraint, OwnedLayer, View};
+use spatialdb_core::{Constraint, EntityAuthority, OwnedLayer, View};
 use spatialdb_types::{Box3, EntityId, LayerId, RegionId, Revision, SessionId, SpaceId, ViewId};
 
 use super::Authority;
-use crate::bug::Bug;
 use crate::driver::Sim;
 use crate::judge::Failure;
+use crate::values;
 
 /// The regions of a session: of which layer, and where; `None` is of entities without a position.
 pub(crate) type Regions = Vec<(LayerId, Option<(SpaceId, Box3)>)>;
@@ -81,9 +81,6 @@ impl Sim {
         };
         self.actors[a].session.notice(notice);
         let Some(lease) = warm else { return Ok(()) };
-        if self.bugs.hits(Bug::WarmEarly) {
-            self.actors[a].session.told_all_around(lease.region);
-        }
         let inside = |space, point| lease.space == Some(space) && lease.area.contains(point);
         let there = self.positions()?.into_iter();
         let there =
@@ -125,6 +122,38 @@ impl Sim {
                 format!("session {session} is told of region {region} before it sees entity {entity}");
             Err(Failure { judge: "warm", detail })
         })
+    }
+}
+
+impl Sim {
+    /// A worker hears that entities are its own: as far as it sees them, it sees what others wrote before.
+    ///
+    /// # Errors
+    /// Something older than that.
+    pub(super) fn judge_gained(&self, a: usize, words: &[EntityAuthority]) -> Result<(), Failure> {
+        let actor = &self.actors[a];
+        for word in words.iter().filter(|word| word.is_gain) {
+            let Some(shown) = actor.replica.held.get(&word.entity) else { continue };
+            let state = self.partitions.iter().find_map(|partition| partition.entity(word.entity));
+            for (component, revision, value) in state.into_iter().flat_map(|state| state.values) {
+                let is_others = values::stamp_of(&value).is_some_and(|stamp| stamp.writer != actor.id);
+                let Some((seen, _)) = shown.get(&component) else { continue };
+                let is_old = is_others && revision <= word.clock && *seen < revision;
+                let is_its = self
+                    .authority
+                    .as_ref()
+                    .is_some_and(|authority| authority.layers.get(word.layer).writes.contains(&component));
+                // What it sees no longer, it may only just be about to hear so.
+                if is_its && is_old && self.looks_at(a, word.entity)? {
+                    let detail = format!(
+                        "session {} is told that entity {} is its own, and sees component {component} at {seen}, not {revision}",
+                        actor.id, word.entity
+                    );
+                    return Err(Failure { judge: "gained", detail });
+                }
+            }
+        }
+        Ok(())
     }
 }
 

@@ -50,8 +50,12 @@ impl Issuer {
         }
         let mut burdens = if promised.is_empty() { Burdens::default() } else { self.burdens() };
         for (region, next) in promised {
-            let next = next.filter(|&next| self.may_get(next, region, &burdens));
-            if let Some(owner) = next.or_else(|| self.choose(region, None, &burdens)) {
+            let promised = next.filter(|&next| self.may_get(next, region, &burdens));
+            let owner = promised.or_else(|| self.choose(region, None, &burdens));
+            if let Some(next) = next.filter(|_| owner != next) {
+                outbox.sessions.push((next, Notice::Cool(region)));
+            }
+            if let Some(owner) = owner {
                 self.grant(region, owner, outbox);
                 self.add_burden(region, owner, &mut burdens);
             }

@@ -203,6 +203,7 @@ impl Issuer {
                 Stand::Revoking { next, .. } => {
                     *next = None;
                     self.is_room = true;
+                    outbox.sessions.push((session, Notice::Cool(region)));
                 }
                 _ => self.call_off(region, outbox),
             }

@@ -9,11 +9,14 @@ use spatialdb_types::{EntityId, Epoch, LayerId, RegionId, Revision, SessionId};
 use super::Authority;
 use crate::authority::leases::{Crossing, Lease};
 use crate::message::{AuthorityDelta, EntityAuthority};
+use crate::partition::Store;
 
 /// Which entities came to and went from whom since the last publish, in order.
 #[derive(Debug, Default)]
 pub(super) struct News {
     by_session: IndexMap<SessionId, AuthorityDelta, FxBuildHasher>,
+    /// Sessions that gained what others may have written: before they hear of it they are shown how it is.
+    rushed: BTreeSet<SessionId>,
     /// After a restart, until the whole table comes: entities that somebody may have lost, and when.
     unknown: BTreeMap<(EntityId, LayerId), Unknown>,
 }
@@ -49,10 +52,19 @@ impl News {
             self.push(entity, layer, from, false, clock);
         }
         self.push(entity, layer, to, true, clock);
+        if from.is_none_or(|(_, from)| from.owner != to.1.owner) {
+            self.rush(to.1.owner);
+        }
+    }
+
+    /// The session is to see what it gained at the next publish, whatever the rates of its views.
+    pub(super) fn rush(&mut self, session: Option<SessionId>) {
+        self.rushed.extend(session);
     }
 
     pub(super) fn forget(&mut self, session: SessionId) {
         self.by_session.swap_remove(&session);
+        self.rushed.remove(&session);
     }
 
     /// Whose the entity was cannot be told yet.
@@ -110,22 +122,35 @@ impl Authority {
     pub(in crate::partition) fn take_news(
         &mut self,
         session: SessionId,
-        clock: Revision,
+        store: &Store,
+        is_shown: bool,
     ) -> Option<Box<AuthorityDelta>> {
         if self.news.by_session.is_empty() {
             return None;
         }
         let news = self.news.by_session.swap_remove(&session)?;
-        Some(Box::new(AuthorityDelta { clock, ..news }))
+        Some(finished(news, store, is_shown))
     }
 
-    /// What all other sessions are to be told. All that was gained is told with it.
+    /// Who is to be shown all at this publish.
+    pub(in crate::partition) fn take_rushed(&mut self) -> BTreeSet<SessionId> {
+        let mut rushed = std::mem::take(&mut self.news.rushed);
+        rushed.retain(|session| self.news.by_session.contains_key(session));
+        rushed
+    }
+
+    /// What all other sessions are to be told, which have no views. All that was gained is told with it.
     pub(in crate::partition) fn drain_news(
         &mut self,
-        clock: Revision,
+        store: &Store,
     ) -> impl Iterator<Item = (SessionId, Box<AuthorityDelta>)> {
-        self.told = clock;
-        let all = self.news.by_session.drain(..);
-        all.map(move |(session, news)| (session, Box::new(AuthorityDelta { clock, ..news })))
+        self.told = store.clock();
+        self.news.by_session.drain(..).map(|(session, news)| (session, finished(news, store, true)))
     }
+}
+
+/// What is told now. Of what has gone on meanwhile its new partition tells, which can show it too.
+fn finished(mut news: AuthorityDelta, store: &Store, is_shown: bool) -> Box<AuthorityDelta> {
+    news.changes.retain(|word| !word.is_gain || store.find(word.entity).is_some());
+    Box::new(AuthorityDelta { clock: store.clock(), is_shown, ..news })
 }

@@ -79,6 +79,7 @@ impl Authority {
                 // The region may have changed its owner or its shape while the entity was on its way; and from now on it is
                 // this partition that tells of it.
                 self.news.push(entity, layer, region, true, now);
+                self.news.rush(region.1.owner);
             } else {
                 self.news.push_unknown(
                     entity,
@@ -187,6 +188,7 @@ impl Authority {
         if lease.owner.is_none() {
             return;
         }
+        self.news.rush(lease.owner);
         let now = store.tick();
         for cell in 0..store.grid.slot_count() {
             let place = self.squares.slot(&self.table, &store.grid, cell, layer);

@@ -228,6 +228,7 @@ impl Driver {
                 ToPartition::Ready => {
                     self.ready(session);
                 }
+                ToPartition::ShowAll => self.machine.show_all(session),
                 ToPartition::Flush(token) => self.machine.flush(session, token, &mut self.outbox),
                 ToPartition::End => self.machine.end_session(session),
             },

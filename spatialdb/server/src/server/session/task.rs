@@ -9,7 +9,7 @@ use spatialdb_core::{Micros, Outcome, Rejection, Session, ToPartition};
 use spatialdb_proto::Outgoing;
 use spatialdb_proto::v1::{self, ServerMessage, server_message::Body};
 use spatialdb_schema::Schema;
-use spatialdb_types::{Error, PartitionId, Reason, RegionId, Seq, SessionId};
+use spatialdb_types::{Error, PartitionId, Reason, Seq, SessionId};
 use tokio::sync::{Semaphore, mpsc};
 use tokio_util::sync::CancellationToken;
 use tonic::Status;
@@ -55,8 +55,6 @@ pub(super) struct Task {
     reader_ended: bool,
     /// A frame that was too large for one message.
     pieces: VecDeque<Piece>,
-    /// Regions that the last of these shows all around.
-    shown: Vec<RegionId>,
     frame: u64,
     released: Seq,
     end: Option<End>,
@@ -101,7 +99,6 @@ impl Task {
             schema_changed: None,
             reader_ended: false,
             pieces: VecDeque::new(),
-            shown: Vec::new(),
             frame: 0,
             released: Seq(0),
             end: None,
@@ -271,9 +268,8 @@ impl Task {
             return answer.into();
         }
         if self.pieces.is_empty()
-            && let Some(mut body) = self.session.take_frame()
+            && let Some(body) = self.session.take_frame()
         {
-            self.shown = std::mem::take(&mut body.shown);
             (0..body.deltas).for_each(|_| self.note_staleness());
             let max = self.edge.limits.frame_bytes_max as usize;
             let outcome = &body.outcome;
@@ -298,7 +294,7 @@ impl Task {
         let (number, clock) = (self.frame, &self.edge.clock);
         let piece = self.pieces.pop_front().unwrap_or_default();
         if self.pieces.is_empty() {
-            self.shown.drain(..).for_each(|region| self.session.told_all_around(region));
+            self.session.frame_sent();
         }
         piece.into_message(|frame| {
             frame.frame = number;
