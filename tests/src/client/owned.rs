@@ -19,6 +19,8 @@ pub struct Owned {
     pub lost: Vec<v1::RegionLost>,
     /// It gets nothing more.
     pub is_drained: bool,
+    /// Regions that it was asked to get warm for.
+    pub warm: Vec<u64>,
     /// What it has to say.
     due: v1::AuthorityReport,
 }
@@ -28,6 +30,11 @@ impl Owned {
     pub fn owns(&self, layer: &str, entity: u64) -> bool {
         let of = self.entities.get(&(layer.to_owned(), entity));
         of.is_some_and(|(region, _)| self.regions.contains_key(region))
+    }
+
+    /// Whether it is about to lose something, and has not said yet that it has written what it had of that.
+    pub fn is_losing(&self) -> bool {
+        !self.due.flushed.is_empty()
     }
 
     pub(super) fn take(&mut self, message: &v1::Authority) {
@@ -50,7 +57,10 @@ impl Owned {
             Body::LossImminent(loss) => {
                 self.due.flushed.push(v1::RegionGrant { region: loss.region, epoch: loss.epoch });
             }
-            Body::Warm(lease) => self.due.warmed.push(lease.region),
+            Body::Warm(lease) => {
+                self.warm.push(lease.region);
+                self.due.warmed.push(lease.region);
+            }
             Body::Entities(words) => {
                 for change in &words.changes {
                     for &entity in &change.entities {

@@ -160,6 +160,40 @@ async fn a_layer_without_workers_wants_one_and_gets_it() {
     has(&world, "spatialdb_authority_regions_unowned{layer=\"all\"} 0\n").await;
 }
 
+fn text_view(view_id: u64, text: &str) -> v1::View {
+    let kind = v1::constraint::Kind::Text(text.to_owned());
+    v1::View { view_id, constraint: Some(v1::Constraint { kind: Some(kind) }), ..v1::View::default() }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn a_new_owner_goes_on_from_what_the_old_one_wrote_last() {
+    let placed = ALL.replace("writes", "with = [\"Position\"]\nwrites");
+    let world = World::launch(Launch::probe().config(&placed));
+    let mut ann = Client::attach(&world, "sim", "ann").await;
+    let entity = made(&mut ann, &[(1.0, 2.0)]).await[0];
+    ann.until("ann owns the entity", |client| client.owned.owns("all", entity)).await;
+    let mut bob = Client::attach(&world, "sim", "bob").await;
+    // At a low rate: it would see the last write long after it was made.
+    bob.subscribe(v1::View { rate_hz: 0.2, ..text_view(1, "owned") }).await;
+    assert!(!bob.replica.entities.contains_key(&entity), "it is not his");
+    let drain = v1::DrainWorkerRequest { name: "ann".to_owned(), ..v1::DrainWorkerRequest::default() };
+    world.admin().await.drain_worker(drain).await.expect("ann is there");
+    bob.until("he is asked to get warm", |client| !client.owned.warm.is_empty()).await;
+    assert!(bob.replica.entities.contains_key(&entity), "he is warm when he hears of it");
+    bob.report().await;
+    ann.until("she is about to lose it", |client| client.owned.is_losing()).await;
+    let last = hp(&ann, entity, 77);
+    assert_eq!(ann.write(last).await, Outcome::default(), "until she says that she is done");
+    let start = Instant::now();
+    ann.report().await;
+    bob.until("bob owns the entity", |client| client.owned.owns("all", entity)).await;
+    let seen = &bob.replica.entities[&entity][&VITALS].bytes;
+    assert_eq!(seen[..], Vitals::hp(77).bytes()[..], "what he goes on from");
+    assert!(start.elapsed() < Duration::from_secs(3), "whatever the rate of his view: {:?}", start.elapsed());
+    let write = hp(&bob, entity, 78);
+    assert_eq!(bob.write(write).await, Outcome::default());
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn a_view_of_what_a_worker_owns_follows_its_regions() {
     let world =
@@ -167,22 +201,18 @@ async fn a_view_of_what_a_worker_owns_follows_its_regions() {
     let mut ann = Client::attach(&world, "sim", "ann").await;
     let at = [(-500.0, 500.0), (50.0, 500.0), (500.0, 500.0)];
     let entities = made(&mut ann, &at).await;
-    let owned = |view_id, text: &str| {
-        let kind = v1::constraint::Kind::Text(text.to_owned());
-        v1::View { view_id, constraint: Some(v1::Constraint { kind: Some(kind) }), ..v1::View::default() }
-    };
     let mut tool = Client::attach(&world, "tool", "eve").await;
     for (text, says) in [
         ("owned in layer quarters", "no layer quarters"),
         ("owned in layer halves", "type sim serve layer halves, not tool"),
         ("owned", "type tool serve no layer"),
     ] {
-        let outcome = tool.write(Body::Subscribe(v1::Subscribe { view: Some(owned(9, text)) })).await;
+        let outcome = tool.write(Body::Subscribe(v1::Subscribe { view: Some(text_view(9, text)) })).await;
         let (reason, detail) = refused(&outcome);
         assert!(reason == Reason::QueryInvalid.name() && detail.contains(says), "{text}: {detail}");
     }
     // The west is ann's, and 100 m around it.
-    ann.subscribe(owned(1, "owned")).await;
+    ann.subscribe(text_view(1, "owned")).await;
     let sees = |client: &Client, which: [usize; 2]| {
         which.iter().all(|which| client.replica.entities.contains_key(&entities[*which]))
     };
@@ -190,12 +220,12 @@ async fn a_view_of_what_a_worker_owns_follows_its_regions() {
     assert!(!ann.replica.entities.contains_key(&entities[2]));
     // Nobody has the east before bob comes: he sees nothing, and then what is his.
     let mut bob = Client::attach(&world, "sim", "bob").await;
-    bob.subscribe(owned(1, "owned in layer halves")).await;
+    bob.subscribe(text_view(1, "owned in layer halves")).await;
     bob.until("he sees both", |client| sees(client, [1, 2])).await;
     assert!(!bob.replica.entities.contains_key(&entities[0]));
     drop(ann);
     let open = World::launch(Launch::probe());
     let mut eve = Client::attach(&open, "sim", "eve").await;
-    let all = eve.subscribe(owned(1, "all")).await;
-    assert_eq!(eve.subscribe(owned(2, "owned")).await, all, "everything is everyone's");
+    let all = eve.subscribe(text_view(1, "all")).await;
+    assert_eq!(eve.subscribe(text_view(2, "owned")).await, all, "everything is everyone's");
 }
