@@ -12,6 +12,7 @@ mod crowd;
 mod error;
 mod fanout;
 mod fences;
+mod handover;
 mod handshakes;
 mod histogram;
 mod ingest;
@@ -20,6 +21,7 @@ mod latency;
 mod launch;
 mod link;
 mod memory;
+mod owner;
 mod percentiles;
 mod plan;
 mod procfs;
@@ -68,6 +70,7 @@ pub(crate) fn run(
             Scenario::Crowd => one(on_two_threads(crowd::run(plan))?),
             Scenario::Fences => one(on_two_threads(fences::run(plan))?),
             Scenario::Query => one(on_two_threads(query::run(plan))?),
+            Scenario::Handover => one(on_one_thread(handover::run(plan))?),
             Scenario::Balancer => one(balancer::run(plan)?),
             Scenario::Slow => one(on_two_threads(slow::run(plan))?),
             Scenario::Scaling => on_one_thread(scaling::run(plan))?,

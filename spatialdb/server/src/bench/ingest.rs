@@ -18,9 +18,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use prost::Message;
-use spatialdb_proto::v1;
-use spatialdb_types::{ComponentId, Point3};
+use spatialdb_types::Point3;
 use tokio::{sync::oneshot, task::JoinHandle, time::sleep};
 
 use super::{
@@ -28,7 +26,7 @@ use super::{
     link::Link,
     procfs,
     server::ServerProcess,
-    tools::Tools,
+    tools::{self, Tools},
     walk::Walk,
     watch::{Clock, Told, Truth, Watch, Watched, Wish},
     world::WorldFiles,
@@ -373,7 +371,7 @@ async fn check_store(tools: &mut Tools, expected: &[Point3]) -> Result<(), Bench
     let matched = tools
         .each_entity(|entity| {
             found += 1;
-            store.set(entity.entity, position(entity));
+            store.set(entity.entity, tools::position(entity));
         })
         .await?;
     if (matched, found) != (expected.len() as u64, expected.len()) {
@@ -381,12 +379,6 @@ async fn check_store(tools: &mut Tools, expected: &[Point3]) -> Result<(), Bench
         return Err(BenchError::unexpected("Query", format!("{} entities", expected.len()), found));
     }
     store.check("the store", expected)
-}
-
-fn position(entity: &v1::Entity) -> Option<Point3> {
-    let component = entity.components.iter().find(|c| c.id == ComponentId::POSITION.0)?;
-    let at = v1::Position::decode(component.value.as_ref()?.value.as_slice()).ok()?;
-    Some(Point3::new(at.x, at.y, at.z))
 }
 
 fn report(plan: &Plan, span: &Span, connections: usize, ended: Ended) -> Report {

@@ -216,7 +216,11 @@ impl<T: Incoming> Receiver<T> {
             .ok_or_else(|| BenchError::unexpected(&self.name, "a message", "the end of the session"))
     }
 
-    async fn body(&mut self) -> Result<ServerBody, BenchError> {
+    /// The next message, built.
+    ///
+    /// # Errors
+    /// The session ends.
+    pub(super) async fn body(&mut self) -> Result<ServerBody, BenchError> {
         let built = self.message().await?.built();
         built
             .map_err(|error| BenchError::status(&self.name, &codec::malformed(&error)))?

@@ -33,6 +33,8 @@ pub(crate) enum Scenario {
     Scaling,
     /// Passes of the balancer over a large world.
     Balancer,
+    /// A region goes from one worker to another, again and again.
+    Handover,
 }
 
 /// What the user set; the rest comes from the scenario.
@@ -132,7 +134,7 @@ pub(crate) enum PlanError {
 
 impl Scenario {
     /// Every scenario.
-    pub(crate) const ALL: [Self; 12] = [
+    pub(crate) const ALL: [Self; 13] = [
         Self::Ingest,
         Self::Latency,
         Self::Launch,
@@ -145,6 +147,7 @@ impl Scenario {
         Self::Slow,
         Self::Scaling,
         Self::Balancer,
+        Self::Handover,
     ];
 
     /// Its name on the command line and in results.
@@ -162,6 +165,7 @@ impl Scenario {
             Self::Slow => "slow",
             Self::Scaling => "scaling",
             Self::Balancer => "balancer",
+            Self::Handover => "handover",
         }
     }
 
@@ -174,7 +178,7 @@ impl Scenario {
         match flag {
             Flag::Partitions => !matches!(self, Self::Balancer),
             Flag::Entities => !matches!(self, Self::Scaling),
-            Flag::Seconds => !matches!(self, Self::Launch | Self::Memory),
+            Flag::Seconds => !matches!(self, Self::Launch | Self::Memory | Self::Handover),
             Flag::Streams | Flag::Batch => {
                 matches!(self, Self::Ingest | Self::Handshakes | Self::Fences | Self::Slow | Self::Scaling)
             }
@@ -203,7 +207,7 @@ impl Scenario {
             (Flag::Views | Flag::Viewers | Flag::ViewHz | Flag::Load | Flag::Rate, _) => 0,
             (Flag::Entities, Self::Latency) => 10_000,
             (Flag::Entities, Self::Launch | Self::Memory | Self::Query | Self::Balancer) => 1_000_000,
-            (Flag::Entities, Self::Fanout | Self::Crowd) => 1000,
+            (Flag::Entities, Self::Fanout | Self::Crowd | Self::Handover) => 1000,
             (Flag::Entities, _) => 100_000,
         }
     }
@@ -392,6 +396,7 @@ mod tests {
             "fences",
             "query",
             "balancer",
+            "handover",
         ];
         assert_eq!(names, expected);
         assert_eq!((plans[0].seconds, plans[3].entities), (3, 1_000_000));

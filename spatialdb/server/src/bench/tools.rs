@@ -2,11 +2,12 @@
 
 use std::{io, time::Duration};
 
+use prost::Message as _;
 use spatialdb_proto::v1::{
-    Constraint, Entity, GetEntityRequest, GetWorldRequest, QueryRequest, World, constraint,
+    Constraint, Entity, GetEntityRequest, GetWorldRequest, Position, QueryRequest, World, constraint,
     world_service_client::WorldServiceClient,
 };
-use spatialdb_types::ComponentId;
+use spatialdb_types::{ComponentId, Point3};
 use tonic::{
     metadata::{Ascii, MetadataValue},
     service::{Interceptor, interceptor::InterceptedService},
@@ -87,6 +88,13 @@ impl Tools {
         }
         Err(BenchError::unexpected("Query", "a last page", "the end of the stream"))
     }
+}
+
+/// Where an entity is.
+pub(super) fn position(entity: &Entity) -> Option<Point3> {
+    let component = entity.components.iter().find(|c| c.id == ComponentId::POSITION.0)?;
+    let at = Position::decode(component.value.as_ref()?.value.as_slice()).ok()?;
+    Some(Point3::new(at.x, at.y, at.z))
 }
 
 /// The condition that holds for every entity of the world.

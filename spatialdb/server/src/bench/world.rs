@@ -97,6 +97,15 @@ impl WorldFiles {
         Ok(self)
     }
 
+    /// The same with more settings.
+    ///
+    /// # Errors
+    /// They cannot be written.
+    pub(super) fn with_settings(self, text: &str) -> Result<Self, BenchError> {
+        self.add_settings(text)?;
+        Ok(self)
+    }
+
     fn add_settings(&self, text: &str) -> Result<(), BenchError> {
         let add = || {
             let mut settings = OpenOptions::new().append(true).create(true).open(self.path("world.toml"))?;

@@ -25,6 +25,7 @@ Scenarios:
   slow        what a viewer who does not read costs the server and others; takes twice --seconds
   scaling     what an update costs with 10,000, 100,000, 1,000,000 and 4,000,000 entities
   balancer    one pass of the balancer over a large world of 64 regions, a fifth of which moves each second
+  handover    how long entities have no owner when their region goes to another worker, and what is lost then
   all         one after the other, but for slow and scaling, which take minutes
 
 Examples:
@@ -45,7 +46,7 @@ pub(super) struct BenchArgs {
     #[arg(value_enum, value_name = "SCENARIO")]
     scenario: ScenarioArg,
 
-    /// How long to measure, launch and memory excepted [default: 10; fanout, query: 12; handshakes, fences, scaling: 20;
+    /// How long to measure, launch, memory and handover excepted [default: 10; fanout, query: 12; handshakes, fences, scaling: 20;
     /// balancer: 50, of the world's own time; slow: 60]
     #[arg(long, value_name = "N")]
     seconds: Option<u64>,
@@ -59,7 +60,7 @@ pub(super) struct BenchArgs {
     partitions: Option<u64>,
 
     /// How many entities the world has, scaling excepted [default: 100000; latency: 10000, with --load 100000; launch,
-    /// memory, query, balancer: 1000000; fanout, crowd: 1000]
+    /// memory, query, balancer: 1000000; fanout, crowd, handover: 1000]
     #[arg(long, value_name = "N")]
     entities: Option<u64>,
 
@@ -115,6 +116,7 @@ enum ScenarioArg {
     Slow,
     Scaling,
     Balancer,
+    Handover,
     All,
 }
 
@@ -163,6 +165,7 @@ fn plans(args: &BenchArgs) -> Result<Vec<Plan>, PlanError> {
         ScenarioArg::Slow => one(Scenario::Slow),
         ScenarioArg::Scaling => one(Scenario::Scaling),
         ScenarioArg::Balancer => one(Scenario::Balancer),
+        ScenarioArg::Handover => one(Scenario::Handover),
         ScenarioArg::All => Plan::all(&request),
     }
 }

@@ -50,19 +50,19 @@ fn followed(id: LayerId, layer: &Layer) -> OwnedLayer {
 
 #[cfg(test)]
 mod tests {
-    use spatialdb_types::{Limits, SpaceId};
+    use spatialdb_types::{ComponentId, Limits, SpaceId};
 
     use super::*;
 
     #[test]
     fn what_a_session_owns_is_in_the_layers_of_its_type() {
         let limits = Limits::default();
-        let layer = |name: &str, worker_type: &str, ghost_margin_m, border_hysteresis_m| Layer {
+        let layer = |name: &str, worker_type: &str, writes, ghost_margin_m, border_hysteresis_m| Layer {
             ghost_margin_m,
             border_hysteresis_m,
-            ..Layer::new(name, worker_type, vec![])
+            ..Layer::new(name, worker_type, vec![ComponentId(writes)])
         };
-        let layers = vec![layer("air", "flight", 5.0, 1.0), layer("sea", "ship", 5.0, 1.0)];
+        let layers = vec![layer("air", "flight", 1000, 5.0, 1.0), layer("sea", "ship", 1001, 5.0, 1.0)];
         let layers = Layers::new(layers, &[SpaceId(0)], &limits, |component| component.to_string());
         let (layers, open) = (layers.expect("layers"), Layers::default());
         let ask =
@@ -75,7 +75,7 @@ mod tests {
         assert!(says(ask(&layers, "flight", "sea")).contains("type ship serve layer sea, not flight"));
         assert!(says(ask(&layers, "flight", "road")).contains("no layer road"));
         assert!(says(ask(&layers, "cli", "")).contains("type cli serve no layer"));
-        let wide = followed(LayerId(1), &layer("wide", "flight", 1.0, 9.0));
+        let wide = followed(LayerId(1), &layer("wide", "flight", 1002, 1.0, 9.0));
         assert!(wide.margin_m > 9.0 && wide.margin_m < 9.001);
     }
 }
