@@ -23,8 +23,12 @@ impl Session {
         }
         for shape in delta.entered.into_iter().chain(delta.arrived) {
             let entity = shape.entity;
-            if !self.shown(from, delta.clock, shape, &mut body) {
+            if let Some(later) = self.later(from, delta.clock, entity) {
+                // Rows of it, here or in later deltas that are still older than that, are too old as well.
+                self.partitions[usize::from(from.0)].overtaken.note(entity, later);
                 doubt.add(entity);
+            } else {
+                self.shown(from, delta.clock, shape, &mut body);
             }
         }
         for shape in delta.reshaped {
@@ -62,12 +66,9 @@ impl Session {
         body
     }
 
-    /// An entity that the partition shows whole. Returns whether nobody has shown it later.
-    fn shown(&mut self, from: PartitionId, clock: Revision, shape: Shape, body: &mut FrameBody) -> bool {
+    /// An entity that the partition shows whole, and nobody has said something later of.
+    fn shown(&mut self, from: PartitionId, clock: Revision, shape: Shape, body: &mut FrameBody) {
         let Shape { entity, components } = shape;
-        if self.is_stale(from, clock, entity) {
-            return false;
-        }
         if let Some(seen) = &mut self.partitions[usize::from(from.0)].keyframe {
             seen.insert(entity);
         }
@@ -80,7 +81,6 @@ impl Session {
             }
             None => body.entered.push(entity),
         }
-        true
     }
 
     fn reshaped(&mut self, from: PartitionId, shape: &Shape, body: &mut FrameBody) {
@@ -113,11 +113,14 @@ impl Session {
 
     /// Whether another partition has said something later of the entity.
     pub(super) fn is_stale(&self, from: PartitionId, clock: Revision, entity: EntityId) -> bool {
-        let later = |partition: PartitionId, known: Revision| partition != from && clock < known;
-        match self.held.get(&entity) {
-            Some(held) => later(held.partition, held.clock),
-            None => self.tombstones.get(entity).is_some_and(|(partition, known)| later(partition, known)),
-        }
+        self.later(from, clock, entity).is_some()
+    }
+
+    /// With which counter another partition has said something later of the entity.
+    fn later(&self, from: PartitionId, clock: Revision, entity: EntityId) -> Option<Revision> {
+        let held = self.held.get(&entity).map(|held| (held.partition, held.clock));
+        let (by, known) = held.or_else(|| self.tombstones.get(entity))?;
+        (by != from && clock < known).then_some(known)
     }
 
     fn filled(&mut self, from: PartitionId, filled: &Filled, body: &mut FrameBody) {

@@ -27,7 +27,7 @@ pub(super) enum Doubt {
 }
 
 impl Overtaken {
-    fn note(&mut self, entity: EntityId, clock: Revision) {
+    pub(super) fn note(&mut self, entity: EntityId, clock: Revision) {
         if self.known.len() < KNOWN_MAX {
             self.known.push((entity, clock));
         } else {
@@ -119,13 +119,45 @@ impl Session {
 
 #[cfg(test)]
 mod tests {
+    use spatialdb_types::{ComponentId, Limits, Point3, SessionId, SpaceId};
+
     use super::*;
+    use crate::columns::PositionRows;
+    use crate::message::{Delta, LeaveReason, Shape, ToSession};
 
     fn doubted(doubt: Doubt) -> Option<Vec<u64>> {
         match doubt {
             Doubt::Of(entities) => Some(entities.into_iter().map(|e| e.0).collect()),
             Doubt::OfAny => None,
         }
+    }
+
+    /// It left view in one partition before the other one, which had it, was heard.
+    #[test]
+    fn rows_of_what_never_entered_stay_out_until_the_counter_has_risen() {
+        let mut session = Session::new(SessionId(1), 2, Limits::default());
+        let mut say = |from, delta: Delta| {
+            session.receive(
+                PartitionId(from),
+                ToSession { delta: Some(Box::new(delta)), ..ToSession::default() },
+            );
+            session.take_frame()
+        };
+        let entity = EntityId(7);
+        let shape = || vec![Shape { entity, components: [ComponentId(1)].into() }];
+        let rows = || {
+            let mut rows = PositionRows::with_capacity(SpaceId(0), 1);
+            rows.push(entity, Revision(3), Point3 { x: 1.0, y: 2.0, z: 3.0 });
+            vec![rows]
+        };
+        let gone = vec![(entity, LeaveReason::OutOfView)];
+        assert!(say(0, Delta { clock: Revision(50), left: gone, ..Delta::default() }).is_none());
+        assert!(say(1, Delta { clock: Revision(10), entered: shape(), ..Delta::default() }).is_none());
+        let late = Delta { clock: Revision(20), reshaped: shape(), positions: rows(), ..Delta::default() };
+        assert!(say(1, late).is_none(), "it would be a row of an entity that is not in view");
+        let back = Delta { clock: Revision(60), entered: shape(), positions: rows(), ..Delta::default() };
+        let frame = say(1, back).expect("it is in view again");
+        assert_eq!((&frame.entered[..], frame.positions.len()), (&[entity][..], 1));
     }
 
     #[test]
