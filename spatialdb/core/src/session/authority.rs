@@ -139,7 +139,9 @@ impl Authority {
             held.heard = Some((held.word.region, held.word.epoch));
             told.push(held.word);
         }
-        self.tell_entities(told);
+        if !told.is_empty() {
+            self.tell_entities(told);
+        }
     }
 
     fn tell_entities(&mut self, changes: Vec<EntityAuthority>) {
@@ -287,7 +289,7 @@ impl Session {
 
     /// A partition has shown the session all that its views match as of then.
     pub(super) fn shown_up_to(&mut self, from: PartitionId, clock: Revision) {
-        if !self.knows_views(from) {
+        if self.authority.unshown.is_empty() || !self.knows_views(from) {
             return;
         }
         let unshown = std::mem::take(&mut self.authority.unshown);

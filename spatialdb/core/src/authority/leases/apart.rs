@@ -33,6 +33,8 @@ pub struct Gained {
     pub partition: PartitionId,
     /// That partition's clock at the time.
     pub at: Revision,
+    /// The partition to which the entity went on, which tells of it too, and its clock then: to have seen either is enough.
+    pub again: Option<(PartitionId, Revision)>,
 }
 
 /// A tool keeps a component of an entity to itself for a while.

@@ -93,7 +93,8 @@ impl LeaseTable {
 impl Seen {
     /// Whether its worker had been told of the gain.
     pub(super) fn includes(&self, gained: &Gained) -> bool {
-        gained.at <= self.gains_of(gained.partition)
+        let has_seen = |(partition, at)| at <= self.gains_of(partition);
+        has_seen((gained.partition, gained.at)) || gained.again.is_some_and(has_seen)
     }
 
     fn gains_of(&self, partition: PartitionId) -> Revision {

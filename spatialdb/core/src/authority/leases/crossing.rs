@@ -145,11 +145,13 @@ impl LeaseTable {
             };
             let lease = self.slot(region).map(|slot| self.lease(slot)).unwrap_or_default();
             if carried.untold.contains(&layer) {
-                let gained = Gained { partition: self.partition, at: now, ..gained };
+                let gained = Gained { partition: self.partition, at: now, again: None, ..gained };
                 self.apart.note_gained(entity, layer, gained);
                 crossings.push(Crossing { layer, from: None, to: (region, lease), is_gain: true });
             } else {
-                self.apart.note_gained(entity, layer, gained);
+                // What its owner is told here may come first, and makes the other word stale.
+                let again = Some((self.partition, now));
+                self.apart.note_gained(entity, layer, Gained { again, ..gained });
             }
         }
         crossings
@@ -212,7 +214,8 @@ impl LeaseTable {
         let is_gain = entry.gained.is_some() || !is_fenced;
         self.apart.set(entity, layer, Entry { gained: None, ..entry });
         if let Some(owner) = to.1.owner.filter(|_| is_gain) {
-            self.apart.note_gained(entity, layer, Gained { owner, partition: self.partition, at: now });
+            let partition = self.partition;
+            self.apart.note_gained(entity, layer, Gained { owner, partition, at: now, again: None });
         }
         Some(Crossing { layer, from, to, is_gain })
     }
