@@ -62,6 +62,9 @@ pub struct Tuning {
     pub counted_at_once: u32,
     /// How many squares that became empty a census remembers beside as many as there are.
     pub emptied_kept: usize,
+    /// From how many entities on that a session remembers to have left, it asks partitions that say nothing whether older
+    /// news of them may come.
+    pub tombstones_many: usize,
 }
 
 impl Default for Tuning {
@@ -76,6 +79,7 @@ impl Default for Tuning {
             answer_bytes_at_once: 16 << 20,
             counted_at_once: 1 << 16,
             emptied_kept: 4096,
+            tombstones_many: 256,
         }
     }
 }

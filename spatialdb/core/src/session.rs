@@ -46,6 +46,7 @@ pub use self::sums::DensityColumn;
 use self::sums::Sums;
 use self::territory::Territory;
 use self::tombstones::Tombstones;
+use crate::Tuning;
 use crate::columns::{PositionRows, ValueRows};
 use crate::events::{Event, Missed};
 use crate::interest::{Followed, SharedRows, View, ViewSet};
@@ -211,6 +212,12 @@ impl Session {
             told_applied: Seq(0),
             outbox: Vec::new(),
         }
+    }
+
+    /// Other thresholds than usual: so that a small world takes every way.
+    pub fn tune(&mut self, tuning: &Tuning) {
+        self.tombstones.tune(tuning);
+        self.authority.lost().tune(tuning);
     }
 
     /// Whose session it is.

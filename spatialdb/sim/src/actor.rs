@@ -59,11 +59,13 @@ impl Sim {
         let restarts = self.plan.weights.restart > 0;
         let slowness = if self.rng.one_in(4) { self.rng.between(5, 40) } else { 1 };
         self.say(|| format!("session {id} {} comes, slowness {slowness}", attached.owner.name));
+        let mut session = Session::new(id, partitions, self.plan.limits.clone());
+        session.tune(&self.plan.tuning);
         self.actors.push(Actor {
             id,
             owner: attached.owner,
             live: true,
-            session: Session::new(id, partitions, self.plan.limits.clone()),
+            session,
             replica: Replica::new(id, (partitions == 1 && !restarts).then_some(id)),
             views: BTreeMap::new(),
             seq: Seq(0),

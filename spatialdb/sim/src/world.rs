@@ -333,6 +333,7 @@ fn tuning(rng: &mut Rng) -> Tuning {
         answer_bytes_at_once: if rng.one_in(2) { 1 << 20 } else { 2000 },
         counted_at_once: [1, 10, 1000][rng.below(3) as usize],
         emptied_kept: [0, 4, 1000][rng.below(3) as usize],
+        tombstones_many: [1, 8, 256][rng.below(3) as usize],
     }
 }
 

@@ -39,7 +39,7 @@ const CAUGHT_WITHIN: &[(Bug, u64)] = &[
     (Bug::KeepSquares, 80),
     (Bug::LoseReady, 40),
     (Bug::LoseViews, 40),
-    (Bug::FlushEarly, 10_000),
+    (Bug::FlushEarly, 200),
     (Bug::IgnoreHints, 20),
     (Bug::LoseSet, 20),
     (Bug::LoseClear, 20),

@@ -10,11 +10,10 @@ use indexmap::IndexMap;
 use rustc_hash::FxBuildHasher;
 use spatialdb_types::{EntityId, PartitionId, Revision};
 
+use crate::Tuning;
+
 /// So many are looked through without a thought.
 const FEW: usize = 16;
-
-/// From so many on partitions that say nothing are asked.
-const MANY: usize = 256;
 
 /// What is remembered of entities that left.
 #[derive(Debug)]
@@ -24,6 +23,8 @@ pub(super) struct Tombstones<K = EntityId> {
     heard: Vec<Revision>,
     /// They are looked through once there are so many.
     sweeps_at: usize,
+    /// From so many on partitions that say nothing are asked.
+    many: usize,
 }
 
 #[derive(Debug)]
@@ -36,7 +37,13 @@ struct Tombstone {
 
 impl<K: Copy + Eq + Hash> Tombstones<K> {
     pub(super) fn new(partitions: usize) -> Self {
-        Self { by_entity: IndexMap::default(), heard: vec![Revision(0); partitions], sweeps_at: FEW }
+        let heard = vec![Revision(0); partitions];
+        let many = Tuning::default().tombstones_many;
+        Self { by_entity: IndexMap::default(), heard, sweeps_at: FEW, many }
+    }
+
+    pub(super) const fn tune(&mut self, tuning: &Tuning) {
+        self.many = tuning.tombstones_many;
     }
 
     /// The partition said something with this counter.
@@ -75,7 +82,7 @@ impl<K: Copy + Eq + Hash> Tombstones<K> {
 
     /// Whether partitions are to be asked for a flush.
     pub(super) fn are_many(&self) -> bool {
-        self.by_entity.len() >= MANY
+        self.by_entity.len() >= self.many
     }
 
     /// Every partition has answered the flush of that token.
@@ -126,7 +133,8 @@ mod tests {
     #[test]
     fn a_partition_that_says_nothing_is_asked_when_they_are_many() {
         let mut tombs = Tombstones::new(2);
-        bury(&mut tombs, 0..MANY as u64 - 1, 5);
+        tombs.tune(&Tuning { tombstones_many: 200, ..Tuning::default() });
+        bury(&mut tombs, 0..199, 5);
         assert!(!tombs.are_many());
         bury(&mut tombs, 1000..1001, 5);
         assert!(tombs.are_many());
