@@ -55,14 +55,6 @@ pub(crate) struct Authority {
     asked: Asked,
 }
 
-/// What a worker says to the issuer, once all that it sent before is decided.
-#[derive(Clone, Copy, Debug)]
-pub(super) enum Said {
-    Seen(Epoch),
-    Warmed(RegionId),
-    Flushed(RegionId, Epoch),
-}
-
 impl Authority {
     /// Layers for one world in three.
     pub(crate) fn new(seed: u64, plan: &Plan) -> Option<Self> {
@@ -365,11 +357,7 @@ impl Sim {
         let (_, said) = worker.said.pop_front().expect("it is due");
         self.say(|| format!("session {session} says {said:?}"));
         let now = self.now;
-        self.issue(|issuer, outbox| match said {
-            Said::Seen(epoch) => issuer.seen(session, epoch, now, outbox),
-            Said::Warmed(region) => issuer.warmed(session, region, now, outbox),
-            Said::Flushed(region, epoch) => issuer.flushed(session, region, epoch, now, outbox),
-        });
+        self.issue(|issuer, outbox| issuer.hear(session, said, now, outbox));
         true
     }
 

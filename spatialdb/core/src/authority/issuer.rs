@@ -29,7 +29,7 @@ use spatialdb_types::{
 
 pub use self::balance::{Loads, SquareLoad};
 use self::holds::Held;
-pub use self::message::{Border, IssuerOutbox, LeaseInfo, LossReason, Notice};
+pub use self::message::{Border, IssuerOutbox, LeaseInfo, LossReason, Notice, Said};
 pub use self::watch::{Change, Phase, RegionState, WorkerState};
 use self::workers::Worker;
 pub use self::workers::WorkerInfo;

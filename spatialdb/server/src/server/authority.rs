@@ -11,10 +11,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use spatialdb_core::Micros;
-use spatialdb_core::authority::issuer::{Border, Change, Issuer, IssuerOutbox, Loads, WorkerInfo};
+use spatialdb_core::authority::issuer::{Border, Issuer, IssuerOutbox, Loads, Said, WorkerInfo};
 use spatialdb_core::authority::layers::Layers;
 use spatialdb_core::authority::leases::Answer;
-use spatialdb_types::{Epoch, LayerId, PartitionId, RegionId, SessionId};
+use spatialdb_types::{LayerId, PartitionId, RegionId, SessionId};
 use tokio::sync::{oneshot, watch};
 use tokio::time::MissedTickBehavior;
 
@@ -45,14 +45,6 @@ pub(super) struct Standing {
     pub(super) regions: BTreeMap<LayerId, (u64, u64)>,
     /// How many workers of each type should be there.
     pub(super) wanted: BTreeMap<String, u32>,
-}
-
-/// What a worker says to the issuer. It counts once all that it sent before is decided.
-#[derive(Clone, Copy, Debug)]
-pub(super) enum Said {
-    Seen(Epoch),
-    Warmed(RegionId),
-    Flushed(RegionId, Epoch),
 }
 
 impl Authority {
@@ -102,29 +94,19 @@ impl Authority {
 
     /// A worker has said something, and all that it sent before is decided.
     pub(super) fn hear(&self, edge: &Edge, session: SessionId, said: Said) {
-        self.act(edge, |issuer, now, outbox| match said {
-            Said::Seen(epoch) => issuer.seen(session, epoch, now, outbox),
-            Said::Warmed(region) => issuer.warmed(session, region, now, outbox),
-            Said::Flushed(region, epoch) => issuer.flushed(session, region, epoch, now, outbox),
-        });
+        self.act(edge, |issuer, now, outbox| issuer.hear(session, said, now, outbox));
     }
 
     /// How it stands; `None`: the world is open.
     pub(super) fn standing(&self) -> Option<Standing> {
-        let keyframe = self.issuer.as_ref()?.lock().unwrap_or_else(PoisonError::into_inner).keyframe();
-        let mut standing = Standing::default();
-        for change in keyframe {
-            match change {
-                Change::Region(region) => {
-                    let (regions, unowned) = standing.regions.entry(region.layer).or_default();
-                    *regions += 1;
-                    *unowned += u64::from(region.lease.owner.is_none());
-                }
-                Change::Wanted(worker_type, wanted) => {
-                    standing.wanted.insert(worker_type, wanted);
-                }
-                Change::RegionGone(_) | Change::Worker(_) | Change::WorkerGone(_) => {}
-            }
+        self.issuer.as_ref()?;
+        let picture = self.picture();
+        let wanted = picture.staff().into_iter().map(|(worker_type, staff)| (worker_type, staff.wanted));
+        let mut standing = Standing { wanted: wanted.collect(), ..Standing::default() };
+        for region in picture.regions.values() {
+            let (regions, unowned) = standing.regions.entry(region.layer).or_default();
+            *regions += 1;
+            *unowned += u64::from(region.lease.owner.is_none());
         }
         Some(standing)
     }

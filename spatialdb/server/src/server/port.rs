@@ -3,14 +3,13 @@
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use spatialdb_core::authority::issuer::Notice;
+use spatialdb_core::authority::issuer::{Notice, Said};
 use spatialdb_core::world::Owner;
 use spatialdb_core::{Micros, Outcome, SeenTable, ToSession, View};
 use spatialdb_schema::Schema;
 use spatialdb_types::{PartitionId, Seq, ViewId};
 use tokio::sync::{Notify, mpsc};
 
-use super::authority::Said;
 use crate::auth::Principal;
 
 /// What a session's task is told.

@@ -2,12 +2,11 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use spatialdb_core::authority::issuer::Notice;
+use spatialdb_core::authority::issuer::{Notice, Said};
 use spatialdb_core::authority::layers::Layers;
 use spatialdb_core::{AuthorityBody, AuthorityMessage, EntityAuthority, SeenTable};
 use spatialdb_types::{ComponentId, EntityId, Epoch, LayerId, RegionId, Revision, Seq};
 
-use super::Said;
 use crate::judge::Failure;
 
 /// A worker.

@@ -73,6 +73,17 @@ pub enum Notice {
     Drain,
 }
 
+/// From a worker to the issuer. It counts once all that the worker sent before is decided.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Said {
+    /// It has processed all grants up to this epoch.
+    Seen(Epoch),
+    /// It sees a region that it may get, and around it.
+    Warmed(RegionId),
+    /// It has written what it had of a region that it is about to lose.
+    Flushed(RegionId, Epoch),
+}
+
 /// Why an owner lost a region.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum LossReason {

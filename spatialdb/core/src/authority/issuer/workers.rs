@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use spatialdb_types::{Epoch, Error, Reason, RegionId, SessionId};
 
-use super::{Issuer, IssuerOutbox, LossReason, Notice, Region, Stand};
+use super::{Issuer, IssuerOutbox, LossReason, Notice, Region, Said, Stand};
 use crate::Micros;
 
 /// A worker that attaches.
@@ -75,6 +75,15 @@ impl Issuer {
             self.note_worker(session);
         }
         self.settle(outbox);
+    }
+
+    /// What a worker says, now that all that it sent before is decided.
+    pub fn hear(&mut self, session: SessionId, said: Said, now: Micros, outbox: &mut IssuerOutbox) {
+        match said {
+            Said::Seen(epoch) => self.seen(session, epoch, now, outbox),
+            Said::Warmed(region) => self.warmed(session, region, now, outbox),
+            Said::Flushed(region, epoch) => self.flushed(session, region, epoch, now, outbox),
+        }
     }
 
     /// Anything came from a worker.

@@ -5,6 +5,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use spatialdb_core::Outcome;
+use spatialdb_core::authority::issuer::Said;
 use spatialdb_proto::v1::{self, ClientMessage, ServerMessage, client_message::Body, server_message};
 use spatialdb_proto::{Incoming, Outgoing, PROTOCOL_VERSION, status_of};
 use spatialdb_types::{Epoch, Error, Reason, RegionId, Seq, ViewId};
@@ -17,7 +18,6 @@ use super::intake::{self, Intake};
 use super::task;
 use crate::auth::Right;
 use crate::server::access::{self, Caller};
-use crate::server::authority::Said;
 use crate::server::edge::Edge;
 use crate::server::port::{Event, Port, Stats};
 use crate::server::supervised;

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use spatialdb_core::authority::issuer::Said;
 use spatialdb_core::{Micros, Outcome, Rejection, Session, ToPartition};
 use spatialdb_proto::Outgoing;
 use spatialdb_proto::v1::{self, ServerMessage, server_message::Body};
@@ -17,7 +18,6 @@ use tonic::Status;
 use super::authority;
 use super::frames::{self, Piece, Traffic};
 use super::interests::{self, Interests};
-use crate::server::authority::Said;
 use crate::server::edge::Edge;
 use crate::server::partition::{Note, ViewSlots};
 use crate::server::port::{Event, Stats};
