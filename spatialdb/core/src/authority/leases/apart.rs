@@ -35,6 +35,8 @@ pub struct Gained {
     pub at: Revision,
     /// The partition to which the entity went on, which tells of it too, and its clock then: to have seen either is enough.
     pub again: Option<(PartitionId, Revision)>,
+    /// It came from another region of the owner, of that epoch: to have seen that grant is enough, too.
+    pub fence: Option<Epoch>,
 }
 
 /// A tool keeps a component of an entity to itself for a while.

@@ -94,7 +94,8 @@ impl Seen {
     /// Whether its worker had been told of the gain.
     pub(super) fn includes(&self, gained: &Gained) -> bool {
         let has_seen = |(partition, at)| at <= self.gains_of(partition);
-        has_seen((gained.partition, gained.at)) || gained.again.is_some_and(has_seen)
+        let is_told = has_seen((gained.partition, gained.at)) || gained.again.is_some_and(has_seen);
+        is_told || gained.fence.is_some_and(|fence| fence <= self.epoch)
     }
 
     fn gains_of(&self, partition: PartitionId) -> Revision {

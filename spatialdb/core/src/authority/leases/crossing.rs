@@ -14,7 +14,8 @@ pub struct Crossing {
     pub from: Option<(RegionId, Lease)>,
     /// The region it is in now, and who owns that.
     pub to: (RegionId, Lease),
-    /// The new owner must be told of the entity, and may not write it before. Else it owned it all the time.
+    /// The new owner must be told of the entity, or have seen the grant of its old region if that was its own, and may not
+    /// write it before. Else it owned it all the time.
     pub is_gain: bool,
 }
 
@@ -145,7 +146,7 @@ impl LeaseTable {
             };
             let lease = self.slot(region).map(|slot| self.lease(slot)).unwrap_or_default();
             if carried.untold.contains(&layer) {
-                let gained = Gained { partition: self.partition, at: now, again: None, ..gained };
+                let gained = Gained { at: now, partition: self.partition, again: None, ..gained };
                 self.apart.note_gained(entity, layer, gained);
                 crossings.push(Crossing { layer, from: None, to: (region, lease), is_gain: true });
             } else {
@@ -209,13 +210,20 @@ impl LeaseTable {
         let known = |table: &Self, region| table.slot(region).map(|slot| (region, table.lease(slot)));
         let from = old.and_then(|old| known(self, old));
         let to = known(self, to)?;
-        // Who has seen the grant of the new region has seen that of the old one: nothing late can come from before it.
-        let is_fenced = from.is_some_and(|(_, from)| from.owner == to.1.owner && from.epoch <= to.1.epoch);
-        let is_gain = entry.gained.is_some() || !is_fenced;
+        let own = from.map(|(_, from)| from).filter(|from| from.owner == to.1.owner);
+        // Of one owner: who has seen the later one of both grants wrote nothing before it that is still on its way.
+        let fence = match (own, entry.gained) {
+            (Some(from), None) => (from.epoch > to.1.epoch).then_some(from.epoch),
+            (Some(from), Some(gained)) if Some(gained.owner) == from.owner => {
+                gained.fence.map(|fence| fence.max(from.epoch))
+            }
+            _ => None,
+        };
+        let is_gain = own.is_none() || entry.gained.is_some() || fence.is_some();
         self.apart.set(entity, layer, Entry { gained: None, ..entry });
         if let Some(owner) = to.1.owner.filter(|_| is_gain) {
-            let partition = self.partition;
-            self.apart.note_gained(entity, layer, Gained { owner, partition, at: now, again: None });
+            let gained = Gained { owner, partition: self.partition, at: now, again: None, fence };
+            self.apart.note_gained(entity, layer, gained);
         }
         Some(Crossing { layer, from, to, is_gain })
     }

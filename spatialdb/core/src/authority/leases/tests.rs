@@ -162,9 +162,16 @@ fn between_regions_of_one_owner_only_a_later_grant_needs_to_be_seen() {
     moved(&mut table, 50.0, -50.0, 2);
     let late = writer(ANN, 2, 0);
     assert_eq!(check(&table, -50.0, &late), Err(Reason::OwnershipNotSeen), "it was Bob's when Ann wrote");
+    assert_eq!(check(&table, -50.0, &writer(ANN, 3, 0)), Ok(()), "she writes on and on");
     moved(&mut table, -50.0, 50.0, 3);
-    assert_eq!(check(&table, 50.0, &writer(ANN, 3, 2)), Err(Reason::OwnershipNotSeen), "still not seen");
-    assert_eq!(check(&table, 50.0, &writer(ANN, 3, 3)), Ok(()));
+    assert_eq!(check(&table, 50.0, &late), Err(Reason::OwnershipNotSeen), "still");
+    assert_eq!(check(&table, 50.0, &writer(ANN, 3, 2)), Ok(()));
+    // What somebody else had is another matter.
+    table.obey(&Order::Revoke(WEST, Epoch(1)));
+    table.obey(&Order::Grant(WEST, Epoch(4), BOB));
+    moved(&mut table, 50.0, -50.0, 4);
+    assert_eq!(check(&table, -50.0, &writer(BOB, 4, 3)), Err(Reason::OwnershipNotSeen));
+    assert_eq!(check(&table, -50.0, &writer(BOB, 4, 4)), Ok(()));
 }
 
 #[test]
