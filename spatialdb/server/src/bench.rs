@@ -10,6 +10,7 @@ mod area;
 mod balancer;
 mod crowd;
 mod error;
+mod failover;
 mod fanout;
 mod fences;
 mod handover;
@@ -21,6 +22,7 @@ mod latency;
 mod launch;
 mod link;
 mod memory;
+mod owned;
 mod owner;
 mod percentiles;
 mod plan;
@@ -29,6 +31,7 @@ mod pulse;
 mod query;
 mod random;
 mod report;
+mod rolling;
 mod scaling;
 mod server;
 mod slow;
@@ -40,6 +43,7 @@ mod wire;
 mod world;
 
 pub(crate) use error::BenchError;
+pub(crate) use owner::process::Task as OwnerTask;
 pub(crate) use plan::{Plan, PlanError, Request, Scenario};
 pub(crate) use report::Report;
 
@@ -71,6 +75,8 @@ pub(crate) fn run(
             Scenario::Fences => one(on_two_threads(fences::run(plan))?),
             Scenario::Query => one(on_two_threads(query::run(plan))?),
             Scenario::Handover => one(on_one_thread(handover::run(plan))?),
+            Scenario::Failover => one(on_one_thread(failover::run(plan))?),
+            Scenario::Rolling => one(on_one_thread(rolling::run(plan))?),
             Scenario::Balancer => one(balancer::run(plan)?),
             Scenario::Slow => one(on_two_threads(slow::run(plan))?),
             Scenario::Scaling => on_one_thread(scaling::run(plan))?,
@@ -78,6 +84,14 @@ pub(crate) fn run(
         reports.iter().try_for_each(&mut done)?;
     }
     Ok(())
+}
+
+/// Works as a process of a scenario.
+///
+/// # Errors
+/// Its session ends.
+pub(crate) fn own(task: &OwnerTask) -> Result<(), BenchError> {
+    on_one_thread(owner::process::run(task))
 }
 
 fn one(report: Report) -> Vec<Report> {

@@ -97,6 +97,8 @@ enum Command {
     Replay(replay::ReplayArgs),
     Config(config::ConfigArgs),
     Bench(bench::BenchArgs),
+    #[command(hide = true)]
+    BenchOwner(bench::BenchOwnerArgs),
     Completions(completions::CompletionsArgs),
     /// Look at, check, convert and compare snapshot files
     #[command(subcommand, after_help = SNAPSHOT_EXAMPLES)]
@@ -131,6 +133,7 @@ pub fn main() -> ExitCode {
         Command::Config(args) => config::run(&args),
         Command::Completions(args) => completions::run(&args, Cli::command()),
         Command::Bench(args) => bench::run(&args),
+        Command::BenchOwner(args) => bench::own(args),
         Command::Snapshot(command) => return snapshot::run(command),
         Command::Guard => {
             crate::supervisor::run_guard(io::stdin().lock());

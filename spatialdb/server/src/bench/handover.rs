@@ -4,82 +4,59 @@
 //! Two workers; the region is pinned to one and the other in turn. From the moment at which the old owner has said that it has
 //! written its last to the one at which the new owner has heard of every entity: that is more than the time without owner.
 
-use std::{
-    collections::BTreeMap,
-    time::{Duration, Instant},
-};
+use std::time::Duration;
 
-use spatialdb_proto::v1::{
-    self, ListRegionsRequest, PinRegionRequest, admin_service_client::AdminServiceClient,
-};
-use tokio::{
-    sync::mpsc::{self, UnboundedReceiver},
-    time::{sleep, timeout},
-};
+use tokio::{sync::mpsc, time::sleep};
 use tokio_util::sync::CancellationToken;
 
 use super::{
     BenchError, Plan, Report,
-    owner::{self, Owner, Stage, Told},
+    link::Link,
+    owned::{self, Admin},
+    owner::{self, Owner, Stage, tally::Tally},
     percentiles::Percentiles,
     server::ServerProcess,
-    tools::{self, Tools},
-    walk::Walk,
-    world::WorldFiles,
+    tools::Tools,
 };
 
 const HANDOVERS: usize = 100;
-const STAGE_TIMEOUT: Duration = Duration::from_secs(10);
 const BETWEEN: Duration = Duration::from_millis(50);
-
-const SETTINGS: &str = "[[layers]]\nname = \"all\"\nworker_type = \"bench\"\nwith = [\"Position\"]\n\
-    writes = [\"Position\"]\nstrategy = \"single\"\n";
 
 /// Runs the scenario.
 ///
 /// # Errors
 /// The server fails, or a hand-over does not come to its end.
 pub(super) async fn run(plan: &Plan) -> Result<Report, BenchError> {
-    let walk = Walk::new(plan.entities as usize);
-    let server =
-        ServerProcess::start(&WorldFiles::of_walk(&walk)?.with_settings(SETTINGS)?, plan.partitions)?;
+    let entities = plan.entities as usize;
+    let server = ServerProcess::start(&owned::world(entities, owned::ONE_REGION)?, plan.partitions)?;
     let mut tools = Tools::connect(&server).await?;
     let durability = tools.world().await?.durability;
     let (stop, (told, mut stages)) = (CancellationToken::new(), mpsc::unbounded_channel());
     let mut owners = Vec::new();
     for index in 0..2 {
-        let owner = Owner::attach(&server, index, plan.entities as usize, told.clone()).await?;
+        let link = Link::attach_owner(server.address(), &owner::name(index)).await?;
+        let owner = Owner::new(link, index, Tally::new(entities), told.clone())?;
         owners.push(tokio::spawn(owner.run(stop.clone())));
     }
     drop(told);
-    let (mut at, _) = until(&mut stages, Stage::Gained).await?;
-    let mut admin = AdminServiceClient::new(server.connect().await?);
-    let regions = admin.list_regions(ListRegionsRequest::default()).await;
-    let regions = regions.map_err(|status| BenchError::status("ListRegions", &status))?.into_inner().regions;
-    let region = match &regions[..] {
-        [region] => region.lease.as_ref().map_or(0, |lease| lease.region),
-        more => return Err(BenchError::unexpected("ListRegions", "one region", more.len().to_string())),
-    };
+    let (mut at, _) = owned::until(&mut stages, Stage::Gained).await?;
+    let mut admin = Admin::connect(&server).await?;
+    let region = admin.only_region().await?.region;
     let mut unowned = Vec::new();
     for _ in 0..HANDOVERS {
         sleep(BETWEEN).await;
-        let pin = PinRegionRequest { region, worker: owner::name(1 - at) };
-        admin.pin_region(pin).await.map_err(|status| BenchError::status("PinRegion", &status))?;
-        let (_, flushed) = until(&mut stages, Stage::Flushed).await?;
-        let (owner, gained) = until(&mut stages, Stage::Gained).await?;
+        admin.pin(region, &owner::name(1 - at)).await?;
+        let (_, flushed) = owned::until(&mut stages, Stage::Flushed).await?;
+        let (owner, gained) = owned::until(&mut stages, Stage::Gained).await?;
         unowned.push((gained - flushed).as_micros() as u64);
         at = owner;
     }
     stop.cancel();
-    let mut moves: BTreeMap<u64, u64> = BTreeMap::new();
+    let mut tally = Tally::new(entities);
     for owner in owners {
-        let accepted = owner.await.map_err(|crash| BenchError::crashed(&crash))??;
-        accepted.into_iter().for_each(|(entity, count)| *moves.entry(entity).or_default() += count);
+        tally.add(&owner.await.map_err(|crash| BenchError::crashed(&crash))??);
     }
-    let mut found = BTreeMap::new();
-    let note = |entity: &v1::Entity| found.extend(tools::position(entity).map(|at| (entity.entity, at.x)));
-    tools.each_entity(note).await?;
-    let (lost, doubled) = compare(&walk, &moves, &found)?;
+    let outcome = owned::compare(&tally, &mut tools).await?;
     server.stop()?;
     let times =
         Percentiles::of(unowned).ok_or_else(|| BenchError::unexpected("hand-overs", "some", "none"))?;
@@ -87,41 +64,10 @@ pub(super) async fn run(plan: &Plan) -> Result<Report, BenchError> {
     Ok(Report::new(plan.scenario, durability)
         .figure("unowned_p99_ms", ms(0.99), "ms")
         .figure("unowned_p50_ms", ms(0.5), "ms")
-        .figure("lost", lost as f64, "1")
-        .figure("doubled", doubled as f64, "1")
-        .figure("writes", moves.values().sum::<u64>() as f64, "1")
+        .figure("lost", outcome.lost as f64, "1")
+        .figure("doubled", outcome.doubled as f64, "1")
+        .figure("writes", outcome.moves as f64, "1")
         .fact("handovers", HANDOVERS)
         .fact("entities", plan.entities)
         .fact("partitions", plan.partitions))
-}
-
-async fn until(stages: &mut UnboundedReceiver<Told>, stage: Stage) -> Result<(usize, Instant), BenchError> {
-    let found = async {
-        while let Some((owner, told, at)) = stages.recv().await {
-            if told == stage {
-                return Ok((owner, at));
-            }
-        }
-        Err(BenchError::unexpected("the owners", format!("{stage:?}"), "the end of a session"))
-    };
-    let late = |_| BenchError::Timeout { what: format!("{stage:?}"), waited: STAGE_TIMEOUT };
-    timeout(STAGE_TIMEOUT, found).await.map_err(late)?
-}
-
-/// How many moves were lost, and how many came twice.
-fn compare(
-    walk: &Walk,
-    moves: &BTreeMap<u64, u64>,
-    found: &BTreeMap<u64, f64>,
-) -> Result<(u64, u64), BenchError> {
-    let (mut lost, mut doubled) = (0, 0);
-    for (entity, start) in (1..).zip(walk.round(0)) {
-        let Some(x) = found.get(&entity) else {
-            return Err(BenchError::unexpected("the world", format!("entity {entity}"), "nothing"));
-        };
-        let (is, should) = ((x - start.x).round() as i64, moves.get(&entity).copied().unwrap_or(0) as i64);
-        lost += (should - is).max(0) as u64;
-        doubled += (is - should).max(0) as u64;
-    }
-    Ok((lost, doubled))
 }

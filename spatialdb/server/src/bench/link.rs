@@ -5,7 +5,7 @@
 
 mod codec;
 
-use std::time::Duration;
+use std::{net::SocketAddr, time::Duration};
 
 use bytes::Bytes;
 use spatialdb_proto::{
@@ -19,10 +19,16 @@ use tokio::{sync::mpsc, time::timeout};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Streaming, client::Grpc, codegen::http::uri::PathAndQuery, transport::Channel};
 
-use super::{error::BenchError, server::ServerProcess};
+use super::{
+    error::BenchError,
+    server::{self, ServerProcess},
+};
 use codec::{Codec, Outgoing};
 
 pub(super) use codec::{Incoming, prebuilt};
+
+/// The worker type that layers of a bench are for.
+pub(super) const OWNER_TYPE: &str = "owner";
 
 const ATTACH: &str = "/spatialdb.v1.WorkerService/Attach";
 const WELCOME_TIMEOUT: Duration = Duration::from_secs(10);
@@ -58,6 +64,15 @@ impl Link {
     /// The server does not welcome it.
     pub(super) async fn attach(server: &ServerProcess, name: &str) -> Result<Self, BenchError> {
         Self::attach_over(server.connect().await?, server.token(), name).await
+    }
+
+    /// Attaches an owner, as [`Link::attach`] does: a worker of the type that layers of a bench are for.
+    ///
+    /// # Errors
+    /// The server does not welcome it.
+    pub(super) async fn attach_owner(address: SocketAddr, name: &str) -> Result<Self, BenchError> {
+        let hello = Hello { worker_type: OWNER_TYPE.to_owned(), ..hello(name, None) };
+        Self::greet(server::connect(address).await?, hello).await
     }
 
     /// Starts a view and waits until it is filled; each frame on the way is handed over.
@@ -101,17 +116,22 @@ impl<T: Incoming> Link<T> {
         token: Option<&str>,
         name: &str,
     ) -> Result<Self, BenchError> {
+        Self::greet(channel, hello(name, token)).await
+    }
+
+    async fn greet(channel: Channel, hello: Hello) -> Result<Self, BenchError> {
+        let name = hello.name.clone();
         let (queue, queued) = mpsc::channel(QUEUE_MESSAGES);
-        let mut sender = Sender { name: name.to_owned(), queue, seq: 0 };
-        sender.send(Body::Hello(hello(name, token)))?;
+        let mut sender = Sender { name: name.clone(), queue, seq: 0 };
+        sender.send(Body::Hello(hello))?;
         let attached = async {
-            let failed = |status| BenchError::status(name, &status);
+            let failed = |status| BenchError::status(&name, &status);
             let mut grpc = Grpc::new(channel).max_decoding_message_size(64 << 20);
             grpc.ready().await.map_err(|error| failed(tonic::Status::unavailable(error.to_string())))?;
             let request = Request::new(ReceiverStream::new(queued));
             let answer = grpc.streaming(request, PathAndQuery::from_static(ATTACH), Codec::new()).await;
             let mut receiver =
-                Receiver { name: name.to_owned(), incoming: answer.map_err(failed)?.into_inner() };
+                Receiver { name: name.clone(), incoming: answer.map_err(failed)?.into_inner() };
             receiver.welcome().await?;
             Ok::<_, BenchError>(receiver)
         };

@@ -1,7 +1,11 @@
-//! A worker that writes what it owns: each of its entities goes a metre east again and again, from where it sees it.
+//! A worker that writes what it owns: each of its entities goes a metre up again and again, from where it sees it, and so counts
+//! its moves. On its way it strolls about.
 //!
 //! Responsible for: doing what an owner is asked, and counting what was accepted of its writes. It keeps nothing that frames
 //! and the server's words did not tell it. Not responsible for: who owns what, and whether the counts are right.
+
+pub(super) mod process;
+pub(super) mod tally;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -9,22 +13,29 @@ use std::{
 };
 
 use spatialdb_proto::v1::{
-    Authority, AuthorityReport, Constraint, Frame, Owned, PositionColumn, RegionGrant, Subscribe, Update,
-    View, authority::Body as Word, client_message::Body, constraint::Kind,
+    Authority, AuthorityReport, Constraint, Frame, Heartbeat, Owned, PositionColumn, RegionGrant, Subscribe,
+    Update, View, authority::Body as Word, client_message::Body, constraint::Kind,
     server_message::Body as ServerBody,
 };
+use spatialdb_types::Point3;
 use tokio::{sync::mpsc, time::interval};
 use tokio_util::sync::CancellationToken;
 
+use self::tally::Tally;
 use super::{
     error::BenchError,
     link::{Link, Receiver, Sender},
-    server::ServerProcess,
     world::SPACE,
 };
 
 /// How often it writes, if all is decided that it wrote before.
 const TICK: Duration = Duration::from_millis(10);
+
+/// How often one says that it is there that has nothing to write.
+const HEARTBEAT: Duration = Duration::from_millis(500);
+
+/// So many moves east, then as many west.
+const STROLL_MOVES: u64 = 100;
 
 /// Something that an owner tells the scenario.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,6 +44,8 @@ pub(super) enum Stage {
     Flushed,
     /// It has heard of all entities that it is to have.
     Gained,
+    /// The first write since it got a region is accepted.
+    Accepted,
 }
 
 /// What it tells: which owner, what, and when.
@@ -46,73 +59,91 @@ pub(super) struct Owner {
     receiver: Receiver,
     told: mpsc::UnboundedSender<Told>,
     number: u64,
+    is_draining: bool,
     regions: BTreeSet<u64>,
     losing: BTreeSet<u64>,
     /// Of which region each is.
     owned: BTreeMap<u64, u64>,
-    seen: BTreeMap<u64, (f64, f64)>,
+    seen: BTreeMap<u64, Point3>,
     /// What it wrote and is not decided.
     sent: Option<(u64, PositionColumn)>,
-    accepted: BTreeMap<u64, u64>,
+    /// Of that.
+    refused: BTreeSet<u64>,
+    /// Whether something was accepted since it got a region.
+    is_accepted: bool,
+    tally: Tally,
 }
 
 impl Owner {
-    /// Attaches as `owner-INDEX`, with a view of what it owns.
+    /// An owner of a session, which takes a view of what it owns. `tally` has nothing yet, and knows how many entities there
+    /// are.
     ///
     /// # Errors
-    /// The server does not welcome it.
-    pub(super) async fn attach(
-        server: &ServerProcess,
+    /// The session is over.
+    pub(super) fn new(
+        link: Link,
         index: usize,
-        entities: usize,
+        tally: Tally,
         told: mpsc::UnboundedSender<Told>,
     ) -> Result<Self, BenchError> {
-        let Link { mut sender, receiver } = Link::attach(server, &name(index)).await?;
+        let Link { mut sender, receiver } = link;
         let owned = Constraint { kind: Some(Kind::Owned(Owned::default())) };
         let view = View { view_id: 1, constraint: Some(owned), ..View::default() };
         sender.send(Body::Subscribe(Subscribe { view: Some(view) }))?;
         Ok(Self {
             index,
-            entities,
+            entities: tally.entities(),
             sender,
             receiver,
             told,
             number: 0,
+            is_draining: false,
             regions: BTreeSet::new(),
             losing: BTreeSet::new(),
             owned: BTreeMap::new(),
             seen: BTreeMap::new(),
             sent: None,
-            accepted: BTreeMap::new(),
+            refused: BTreeSet::new(),
+            is_accepted: false,
+            tally,
         })
     }
 
-    /// Works until it is told to stop and all is decided. Returns how often it moved each entity.
+    /// Works until it is told to stop, or was drained, and all is decided. Returns how often it moved each entity.
     ///
     /// # Errors
     /// The session ends.
-    pub(super) async fn run(mut self, stop: CancellationToken) -> Result<BTreeMap<u64, u64>, BenchError> {
-        let mut ticks = interval(TICK);
-        while !(stop.is_cancelled() && self.sent.is_none()) {
+    pub(super) async fn run(mut self, stop: CancellationToken) -> Result<Tally, BenchError> {
+        let (mut ticks, mut beats) = (interval(TICK), interval(HEARTBEAT));
+        loop {
+            let is_over = stop.is_cancelled() || (self.is_draining && self.regions.is_empty());
+            if is_over && self.sent.is_none() {
+                return Ok(self.tally);
+            }
             tokio::select! {
                 body = self.receiver.body() => match body? {
                     ServerBody::Authority(word) => self.hear(&word)?,
-                    ServerBody::Frame(frame) => self.see(&frame),
+                    ServerBody::Frame(frame) => self.see(&frame)?,
                     _ => {}
                 },
-                _ = ticks.tick() => if !stop.is_cancelled() {
+                _ = ticks.tick() => if !is_over {
                     self.write()?;
                 },
+                _ = beats.tick() => {
+                    self.sender.send(Body::Heartbeat(Heartbeat::default()))?;
+                }
             }
         }
-        Ok(self.accepted)
     }
 
     fn hear(&mut self, word: &Authority) -> Result<(), BenchError> {
         self.number = word.number;
         let mut report = AuthorityReport { authority_seen: self.number, ..AuthorityReport::default() };
         match &word.body {
-            Some(Word::Gained(lease)) => drop(self.regions.insert(lease.region)),
+            Some(Word::Gained(lease)) => {
+                self.is_accepted &= !self.regions.is_empty();
+                self.regions.insert(lease.region);
+            }
             Some(Word::Warm(lease)) => report.warmed.push(lease.region),
             Some(Word::LossImminent(loss)) => {
                 self.losing.insert(loss.region);
@@ -124,6 +155,8 @@ impl Owner {
                 self.losing.remove(&lost.region);
                 self.owned.retain(|_, region| *region != lost.region);
             }
+            Some(Word::Joined(joined)) => self.join(joined.gone, joined.keep),
+            Some(Word::Drain(_)) => self.is_draining = true,
             Some(Word::Entities(words)) => {
                 for change in &words.changes {
                     for entity in &change.entities {
@@ -134,6 +167,8 @@ impl Owner {
                         }
                     }
                 }
+                // At once: they wait for it.
+                self.write()?;
             }
             _ => {}
         }
@@ -152,24 +187,48 @@ impl Owner {
         Ok(())
     }
 
-    fn see(&mut self, frame: &Frame) {
+    fn join(&mut self, gone: u64, keep: u64) {
+        self.regions.remove(&gone);
+        self.losing.remove(&gone);
+        self.owned.values_mut().filter(|region| **region == gone).for_each(|region| *region = keep);
+    }
+
+    fn see(&mut self, frame: &Frame) -> Result<(), BenchError> {
+        if let Some(collapsed) = frame.rejections_collapsed.first() {
+            let what = format!("{} more rows of {}", collapsed.count, collapsed.reason);
+            return Err(BenchError::unexpected("an owner", "each refusal", what));
+        }
+        // Some may come before all of a message is decided.
+        self.refused.extend(frame.rejections.iter().map(|rejection| rejection.entity));
+        // Before the rest: what the frame shows is newer than what it decides.
+        if let Some((_, written)) = self.sent.take_if(|(seq, _)| *seq <= frame.applied_seq) {
+            self.decided(&written)?;
+        }
         for left in frame.left.iter().flat_map(|left| &left.entities) {
             self.seen.remove(left);
         }
         for column in &frame.positions {
             for (i, entity) in column.entities.iter().enumerate() {
-                self.seen.insert(*entity, (column.x[i], column.y[i]));
+                self.seen.insert(*entity, Point3::new(column.x[i], column.y[i], column.z[i]));
             }
         }
-        let Some((_, written)) = self.sent.take_if(|(seq, _)| *seq <= frame.applied_seq) else { return };
-        let refused: BTreeSet<u64> = frame.rejections.iter().map(|rejection| rejection.entity).collect();
-        for (entity, x) in written.entities.into_iter().zip(written.x) {
-            if !refused.contains(&entity) {
-                *self.accepted.entry(entity).or_default() += 1;
+        Ok(())
+    }
+
+    fn decided(&mut self, written: &PositionColumn) -> Result<(), BenchError> {
+        let refused = std::mem::take(&mut self.refused);
+        self.tally.decided(written.entities.iter().map(|entity| (*entity, refused.contains(entity))))?;
+        if refused.len() < written.entities.len() && !std::mem::replace(&mut self.is_accepted, true) {
+            self.tell(Stage::Accepted);
+        }
+        for (i, entity) in written.entities.iter().enumerate() {
+            if !refused.contains(entity) {
                 // Its own writes do not come back, as a rule.
-                self.seen.entry(entity).and_modify(|at| at.0 = x);
+                let at = Point3::new(written.x[i], written.y[i], written.z[i]);
+                self.seen.entry(*entity).and_modify(|seen| *seen = at);
             }
         }
+        Ok(())
     }
 
     fn write(&mut self) -> Result<(), BenchError> {
@@ -177,14 +236,15 @@ impl Owner {
         if self.sent.is_some() || entities.is_empty() {
             return Ok(());
         }
-        let at = |entity: &u64| self.seen[entity];
-        let positions = PositionColumn {
-            space: SPACE.0,
-            x: entities.iter().map(|entity| at(entity).0 + 1.0).collect(),
-            y: entities.iter().map(|entity| at(entity).1).collect(),
-            entities,
-            ..PositionColumn::default()
-        };
+        let mut positions = PositionColumn { space: SPACE.0, ..PositionColumn::default() };
+        for entity in &entities {
+            let to = next(self.seen[entity]);
+            positions.x.push(to.x);
+            positions.y.push(to.y);
+            positions.z.push(to.z);
+        }
+        self.tally.sends(&entities)?;
+        positions.entities = entities;
         let (authority_seen, columns) = (self.number, vec![positions.clone()]);
         let update = Update { authority_seen, positions: columns, ..Update::default() };
         self.sent = Some((self.sender.send(Body::Update(update))?, positions));
@@ -202,6 +262,17 @@ impl Owner {
         // Nobody listens any longer: the scenario has failed, and says why.
         let _ = self.told.send((self.index, stage, Instant::now()));
     }
+}
+
+/// Where an entity goes from there.
+fn next(at: Point3) -> Point3 {
+    let is_eastward = (moves(at.z) / STROLL_MOVES).is_multiple_of(2);
+    Point3::new(if is_eastward { at.x + 1.0 } else { at.x - 1.0 }, at.y, at.z + 1.0)
+}
+
+/// How often an entity at that height was moved, in a world that was flat.
+pub(super) fn moves(height: f64) -> u64 {
+    height.round() as u64
 }
 
 /// Of an owner.

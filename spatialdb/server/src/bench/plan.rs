@@ -35,6 +35,10 @@ pub(crate) enum Scenario {
     Balancer,
     /// A region goes from one worker to another, again and again.
     Handover,
+    /// The owner of a region is killed, again and again.
+    Failover,
+    /// All workers are restarted, one by one.
+    Rolling,
 }
 
 /// What the user set; the rest comes from the scenario.
@@ -134,7 +138,7 @@ pub(crate) enum PlanError {
 
 impl Scenario {
     /// Every scenario.
-    pub(crate) const ALL: [Self; 13] = [
+    pub(crate) const ALL: [Self; 15] = [
         Self::Ingest,
         Self::Latency,
         Self::Launch,
@@ -148,6 +152,8 @@ impl Scenario {
         Self::Scaling,
         Self::Balancer,
         Self::Handover,
+        Self::Failover,
+        Self::Rolling,
     ];
 
     /// Its name on the command line and in results.
@@ -166,6 +172,8 @@ impl Scenario {
             Self::Scaling => "scaling",
             Self::Balancer => "balancer",
             Self::Handover => "handover",
+            Self::Failover => "failover",
+            Self::Rolling => "rolling",
         }
     }
 
@@ -178,7 +186,9 @@ impl Scenario {
         match flag {
             Flag::Partitions => !matches!(self, Self::Balancer),
             Flag::Entities => !matches!(self, Self::Scaling),
-            Flag::Seconds => !matches!(self, Self::Launch | Self::Memory | Self::Handover),
+            Flag::Seconds => {
+                !matches!(self, Self::Launch | Self::Memory | Self::Handover | Self::Failover | Self::Rolling)
+            }
             Flag::Streams | Flag::Batch => {
                 matches!(self, Self::Ingest | Self::Handshakes | Self::Fences | Self::Slow | Self::Scaling)
             }
@@ -207,7 +217,10 @@ impl Scenario {
             (Flag::Views | Flag::Viewers | Flag::ViewHz | Flag::Load | Flag::Rate, _) => 0,
             (Flag::Entities, Self::Latency) => 10_000,
             (Flag::Entities, Self::Launch | Self::Memory | Self::Query | Self::Balancer) => 1_000_000,
-            (Flag::Entities, Self::Fanout | Self::Crowd | Self::Handover) => 1000,
+            (
+                Flag::Entities,
+                Self::Fanout | Self::Crowd | Self::Handover | Self::Failover | Self::Rolling,
+            ) => 1000,
             (Flag::Entities, _) => 100_000,
         }
     }
@@ -397,6 +410,8 @@ mod tests {
             "query",
             "balancer",
             "handover",
+            "failover",
+            "rolling",
         ];
         assert_eq!(names, expected);
         assert_eq!((plans[0].seconds, plans[3].entities), (3, 1_000_000));

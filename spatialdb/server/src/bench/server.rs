@@ -72,16 +72,7 @@ impl ServerProcess {
     /// # Errors
     /// The server does not take it.
     pub(super) async fn connect(&self) -> Result<Channel, BenchError> {
-        let address = format!("http://{}", self.address);
-        let refused = |source| BenchError::Connect { address: address.clone(), source };
-        Endpoint::from_shared(address.clone())
-            .map_err(refused)?
-            .initial_stream_window_size(WINDOW_BYTES)
-            .initial_connection_window_size(WINDOW_BYTES)
-            .tcp_nodelay(true)
-            .connect()
-            .await
-            .map_err(refused)
+        connect(self.address).await
     }
 
     /// User and system time of the process in seconds.
@@ -163,6 +154,23 @@ impl Drop for ServerProcess {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+/// Opens a connection to a server.
+///
+/// # Errors
+/// It does not take it.
+pub(super) async fn connect(address: SocketAddr) -> Result<Channel, BenchError> {
+    let address = format!("http://{address}");
+    let refused = |source| BenchError::Connect { address: address.clone(), source };
+    Endpoint::from_shared(address.clone())
+        .map_err(refused)?
+        .initial_stream_window_size(WINDOW_BYTES)
+        .initial_connection_window_size(WINDOW_BYTES)
+        .tcp_nodelay(true)
+        .connect()
+        .await
+        .map_err(refused)
 }
 
 fn command(world: &WorldFiles, partitions: u64) -> Result<Command, BenchError> {

@@ -1,11 +1,15 @@
 //! `spatialdb bench`: load tests against a real server process.
 
-use std::io::{self, Write};
+use std::{
+    io::{self, Write},
+    net::SocketAddr,
+    path::PathBuf,
+};
 
 use clap::{Args, ValueEnum, error::ErrorKind};
 
 use super::{CliError, print};
-use crate::bench::{self, BenchError, Plan, PlanError, Report, Request, Scenario};
+use crate::bench::{self, BenchError, OwnerTask, Plan, PlanError, Report, Request, Scenario};
 
 const EXAMPLES: &str = "\
 Each scenario starts a server process of its own, drives it over loopback, checks every result, and stops it. Wrong
@@ -26,6 +30,8 @@ Scenarios:
   scaling     what an update costs with 10,000, 100,000, 1,000,000 and 4,000,000 entities
   balancer    one pass of the balancer over a large world of 64 regions, a fifth of which moves each second
   handover    how long entities have no owner when their region goes to another worker, and what is lost then
+  failover    how long nobody writes after the owner of a region is killed
+  rolling     how long entities stand still while all workers are restarted one by one, and what is lost then
   all         one after the other, but for slow and scaling, which take minutes
 
 Examples:
@@ -46,7 +52,7 @@ pub(super) struct BenchArgs {
     #[arg(value_enum, value_name = "SCENARIO")]
     scenario: ScenarioArg,
 
-    /// How long to measure, launch, memory and handover excepted [default: 10; fanout, query: 12; handshakes, fences, scaling: 20;
+    /// How long to measure, launch, memory, handover, failover and rolling excepted [default: 10; fanout, query: 12; handshakes, fences, scaling: 20;
     /// balancer: 50, of the world's own time; slow: 60]
     #[arg(long, value_name = "N")]
     seconds: Option<u64>,
@@ -60,7 +66,7 @@ pub(super) struct BenchArgs {
     partitions: Option<u64>,
 
     /// How many entities the world has, scaling excepted [default: 100000; latency: 10000, with --load 100000; launch,
-    /// memory, query, balancer: 1000000; fanout, crowd, handover: 1000]
+    /// memory, query, balancer: 1000000; fanout, crowd, handover, failover, rolling: 1000]
     #[arg(long, value_name = "N")]
     entities: Option<u64>,
 
@@ -117,7 +123,36 @@ enum ScenarioArg {
     Scaling,
     Balancer,
     Handover,
+    Failover,
+    Rolling,
     All,
+}
+
+/// A worker that writes what it owns, as a process of a scenario
+#[derive(Debug, Args)]
+pub(super) struct BenchOwnerArgs {
+    /// Where the server is
+    #[arg(long, env = "SPATIALDB_ADDRESS", value_name = "HOST:PORT")]
+    address: SocketAddr,
+
+    /// Under which name it attaches
+    #[arg(long, env = "SPATIALDB_WORKER_NAME", value_name = "NAME")]
+    name: String,
+
+    /// How many entities there are
+    #[arg(long, value_name = "N")]
+    entities: usize,
+
+    /// Where it keeps how often it moved each: a file NAME-PID with two numbers of 8 bytes, little-endian, for each entity: moves
+    /// that were accepted, and those together with what is not decided yet
+    #[arg(long, value_name = "FOLDER")]
+    tallies: PathBuf,
+}
+
+/// Owns until it is told to end.
+pub(super) fn own(args: BenchOwnerArgs) -> Result<(), CliError> {
+    let BenchOwnerArgs { address, name, entities, tallies } = args;
+    bench::own(&OwnerTask { address, name, entities, tallies }).map_err(CliError::from)
 }
 
 /// Measures and prints.
@@ -166,6 +201,8 @@ fn plans(args: &BenchArgs) -> Result<Vec<Plan>, PlanError> {
         ScenarioArg::Scaling => one(Scenario::Scaling),
         ScenarioArg::Balancer => one(Scenario::Balancer),
         ScenarioArg::Handover => one(Scenario::Handover),
+        ScenarioArg::Failover => one(Scenario::Failover),
+        ScenarioArg::Rolling => one(Scenario::Rolling),
         ScenarioArg::All => Plan::all(&request),
     }
 }

@@ -19,8 +19,8 @@ use tokio::sync::Semaphore;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status};
 
-use super::authority;
 use super::edge::Edge;
+use super::{authority, supervised};
 use crate::auth::Principal;
 
 /// The service.
@@ -94,6 +94,7 @@ impl AdminService for Admin {
             self.steer(|issuer, now, outbox| {
                 issuer.drain(worker.session, now, outbox)?;
                 tracing::info!(worker = name, worker_type = worker.worker_type, who, "worker is drained");
+                supervised::told_to_end(&self.edge, &worker.worker_type, &name);
                 let state = issuer.worker_state(worker.session);
                 Ok(wire::worker(&state.unwrap_or_else(|| (*worker).clone())))
             })

@@ -28,6 +28,12 @@ pub(super) fn close(edge: &Edge, session: SessionId, stats: &Stats) {
     link.held.send_if_modified(|held| held.remove(&stats.worker_type, &stats.name, u64::from(session.0)));
 }
 
+/// Somebody drains a worker: that it ends then is no reason not to start it again.
+pub(super) fn told_to_end(edge: &Edge, worker_type: &str, name: &str) {
+    let Some(link) = &edge.workers else { return };
+    link.held.send_if_modified(|held| held.drain(worker_type, name));
+}
+
 /// Drains whom the supervisor wants to end, as long as the world runs.
 pub(super) async fn drain(edge: Arc<Edge>, requests: Option<mpsc::Receiver<DrainRequest>>) {
     let Some(mut requests) = requests else { return };

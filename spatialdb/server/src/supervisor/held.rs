@@ -19,18 +19,21 @@ pub enum Holder {
 pub struct Held {
     types: BTreeSet<String>,
     holders: BTreeMap<(String, String), (u64, Holder)>,
+    /// Names whose worker was told to hand over all and end, until a session has the name anew.
+    drained: BTreeSet<(String, String)>,
 }
 
 impl Held {
     /// Nobody holds a name of these types.
     pub(super) fn of<'a>(types: impl IntoIterator<Item = &'a str>) -> Self {
-        Self { types: types.into_iter().map(str::to_owned).collect(), holders: BTreeMap::new() }
+        Self { types: types.into_iter().map(str::to_owned).collect(), ..Self::default() }
     }
 
     /// A session holds the name from now on, instead of any other. Returns whether that matters.
     pub fn insert(&mut self, worker_type: &str, name: &str, session: u64, holder: Holder) -> bool {
         let is_ours = self.types.contains(worker_type);
         if is_ours {
+            self.drained.remove(&key(worker_type, name));
             self.holders.insert(key(worker_type, name), (session, holder));
         }
         is_ours
@@ -41,6 +44,16 @@ impl Held {
         let key = key(worker_type, name);
         let has_it = self.holders.get(&key).is_some_and(|(holder, _)| *holder == session);
         has_it && self.holders.remove(&key).is_some()
+    }
+
+    /// Whoever has the name was told by somebody to hand over all and end. Returns whether that matters.
+    pub fn drain(&mut self, worker_type: &str, name: &str) -> bool {
+        self.types.contains(worker_type) && self.drained.insert(key(worker_type, name))
+    }
+
+    /// Whether whoever had the name last was told by somebody to end.
+    pub fn is_drained(&self, worker_type: &str, name: &str) -> bool {
+        self.drained.contains(&key(worker_type, name))
     }
 
     /// Whose session holds the name.
@@ -67,7 +80,13 @@ mod tests {
         assert!(held.insert("a", "x-1", 3, Holder::Stranger));
         assert!(!held.remove("a", "x-1", 1), "it was replaced before");
         assert_eq!(held.holder("a", "x-1"), Some(Holder::Stranger));
-        assert!(held.remove("a", "x-1", 3));
+        assert!(held.drain("a", "x-1") && !held.drain("b", "x-1"));
+        assert!(
+            held.remove("a", "x-1", 3) && held.is_drained("a", "x-1"),
+            "why it ended is known for longer"
+        );
+        assert!(held.insert("a", "x-1", 4, Holder::Somebody) && !held.is_drained("a", "x-1"));
+        assert!(held.remove("a", "x-1", 4));
         assert_eq!(held, Held::of(["a"]));
     }
 }

@@ -87,7 +87,8 @@ impl Reports {
 }
 
 impl Worker {
-    /// Keeps the process running until it is told to end, ends well by itself, or fails at start too often.
+    /// Keeps the process running until it is told to end, ends well by itself though nobody drained it, or fails at start
+    /// too often.
     pub(super) async fn run(self) {
         let end = self.keep().await;
         self.reports.send(Note::Ended(end)).await;
@@ -102,13 +103,23 @@ impl Worker {
             let verdict = match &ended {
                 Ended::Stopped => return End::Stopped,
                 Ended::ByItself(status) if status.success() => {
-                    tracing::info!(worker = self.name, "worker ended by itself, without failure");
-                    return End::Done;
+                    if !self.held.borrow().is_drained(&self.config.worker_type, &self.name) {
+                        tracing::info!(worker = self.name, "worker ended by itself, without failure");
+                        return End::Done;
+                    }
+                    tracing::info!(worker = self.name, "worker was drained and has ended, will be restarted");
+                    None
                 }
-                _ => history.failed(started.elapsed(), self.options.restart),
+                _ => Some(history.failed(started.elapsed(), self.options.restart)),
             };
-            self.report(&ended, &verdict, &last);
-            let Some(pause) = verdict.pause else { return End::Failed };
+            let pause = match verdict {
+                None => Some(self.options.restart.pause_first),
+                Some(verdict) => {
+                    self.report(&ended, &verdict, &last);
+                    verdict.pause
+                }
+            };
+            let Some(pause) = pause else { return End::Failed };
             tokio::select! {
                 () = self.orders.stop.cancelled() => return End::Stopped,
                 () = self.orders.leave.cancelled() => return End::Stopped,
