@@ -9,6 +9,7 @@
 mod area;
 mod balancer;
 mod crowd;
+mod crowd_split;
 mod error;
 mod failover;
 mod fanout;
@@ -77,6 +78,7 @@ pub(crate) fn run(
             Scenario::Handover => one(on_one_thread(handover::run(plan))?),
             Scenario::Failover => one(on_one_thread(failover::run(plan))?),
             Scenario::Rolling => one(on_one_thread(rolling::run(plan))?),
+            Scenario::CrowdSplit => one(on_two_threads(crowd_split::run(plan))?),
             Scenario::Balancer => one(balancer::run(plan)?),
             Scenario::Slow => one(on_two_threads(slow::run(plan))?),
             Scenario::Scaling => on_one_thread(scaling::run(plan))?,

@@ -61,6 +61,15 @@ pub(super) struct Owned {
     pub(super) region: u64,
     /// The name of its owner; none: nobody.
     pub(super) owner: Option<String>,
+    min: (f64, f64),
+    max: (f64, f64),
+}
+
+impl Owned {
+    /// Whether a place lies in it.
+    pub(super) fn holds(&self, (x, y): (f64, f64)) -> bool {
+        x >= self.min.0 && x < self.max.0 && y >= self.min.1 && y < self.max.1
+    }
 }
 
 impl Admin {
@@ -82,7 +91,9 @@ impl Admin {
             answer.map_err(|status| BenchError::status("ListRegions", &status))?.into_inner().regions;
         let owned = |region: &Region| {
             let owner = region.owner.as_ref().map(|owner| owner.name.clone());
-            Some(Owned { region: region.lease.as_ref()?.region, owner })
+            let lease = region.lease.as_ref()?;
+            let (min, max) = ((lease.min_x, lease.min_y), (lease.max_x, lease.max_y));
+            Some(Owned { region: lease.region, owner, min, max })
         };
         Ok(regions.iter().filter_map(owned).collect())
     }

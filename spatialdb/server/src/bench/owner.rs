@@ -1,9 +1,10 @@
 //! A worker that writes what it owns: each of its entities goes a metre up again and again, from where it sees it, and so counts
-//! its moves. On its way it strolls about.
+//! its moves.
 //!
 //! Responsible for: doing what an owner is asked, and counting what was accepted of its writes. It keeps nothing that frames
 //! and the server's words did not tell it. Not responsible for: who owns what, and whether the counts are right.
 
+mod gait;
 pub(super) mod process;
 pub(super) mod tally;
 
@@ -21,6 +22,7 @@ use spatialdb_types::Point3;
 use tokio::{sync::mpsc, time::interval};
 use tokio_util::sync::CancellationToken;
 
+pub(super) use self::gait::{Gait, moves};
 use self::tally::Tally;
 use super::{
     error::BenchError,
@@ -33,9 +35,6 @@ const TICK: Duration = Duration::from_millis(10);
 
 /// How often one says that it is there that has nothing to write.
 const HEARTBEAT: Duration = Duration::from_millis(500);
-
-/// So many moves east, then as many west.
-const STROLL_MOVES: u64 = 100;
 
 /// Something that an owner tells the scenario.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,6 +54,7 @@ pub(super) type Told = (usize, Stage, Instant);
 pub(super) struct Owner {
     index: usize,
     entities: usize,
+    gait: Gait,
     sender: Sender,
     receiver: Receiver,
     told: mpsc::UnboundedSender<Told>,
@@ -93,6 +93,7 @@ impl Owner {
         Ok(Self {
             index,
             entities: tally.entities(),
+            gait: Gait::Stroll,
             sender,
             receiver,
             told,
@@ -107,6 +108,11 @@ impl Owner {
             is_accepted: false,
             tally,
         })
+    }
+
+    /// The same, and entities go otherwise.
+    pub(super) fn with_gait(self, gait: Gait) -> Self {
+        Self { gait, ..self }
     }
 
     /// Works until it is told to stop, or was drained, and all is decided. Returns how often it moved each entity.
@@ -238,7 +244,7 @@ impl Owner {
         }
         let mut positions = PositionColumn { space: SPACE.0, ..PositionColumn::default() };
         for entity in &entities {
-            let to = next(self.seen[entity]);
+            let to = self.gait.next(*entity, self.seen[entity]);
             positions.x.push(to.x);
             positions.y.push(to.y);
             positions.z.push(to.z);
@@ -262,17 +268,6 @@ impl Owner {
         // Nobody listens any longer: the scenario has failed, and says why.
         let _ = self.told.send((self.index, stage, Instant::now()));
     }
-}
-
-/// Where an entity goes from there.
-fn next(at: Point3) -> Point3 {
-    let is_eastward = (moves(at.z) / STROLL_MOVES).is_multiple_of(2);
-    Point3::new(if is_eastward { at.x + 1.0 } else { at.x - 1.0 }, at.y, at.z + 1.0)
-}
-
-/// How often an entity at that height was moved, in a world that was flat.
-pub(super) fn moves(height: f64) -> u64 {
-    height.round() as u64
 }
 
 /// Of an owner.

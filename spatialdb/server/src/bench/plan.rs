@@ -39,6 +39,8 @@ pub(crate) enum Scenario {
     Failover,
     /// All workers are restarted, one by one.
     Rolling,
+    /// A crowd gathers in one region.
+    CrowdSplit,
 }
 
 /// What the user set; the rest comes from the scenario.
@@ -138,7 +140,7 @@ pub(crate) enum PlanError {
 
 impl Scenario {
     /// Every scenario.
-    pub(crate) const ALL: [Self; 15] = [
+    pub(crate) const ALL: [Self; 16] = [
         Self::Ingest,
         Self::Latency,
         Self::Launch,
@@ -154,6 +156,7 @@ impl Scenario {
         Self::Handover,
         Self::Failover,
         Self::Rolling,
+        Self::CrowdSplit,
     ];
 
     /// Its name on the command line and in results.
@@ -174,12 +177,13 @@ impl Scenario {
             Self::Handover => "handover",
             Self::Failover => "failover",
             Self::Rolling => "rolling",
+            Self::CrowdSplit => "crowd-split",
         }
     }
 
     /// Whether it takes minutes, and so is run only by its name.
     const fn is_long(self) -> bool {
-        matches!(self, Self::Slow | Self::Scaling)
+        matches!(self, Self::Slow | Self::Scaling | Self::CrowdSplit)
     }
 
     const fn has(self, flag: Flag) -> bool {
@@ -204,7 +208,7 @@ impl Scenario {
         match (flag, self) {
             (Flag::Seconds, Self::Handshakes | Self::Fences | Self::Scaling) => 20,
             (Flag::Seconds, Self::Fanout | Self::Query) => 12,
-            (Flag::Seconds, Self::Slow) => 60,
+            (Flag::Seconds, Self::Slow | Self::CrowdSplit) => 60,
             (Flag::Seconds, Self::Balancer) => 50,
             (Flag::Seconds, _) => 10,
             (Flag::Strangers, _) => 2200,
@@ -221,6 +225,7 @@ impl Scenario {
                 Flag::Entities,
                 Self::Fanout | Self::Crowd | Self::Handover | Self::Failover | Self::Rolling,
             ) => 1000,
+            (Flag::Entities, Self::CrowdSplit) => 5000,
             (Flag::Entities, _) => 100_000,
         }
     }

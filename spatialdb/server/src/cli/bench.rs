@@ -32,7 +32,8 @@ Scenarios:
   handover    how long entities have no owner when their region goes to another worker, and what is lost then
   failover    how long nobody writes after the owner of a region is killed
   rolling     how long entities stand still while all workers are restarted one by one, and what is lost then
-  all         one after the other, but for slow and scaling, which take minutes
+  crowd-split how soon a region is split in which a crowd gathers, and whether places go back and forth
+  all         one after the other, but for slow, scaling and crowd-split, which take minutes
 
 Examples:
   What this machine can do, in about three minutes:
@@ -53,7 +54,7 @@ pub(super) struct BenchArgs {
     scenario: ScenarioArg,
 
     /// How long to measure, launch, memory, handover, failover and rolling excepted [default: 10; fanout, query: 12; handshakes, fences, scaling: 20;
-    /// balancer: 50, of the world's own time; slow: 60]
+    /// balancer: 50, of the world's own time; slow, crowd-split: 60]
     #[arg(long, value_name = "N")]
     seconds: Option<u64>,
 
@@ -66,7 +67,7 @@ pub(super) struct BenchArgs {
     partitions: Option<u64>,
 
     /// How many entities the world has, scaling excepted [default: 100000; latency: 10000, with --load 100000; launch,
-    /// memory, query, balancer: 1000000; fanout, crowd, handover, failover, rolling: 1000]
+    /// memory, query, balancer: 1000000; fanout, crowd, handover, failover, rolling: 1000; crowd-split: 5000]
     #[arg(long, value_name = "N")]
     entities: Option<u64>,
 
@@ -125,6 +126,7 @@ enum ScenarioArg {
     Handover,
     Failover,
     Rolling,
+    CrowdSplit,
     All,
 }
 
@@ -203,6 +205,7 @@ fn plans(args: &BenchArgs) -> Result<Vec<Plan>, PlanError> {
         ScenarioArg::Handover => one(Scenario::Handover),
         ScenarioArg::Failover => one(Scenario::Failover),
         ScenarioArg::Rolling => one(Scenario::Rolling),
+        ScenarioArg::CrowdSplit => one(Scenario::CrowdSplit),
         ScenarioArg::All => Plan::all(&request),
     }
 }

@@ -211,9 +211,10 @@ impl Issuer {
                 let (share, to) = (self.share_of(state), self.choose(region, Some(busiest), &burdens)?);
                 let little = burdens.share(to);
                 let helps = share > 0 && little + share < much && much - little > (much + little) / 4;
+                // Who has nothing gets something at once: nothing can go back and forth between the two.
                 let is_movable = helps
                     && self.layers.get(state.layer).strategy != Strategy::Single
-                    && self.has_rested(region);
+                    && (little == 0 || self.has_rested(region));
                 is_movable.then(|| ((much - share).abs_diff(little + share), region, to))
             });
             if let Some((_, region, to)) = best.min() {

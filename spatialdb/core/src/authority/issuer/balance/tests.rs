@@ -45,6 +45,20 @@ fn a_hot_region_is_split_and_each_half_has_an_owner() {
 }
 
 #[test]
+fn who_comes_back_with_nothing_does_not_wait_until_regions_have_rested() {
+    let mut rig = Rig::new(vec![placed("l")]);
+    rig.attach(ANN);
+    rig.attach(BOB);
+    passes(&mut rig, &row(0, 20, 40), 8);
+    let owners = |rig: &Rig| (0..20).map(|x| rig.owner_at(f64::from(x) * 10.0)).collect::<Vec<_>>();
+    rig.detach(BOB);
+    assert_eq!(owners(&rig), [Some(ANN); 20]);
+    rig.attach(EVE);
+    pass(&mut rig, &row(0, 20, 40));
+    assert!(owners(&rig).contains(&Some(EVE)), "{:?}", owners(&rig));
+}
+
+#[test]
 fn one_worker_alone_never_splits() {
     let mut rig = Rig::new(vec![placed("l")]);
     rig.attach(ANN);
