@@ -64,11 +64,16 @@ pub(super) struct Owner {
     losing: BTreeSet<u64>,
     /// Of which region each is.
     owned: BTreeMap<u64, u64>,
+    /// What frames show. Own writes do not come back.
     seen: BTreeMap<u64, Point3>,
+    /// What it wrote since it got each. As long as it has one nobody else writes it: a frame that shows it elsewhere is older.
+    wrote: BTreeMap<u64, Point3>,
     /// What it wrote and is not decided.
     sent: Option<(u64, PositionColumn)>,
-    /// Of that.
+    /// What was refused of that.
     refused: BTreeSet<u64>,
+    /// What that replaced of `wrote`.
+    replaced: BTreeMap<u64, Option<Point3>>,
     /// Whether something was accepted since it got a region.
     is_accepted: bool,
     tally: Tally,
@@ -103,8 +108,10 @@ impl Owner {
             losing: BTreeSet::new(),
             owned: BTreeMap::new(),
             seen: BTreeMap::new(),
+            wrote: BTreeMap::new(),
             sent: None,
             refused: BTreeSet::new(),
+            replaced: BTreeMap::new(),
             is_accepted: false,
             tally,
         })
@@ -159,7 +166,9 @@ impl Owner {
             Some(Word::Lost(lost)) => {
                 self.regions.remove(&lost.region);
                 self.losing.remove(&lost.region);
-                self.owned.retain(|_, region| *region != lost.region);
+                let lost = self.owned.extract_if(.., |_, region| *region == lost.region);
+                let lost: Vec<u64> = lost.map(|(entity, _)| entity).collect();
+                lost.into_iter().for_each(|entity| self.lose(entity));
             }
             Some(Word::Joined(joined)) => self.join(joined.gone, joined.keep),
             Some(Word::Drain(_)) => self.is_draining = true,
@@ -169,7 +178,7 @@ impl Owner {
                         if change.gained {
                             self.owned.insert(*entity, change.region);
                         } else {
-                            self.owned.remove(entity);
+                            self.lose(*entity);
                         }
                     }
                 }
@@ -193,6 +202,13 @@ impl Owner {
         Ok(())
     }
 
+    /// From now on others may write it: what is still to be decided of it says nothing of where it is.
+    fn lose(&mut self, entity: u64) {
+        self.owned.remove(&entity);
+        self.wrote.remove(&entity);
+        self.replaced.remove(&entity);
+    }
+
     fn join(&mut self, gone: u64, keep: u64) {
         self.regions.remove(&gone);
         self.losing.remove(&gone);
@@ -206,10 +222,6 @@ impl Owner {
         }
         // Some may come before all of a message is decided.
         self.refused.extend(frame.rejections.iter().map(|rejection| rejection.entity));
-        // Before the rest: what the frame shows is newer than what it decides.
-        if let Some((_, written)) = self.sent.take_if(|(seq, _)| *seq <= frame.applied_seq) {
-            self.decided(&written)?;
-        }
         for left in frame.left.iter().flat_map(|left| &left.entities) {
             self.seen.remove(left);
         }
@@ -218,20 +230,22 @@ impl Owner {
                 self.seen.insert(*entity, Point3::new(column.x[i], column.y[i], column.z[i]));
             }
         }
-        Ok(())
+        match self.sent.take_if(|(seq, _)| *seq <= frame.applied_seq) {
+            Some((_, written)) => self.decided(&written),
+            None => Ok(()),
+        }
     }
 
     fn decided(&mut self, written: &PositionColumn) -> Result<(), BenchError> {
-        let refused = std::mem::take(&mut self.refused);
+        let (refused, replaced) = (std::mem::take(&mut self.refused), std::mem::take(&mut self.replaced));
         self.tally.decided(written.entities.iter().map(|entity| (*entity, refused.contains(entity))))?;
         if refused.len() < written.entities.len() && !std::mem::replace(&mut self.is_accepted, true) {
             self.tell(Stage::Accepted);
         }
-        for (i, entity) in written.entities.iter().enumerate() {
-            if !refused.contains(entity) {
-                // Its own writes do not come back, as a rule.
-                let at = Point3::new(written.x[i], written.y[i], written.z[i]);
-                self.seen.entry(*entity).and_modify(|seen| *seen = at);
+        for (entity, before) in replaced.into_iter().filter(|(entity, _)| refused.contains(entity)) {
+            match before {
+                Some(before) => drop(self.wrote.insert(entity, before)),
+                None => drop(self.wrote.remove(&entity)),
             }
         }
         Ok(())
@@ -244,7 +258,9 @@ impl Owner {
         }
         let mut positions = PositionColumn { space: SPACE.0, ..PositionColumn::default() };
         for entity in &entities {
-            let to = self.gait.next(*entity, self.seen[entity]);
+            let at = self.wrote.get(entity).unwrap_or(&self.seen[entity]);
+            let to = self.gait.next(*entity, *at);
+            self.replaced.insert(*entity, self.wrote.insert(*entity, to));
             positions.x.push(to.x);
             positions.y.push(to.y);
             positions.z.push(to.z);
