@@ -66,7 +66,11 @@ impl Sim {
             owner: attached.owner,
             live: true,
             session,
-            replica: Replica::new(id, (partitions == 1 && !restarts).then_some(id)),
+            // Whoever gains an entity is shown it anew.
+            replica: Replica::new(
+                id,
+                (partitions == 1 && !restarts && self.authority.is_none()).then_some(id),
+            ),
             views: BTreeMap::new(),
             seq: Seq(0),
             slowness,

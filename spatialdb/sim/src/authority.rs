@@ -330,11 +330,15 @@ impl Sim {
         }
         let worker = authority.workers.get_mut(&session).expect("live sessions are workers");
         let what = format!("session {session} hears {message:?}");
+        let fresh = match &message.body {
+            AuthorityBody::Entities(words) => worker.fresh(words),
+            AuthorityBody::Notice(_) => Vec::new(),
+        };
         worker.take(&message, seq).map_err(|failure| failure.of_session(session))?;
         self.say(|| what);
         match &message.body {
             AuthorityBody::Notice(notice) => self.judge_warm(a, notice)?,
-            AuthorityBody::Entities(words) => self.judge_gained(a, words)?,
+            AuthorityBody::Entities(_) => self.judge_gained(a, &fresh)?,
         }
         Ok(true)
     }

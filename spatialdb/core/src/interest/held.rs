@@ -24,6 +24,8 @@ pub(super) struct Held {
     pub(super) told_at: PublishSeq,
     /// The session's own updates are newer than what it was told: a view that asks for them gets them.
     pub(super) withheld: bool,
+    /// All of it is to be shown again, own updates too: the session has become its owner.
+    pub(super) anew: bool,
     /// While an answer is owed: the session may not have received what another partition told of its events.
     pub(super) overlaps: bool,
 }
@@ -84,10 +86,15 @@ impl RowFilter {
 impl Held {
     /// Of a row that moved here: an answer is owed.
     pub(super) const OWED: Self =
-        Self { stance: StanceId::OWED, told_at: NEVER, withheld: false, overlaps: false };
+        Self { stance: StanceId::OWED, told_at: NEVER, withheld: false, anew: false, overlaps: false };
 
     pub(super) fn is_owed(&self) -> bool {
         self.stance == StanceId::OWED
+    }
+
+    /// Whether it is looked at whether it has changed or not.
+    pub(super) fn is_awaited(&self) -> bool {
+        self.is_owed() || self.anew
     }
 }
 

@@ -50,7 +50,7 @@ pub(crate) struct Subscriber {
     /// The views have changed: every held row is looked at again.
     recheck: bool,
     pub(super) held: HeldRows,
-    /// Rows that moved here whose holder is owed an answer.
+    /// Rows that moved here whose holder is owed an answer, and those to be shown anew.
     pub(super) owed: Vec<RowId>,
     pub(super) swept: Swept,
     /// Memory for the places of rows that are to be told.
@@ -220,16 +220,28 @@ impl Subscriber {
     pub(crate) fn take_over(&mut self, row: RowId, holder: Holder, limits: &Limits) {
         let Holder { events, overlaps, .. } = holder;
         self.held.insert(row, Held { overlaps, ..Held::OWED });
+        self.note_owed(row);
+        self.inherit_events(row, &events, limits);
+    }
+
+    /// The next delta that looks at the row shows all of it, if it is in view. Returns whether it is.
+    pub(crate) fn show_anew(&mut self, row: RowId) -> bool {
+        let Some(held) = self.held.find(row).and_then(|place| self.held.get_at(place)) else { return false };
+        held.anew = true;
+        self.note_owed(row);
+        true
+    }
+
+    fn note_owed(&mut self, row: RowId) {
         if self.owed.len() >= OWED_MIN.max(2 * self.held.len()) {
             self.forget_answered();
         }
         self.owed.push(row);
-        self.inherit_events(row, &events, limits);
     }
 
     /// Keeps each row that is owed an answer once: while the session takes no deltas, the same ones may come and go.
     fn forget_answered(&mut self) {
-        self.owed.retain(|id| self.held.get(*id).is_some_and(Held::is_owed));
+        self.owed.retain(|id| self.held.get(*id).is_some_and(Held::is_awaited));
         self.owed.sort_unstable();
         self.owed.dedup();
     }
@@ -462,16 +474,16 @@ impl Subscriber {
         }
     }
 
-    /// Looks at what moved here, as far as it is due.
+    /// Looks at what moved here or is to be shown anew, as far as it is due.
     fn answer_owed(&mut self, aim: &Aim, store: &Store, builder: &mut DeltaBuilder) {
         let owed = std::mem::take(&mut self.owed);
         for &id in &owed {
-            if self.held.get(id).is_some_and(Held::is_owed) && !builder.is_full() {
+            if self.held.get(id).is_some_and(Held::is_awaited) && !builder.is_full() {
                 self.examine(store, id, aim, builder);
             }
         }
         self.owed = owed;
-        self.owed.retain(|id| self.held.get(*id).is_some_and(Held::is_owed));
+        self.owed.retain(|id| self.held.get(*id).is_some_and(Held::is_awaited));
     }
 
     /// Every part, one bit each.

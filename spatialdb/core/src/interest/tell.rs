@@ -108,7 +108,8 @@ impl Subscriber {
             builder.count_id();
         }
         let was_withheld = held.is_some_and(|held| held.withheld);
-        let catches_up = was_withheld && wanted.wants_own;
+        let is_anew = held.is_some_and(|held| held.anew);
+        let catches_up = is_anew || (was_withheld && wanted.wants_own);
         let mut withheld = was_withheld && known.is_some() && !catches_up;
         let mut tell = Telling { session, row, space, builder };
         for (&component, pair) in wanted.wanted.iter().zip(&wanted.pairs) {
@@ -120,7 +121,7 @@ impl Subscriber {
             let skips_own = known.is_some() && !pair.own;
             withheld |= tell.component(store, component, told, skips_own);
         }
-        let now = Held { stance, told_at: store.publish(), withheld, overlaps: false };
+        let now = Held { stance, told_at: store.publish(), withheld, anew: false, overlaps: false };
         match &mut entry {
             Some(held) => **held = now,
             None => self.held.insert(row.id, now),

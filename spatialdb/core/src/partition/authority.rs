@@ -200,7 +200,7 @@ impl Partition {
         match order {
             Order::Reset(..) => authority.begin_anew(&mut self.store),
             Order::Reshape(shape) => authority.tell_region(&mut self.store, shape.region),
-            Order::Grant(region, ..) => authority.tell_region(&mut self.store, *region),
+            Order::Grant(region, ..) => authority.tell_new_owner(&mut self.store, *region),
             Order::Revoke(..) => {}
         }
     }

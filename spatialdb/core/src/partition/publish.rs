@@ -17,9 +17,7 @@ impl Partition {
     pub fn publish(&mut self, now: Micros, outbox: &mut Outbox) {
         self.tell_interests(outbox);
         self.queue_events();
-        for session in self.authority.as_mut().map(|authority| authority.take_rushed()).unwrap_or_default() {
-            self.subscribers.get_mut(&session).into_iter().for_each(Subscriber::hasten);
-        }
+        self.hasten_new_owners();
         if !self.subscribers.is_empty() {
             self.store.collect_changes();
             self.store.update_census(&self.limits);
@@ -48,6 +46,22 @@ impl Partition {
         self.tell_writers(outbox);
         self.store.finish_publish();
         self.events.clear();
+    }
+
+    /// Whoever gained something sees it as it is before it hears so, whatever the rates of its views, and its own writes of
+    /// old too.
+    fn hasten_new_owners(&mut self) {
+        let Some(authority) = &mut self.authority else { return };
+        for session in authority.take_rushed() {
+            let Some(subscriber) = self.subscribers.get_mut(&session) else { continue };
+            subscriber.hasten();
+            for entity in authority.gained_by(session) {
+                let row = self.store.find(entity).filter(|id| self.store.has_last_word(*id, session));
+                if let Some(row) = row.filter(|id| subscriber.show_anew(*id)) {
+                    self.store.touch(row);
+                }
+            }
+        }
     }
 
     /// Tells writers without views what became of their rows. They need not wait for a publish: there is nothing that they

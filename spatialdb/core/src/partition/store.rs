@@ -377,8 +377,14 @@ impl Store {
         self.clock
     }
 
+    /// Whether the session was the last to write anything of the entity.
+    pub(crate) fn has_last_word(&self, id: RowId, session: SessionId) -> bool {
+        let row = self.row(id);
+        self.in_cell(row).mover == session || self.slots(row).any(|(_, slot)| slot.writer == session)
+    }
+
     /// Something on the entity changed.
-    fn touch(&mut self, id: RowId) {
+    pub(crate) fn touch(&mut self, id: RowId) {
         let (cell, place) = self.row(id).place();
         self.grid.change(cell, place, self.publish);
         self.note_dirty(id);

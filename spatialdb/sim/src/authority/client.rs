@@ -47,6 +47,13 @@ impl Worker {
         }
     }
 
+    /// Those words that give it what it does not think it has.
+    pub(super) fn fresh(&self, words: &[EntityAuthority]) -> Vec<EntityAuthority> {
+        let is_fresh =
+            |word: &&EntityAuthority| word.is_gain && !self.entities.contains_key(&(word.entity, word.layer));
+        words.iter().filter(is_fresh).copied().collect()
+    }
+
     /// Whether it believes to own an entity.
     pub(super) fn owns(&self, entity: EntityId, layer: LayerId) -> bool {
         self.entities.get(&(entity, layer)).is_some_and(|(region, _)| self.regions.contains_key(region))

@@ -126,19 +126,22 @@ impl Sim {
 }
 
 impl Sim {
-    /// A worker hears that entities are its own: as far as it sees them, it sees what others wrote before.
+    /// A worker hears that entities are its own from now on: as far as it sees them, it sees what was written before, by
+    /// whomever. Its own of old may be missing where partitions restart.
     ///
     /// # Errors
     /// Something older than that.
     pub(super) fn judge_gained(&self, a: usize, words: &[EntityAuthority]) -> Result<(), Failure> {
         let actor = &self.actors[a];
-        for word in words.iter().filter(|word| word.is_gain) {
+        for word in words {
             let Some(shown) = actor.replica.held.get(&word.entity) else { continue };
             let state = self.partitions.iter().find_map(|partition| partition.entity(word.entity));
             for (component, revision, value) in state.into_iter().flat_map(|state| state.values) {
-                let is_others = values::stamp_of(&value).is_some_and(|stamp| stamp.writer != actor.id);
+                // A partition that restarts says anew what belongs to whom: to the others nothing changes by that.
+                let counts = self.plan.weights.restart == 0
+                    || values::stamp_of(&value).is_some_and(|stamp| stamp.writer != actor.id);
                 let Some((seen, _)) = shown.get(&component) else { continue };
-                let is_old = is_others && revision <= word.clock && *seen < revision;
+                let is_old = counts && revision <= word.clock && *seen < revision;
                 let is_its = self
                     .authority
                     .as_ref()

@@ -139,6 +139,12 @@ impl Authority {
         rushed
     }
 
+    /// What a session is to be told that it has.
+    pub(in crate::partition) fn gained_by(&self, session: SessionId) -> impl Iterator<Item = EntityId> {
+        let words = self.news.by_session.get(&session).into_iter().flat_map(|news| &news.changes);
+        words.filter(|word| word.is_gain).map(|word| word.entity)
+    }
+
     /// What all other sessions are to be told, which have no views. All that was gained is told with it.
     pub(in crate::partition) fn drain_news(
         &mut self,

@@ -179,7 +179,14 @@ impl Authority {
         self.tell_all(store);
     }
 
-    /// A region has another owner, or another shape: the owner is told what belongs to it.
+    /// A region has another owner: that one is told what belongs to it, once it has seen how that stands.
+    pub(super) fn tell_new_owner(&mut self, store: &mut Store, region: RegionId) {
+        let owner = self.table.slot(region).and_then(|slot| self.table.lease(slot).owner);
+        self.news.rush(owner);
+        self.tell_region(store, region);
+    }
+
+    /// A region has another shape: its owner is told what belongs to it.
     pub(super) fn tell_region(&mut self, store: &mut Store, region: RegionId) {
         let (Some(slot), Some(layer)) = (self.table.slot(region), self.table.layer_of(region)) else {
             return;
@@ -188,7 +195,6 @@ impl Authority {
         if lease.owner.is_none() {
             return;
         }
-        self.news.rush(lease.owner);
         let now = store.tick();
         for cell in 0..store.grid.slot_count() {
             let place = self.squares.slot(&self.table, &store.grid, cell, layer);
@@ -215,7 +221,7 @@ impl Authority {
     fn tell_all(&mut self, store: &mut Store) {
         let leases = self.table.leases().to_vec();
         self.news.begin_anew(leases.iter().filter_map(|(_, lease)| lease.owner));
-        leases.iter().for_each(|(region, _)| self.tell_region(store, *region));
+        leases.iter().for_each(|(region, _)| self.tell_new_owner(store, *region));
     }
 
     /// Whether a border cuts the cell of a row, in a layer that has it.

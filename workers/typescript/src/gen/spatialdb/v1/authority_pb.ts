@@ -400,6 +400,11 @@ export const WorkerDrainSchema: GenMessage<WorkerDrain> = /*@__PURE__*/
  * Entities that have come to regions of the session, or gone. An entity is yours in a layer if the last word on it was that
  * it came to a region that is yours. It may be told again.
  *
+ * Who wants to add to what the last owner wrote does this: start from what frames show when the entity becomes yours; as long as
+ * it is yours, go on from your own last accepted write, also where a frame shows something else, which is older; forget that
+ * write when the entity is not yours any more, whatever is decided of it later. Before an entity becomes yours, frames show what
+ * was written of it until then, by you too, in views that have it.
+ *
  * @generated from message spatialdb.v1.EntityAuthority
  */
 export type EntityAuthority = Message<"spatialdb.v1.EntityAuthority"> & {
