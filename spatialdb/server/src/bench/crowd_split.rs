@@ -1,8 +1,8 @@
 //! `crowd-split`: a crowd gathers in one region; how soon that is split, and whether it stays so.
 //!
 //! Four owners walk their entities to one place and about in it. A viewer counts what each region holds. Once one holds more
-//! than it should, the time runs until none does that has been there; and from the moment at which all have come, places are
-//! looked at that go back to the owner from whom they were taken within the last minute.
+//! than it should, the time runs until it is cut and two own it, or it holds less; people go on coming meanwhile. From the moment at which all have
+//! come, places are looked at that go back to the owner from whom they were taken within the last minute.
 
 use std::{
     collections::BTreeMap,
@@ -10,7 +10,10 @@ use std::{
 };
 
 use spatialdb_proto::v1::View;
-use tokio::{sync::mpsc, time::sleep};
+use tokio::{
+    sync::{mpsc, watch},
+    time::sleep,
+};
 use tokio_util::sync::CancellationToken;
 
 use super::{
@@ -53,47 +56,39 @@ pub(super) async fn run(plan: &Plan) -> Result<Report, BenchError> {
     let mut tools = Tools::connect(&server).await?;
     let durability = tools.world().await?.durability;
     let corner = [Walk::flat(entities).side_m() * CROWD_AT; 2];
-    let gait = Gait::Crowd { corner, side_m: CROWD_M, step_m: STEP_M };
+    let (gait, gaits) = watch::channel(Gait::Stroll);
     let (stop, (told, _)) = (CancellationToken::new(), mpsc::unbounded_channel());
     let mut owners = Vec::new();
     for index in 0..WORKERS {
         let link = Link::attach_owner(server.address(), &owner::name(index)).await?;
-        let owner = Owner::new(link, index, Tally::new(entities), told.clone())?.with_gait(gait);
+        let owner = Owner::new(link, index, Tally::new(entities), told.clone())?.with_gait(gaits.clone());
         owners.push(tokio::spawn(owner.run(stop.clone())));
     }
     let mut scene = Scene::new(&server, entities, corner).await?;
-    let mut split_s = Vec::new();
-    let (begun, mut crowded, mut gathered) = (Instant::now(), None::<Instant>, None::<Instant>);
-    let (mut reversals, mut regions_most) = (Reversals::default(), 0);
-    let watched = Duration::from_secs(plan.seconds);
-    while gathered.is_none_or(|gathered| gathered.elapsed() < watched) {
-        let regions = scene.look().await?;
-        regions_most = regions_most.max(regions.len());
-        let is_crowded = scene.counts(&regions).into_iter().any(|count| count > load_max);
-        match crowded {
-            None if is_crowded => crowded = Some(Instant::now()),
-            Some(since) if !is_crowded => {
-                split_s.push(since.elapsed().as_secs_f64());
-                crowded = None;
-            }
-            _ => {}
-        }
-        if gathered.is_none() && scene.have_all_come() {
-            gathered = Some(Instant::now());
-        }
-        if gathered.is_some() {
-            reversals.see(&scene.owners(&regions));
-        }
-        let late = crowded.is_some_and(|since| since.elapsed() > owned::PATIENCE)
-            || (gathered.is_none() && begun.elapsed() > 6 * owned::PATIENCE);
-        if late {
-            return Err(BenchError::Timeout {
-                what: "a crowd that is split".to_owned(),
-                waited: begun.elapsed(),
-            });
-        }
-        sleep(POLL).await;
-    }
+    let mut crowded = Crowded::default();
+    scene.wait("regions of a size", |scene, regions| scene.largest(regions) <= load_max).await?;
+    gait.send_replace(Gait::Crowd { corner, side_m: CROWD_M, step_m: STEP_M });
+    scene
+        .wait("the crowd to come", |scene, regions| {
+            crowded.see(regions, &scene.counts(regions), load_max);
+            scene.have_all_come()
+        })
+        .await?;
+    scene
+        .wait("regions of a size", |scene, regions| {
+            crowded.see(regions, &scene.counts(regions), load_max);
+            scene.largest(regions) <= load_max
+        })
+        .await?;
+    let (mut reversals, mut most) = (Reversals::default(), 0);
+    let (gathered, watched) = (Instant::now(), Duration::from_secs(plan.seconds));
+    scene
+        .wait("the end", |scene, regions| {
+            most = most.max(regions.len());
+            reversals.see(&scene.owners(regions));
+            gathered.elapsed() >= watched
+        })
+        .await?;
     stop.cancel();
     let mut tally = Tally::new(entities);
     for owner in owners {
@@ -101,6 +96,7 @@ pub(super) async fn run(plan: &Plan) -> Result<Report, BenchError> {
     }
     let outcome = owned::compare(&tally, &mut tools).await?;
     server.stop()?;
+    let split_s = crowded.split_s;
     let slowest = split_s.iter().copied().reduce(f64::max);
     let slowest = slowest.ok_or_else(|| BenchError::unexpected("the regions", "to be split", "no crowd"))?;
     Ok(Report::new(plan.scenario, durability)
@@ -110,7 +106,7 @@ pub(super) async fn run(plan: &Plan) -> Result<Report, BenchError> {
         .figure("doubled", outcome.doubled as f64, "1")
         .fact("splits_s", format!("{split_s:.2?}"))
         .fact("changes_of_owner", reversals.changes)
-        .fact("regions_most", regions_most)
+        .fact("regions", most)
         .fact("load_max", load_max)
         .fact("workers", WORKERS)
         .fact("entities", plan.entities)
@@ -142,6 +138,28 @@ impl Scene {
             see(&mut self.positions, &frame?);
         }
         self.admin.regions().await
+    }
+
+    /// Looks again and again until that is so.
+    async fn wait(
+        &mut self,
+        what: &str,
+        mut is_so: impl FnMut(&Self, &[Owned]) -> bool,
+    ) -> Result<(), BenchError> {
+        let (begun, patience) = (Instant::now(), 30 * owned::PATIENCE);
+        while begun.elapsed() < patience {
+            let regions = self.look().await?;
+            if is_so(self, &regions) {
+                return Ok(());
+            }
+            sleep(POLL).await;
+        }
+        Err(BenchError::Timeout { what: what.to_owned(), waited: patience })
+    }
+
+    /// How many lie in the region with the most.
+    fn largest(&self, regions: &[Owned]) -> u64 {
+        self.counts(regions).into_iter().max().unwrap_or_default()
     }
 
     /// How many entities lie in each region.
@@ -176,6 +194,29 @@ fn see(positions: &mut BTreeMap<u64, (f64, f64)>, frame: &spatialdb_proto::v1::F
     for column in &frame.positions {
         for (i, entity) in column.entities.iter().enumerate() {
             positions.insert(*entity, (column.x[i], column.y[i]));
+        }
+    }
+}
+
+/// Regions that hold more than they should.
+#[derive(Default)]
+struct Crowded {
+    /// Since when, and where they lay then.
+    now: BTreeMap<u64, (Instant, Owned)>,
+    /// How long it took until they were cut, or held less.
+    split_s: Vec<f64>,
+}
+
+impl Crowded {
+    fn see(&mut self, regions: &[Owned], counts: &[u64], load_max: u64) {
+        for (region, count) in regions.iter().zip(counts) {
+            let is_over = |(_, was): &mut (Instant, Owned)| *count <= load_max || was.is_shared(regions);
+            let over = self.now.get_mut(&region.region).is_some_and(is_over);
+            let over = over.then(|| self.now.remove(&region.region)).flatten();
+            self.split_s.extend(over.map(|(since, _)| since.elapsed().as_secs_f64()));
+            if *count > load_max {
+                self.now.entry(region.region).or_insert_with(|| (Instant::now(), region.clone()));
+            }
         }
     }
 }

@@ -4,7 +4,7 @@
 //! responsible for: what owners do (`owner`).
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     time::{Duration, Instant},
 };
 
@@ -66,6 +66,17 @@ pub(super) struct Owned {
 }
 
 impl Owned {
+    /// Whether it was cut, and its parts have different owners.
+    pub(super) fn is_shared(&self, regions: &[Self]) -> bool {
+        let overlaps =
+            |min: f64, max: f64, other_min: f64, other_max: f64| min < other_max && other_min < max;
+        let parts = regions.iter().filter(|other| {
+            overlaps(self.min.0, self.max.0, other.min.0, other.max.0)
+                && overlaps(self.min.1, self.max.1, other.min.1, other.max.1)
+        });
+        parts.filter_map(|part| part.owner.as_ref()).collect::<BTreeSet<_>>().len() > 1
+    }
+
     /// Whether a place lies in it.
     pub(super) fn holds(&self, (x, y): (f64, f64)) -> bool {
         x >= self.min.0 && x < self.max.0 && y >= self.min.1 && y < self.max.1

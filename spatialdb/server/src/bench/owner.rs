@@ -19,7 +19,10 @@ use spatialdb_proto::v1::{
     server_message::Body as ServerBody,
 };
 use spatialdb_types::Point3;
-use tokio::{sync::mpsc, time::interval};
+use tokio::{
+    sync::{mpsc, watch},
+    time::interval,
+};
 use tokio_util::sync::CancellationToken;
 
 pub(super) use self::gait::{Gait, moves};
@@ -54,7 +57,7 @@ pub(super) type Told = (usize, Stage, Instant);
 pub(super) struct Owner {
     index: usize,
     entities: usize,
-    gait: Gait,
+    gait: watch::Receiver<Gait>,
     sender: Sender,
     receiver: Receiver,
     told: mpsc::UnboundedSender<Told>,
@@ -98,7 +101,7 @@ impl Owner {
         Ok(Self {
             index,
             entities: tally.entities(),
-            gait: Gait::Stroll,
+            gait: watch::channel(Gait::Stroll).1,
             sender,
             receiver,
             told,
@@ -117,8 +120,8 @@ impl Owner {
         })
     }
 
-    /// The same, and entities go otherwise.
-    pub(super) fn with_gait(self, gait: Gait) -> Self {
+    /// The same, and entities go as they are told.
+    pub(super) fn with_gait(self, gait: watch::Receiver<Gait>) -> Self {
         Self { gait, ..self }
     }
 
@@ -256,10 +259,11 @@ impl Owner {
         if self.sent.is_some() || entities.is_empty() {
             return Ok(());
         }
+        let gait = *self.gait.borrow();
         let mut positions = PositionColumn { space: SPACE.0, ..PositionColumn::default() };
         for entity in &entities {
             let at = self.wrote.get(entity).unwrap_or(&self.seen[entity]);
-            let to = self.gait.next(*entity, *at);
+            let to = gait.next(*entity, *at);
             self.replaced.insert(*entity, self.wrote.insert(*entity, to));
             positions.x.push(to.x);
             positions.y.push(to.y);
