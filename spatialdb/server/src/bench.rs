@@ -65,6 +65,7 @@ pub(crate) fn run(
     for plan in plans {
         let reports = match plan.scenario {
             Scenario::Ingest if plan.views > 0 => one(on_two_threads(ingest::run(plan))?),
+            Scenario::Ingest if plan.layers > 0 => one(on_one_thread(ingest::run_layered(plan))?),
             Scenario::Ingest => one(on_one_thread(ingest::run(plan))?),
             Scenario::Latency if plan.has_load() => one(on_two_threads(latency::run_laden(plan))?),
             Scenario::Latency => one(on_one_thread(latency::run(plan))?),

@@ -60,7 +60,7 @@ pub(super) async fn run(plan: &Plan) -> Result<Report, BenchError> {
     let (stop, (told, _)) = (CancellationToken::new(), mpsc::unbounded_channel());
     let mut owners = Vec::new();
     for index in 0..WORKERS {
-        let link = Link::attach_owner(server.address(), &owner::name(index)).await?;
+        let link = Link::attach_owner(server.address(), owner::TYPE, &owner::name(index)).await?;
         let owner = Owner::new(link, index, Tally::new(entities), told.clone())?.with_gait(gaits.clone());
         owners.push(tokio::spawn(owner.run(stop.clone())));
     }

@@ -37,7 +37,7 @@ pub(super) async fn run(plan: &Plan) -> Result<Report, BenchError> {
     let mut tools = Tools::connect(&server).await?;
     let durability = tools.world().await?.durability;
     let (stop, (told, mut stages)) = (CancellationToken::new(), mpsc::unbounded_channel());
-    let link = Link::attach_owner(server.address(), &owner::name(SURVIVOR)).await?;
+    let link = Link::attach_owner(server.address(), owner::TYPE, &owner::name(SURVIVOR)).await?;
     let survivor = Owner::new(link, SURVIVOR, Tally::new(entities), told)?;
     let survivor = tokio::spawn(survivor.run(stop.clone()));
     owned::until(&mut stages, Stage::Accepted).await?;

@@ -13,7 +13,8 @@ use spatialdb_types::{Limits, Point3};
 use super::{
     BenchError, Plan, Report,
     area::{Area, Squares},
-    ingest::{Ingest, Onlooker, Setup, Span},
+    ingest::{Ingest, Onlooker, Ownership, Setup, Span},
+    percentiles::median,
     random::Random,
     walk::Walk,
     watch::{Clock, Wish},
@@ -40,7 +41,7 @@ pub(super) async fn run(plan: &Plan) -> Result<Report, BenchError> {
     let walk = Arc::new(Walk::flat(plan.entities as usize));
     let balls = balls(&walk, plan.views);
     let crossing_percent = crossing_percent(&walk, &balls)?;
-    let setup = Setup { plan, walk, reserved: 0, onlooker: Onlooker::Everything };
+    let setup = Setup { plan, walk, reserved: 0, onlooker: Onlooker::Everything, ownership: Ownership::Open };
     let mut free = Ingest::start(&setup, Ok).await?;
     let mut fenced = Ingest::start(&setup, Ok).await?;
     let rate_hz = plan.view_hz as f64;
@@ -80,7 +81,11 @@ pub(super) async fn run(plan: &Plan) -> Result<Report, BenchError> {
         .fact("pairs", PAIRS))
 }
 
-async fn run_alone(ingest: &mut Ingest, time: Duration) -> Result<Span, BenchError> {
+/// One of two that take turns.
+///
+/// # Errors
+/// A writer or viewer failed.
+pub(super) async fn run_alone(ingest: &mut Ingest, time: Duration) -> Result<Span, BenchError> {
     ingest.run_for(RAMP).await?;
     let span = ingest.run_for(time).await?;
     ingest.pause().await?;
@@ -119,11 +124,6 @@ fn crossing_percent(walk: &Walk, balls: &[Area]) -> Result<f64, BenchError> {
         return Err(BenchError::TooEasy { what, percent, least_percent });
     }
     Ok(percent)
-}
-
-fn median(mut values: Vec<f64>) -> f64 {
-    values.sort_by(f64::total_cmp);
-    values[values.len() / 2]
 }
 
 #[cfg(test)]

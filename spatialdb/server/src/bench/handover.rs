@@ -34,7 +34,7 @@ pub(super) async fn run(plan: &Plan) -> Result<Report, BenchError> {
     let (stop, (told, mut stages)) = (CancellationToken::new(), mpsc::unbounded_channel());
     let mut owners = Vec::new();
     for index in 0..2 {
-        let link = Link::attach_owner(server.address(), &owner::name(index)).await?;
+        let link = Link::attach_owner(server.address(), owner::TYPE, &owner::name(index)).await?;
         let owner = Owner::new(link, index, Tally::new(entities), told.clone())?;
         owners.push(tokio::spawn(owner.run(stop.clone())));
     }

@@ -7,6 +7,7 @@
 //! Each stream writes entities of its own, whole rounds at a time. Nothing is dropped or merged by the tool: a row
 //! counts once the server has told that it is decided, and a row that is refused ends the run.
 
+mod layered;
 mod pool;
 mod viewer;
 mod views;
@@ -14,6 +15,7 @@ mod writer;
 mod writers;
 
 use std::{
+    ops::Range,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -31,6 +33,7 @@ use super::{
     watch::{Clock, Told, Truth, Watch, Watched, Wish},
     world::WorldFiles,
 };
+pub(super) use layered::{Ownership, STREAMS_MAX as LAYERED_STREAMS_MAX, run as run_layered};
 use pool::Pool;
 use viewer::Replica;
 use writer::Mode;
@@ -59,6 +62,8 @@ pub(super) struct Setup<'a> {
     pub(super) reserved: usize,
     /// Who looks on.
     pub(super) onlooker: Onlooker,
+    /// Who owns what.
+    pub(super) ownership: Ownership,
 }
 
 /// An ingest under way.
@@ -130,7 +135,14 @@ impl<'a> Setup<'a> {
     /// All entities of the plan, and the viewer of everything.
     pub(super) fn of(plan: &'a Plan) -> Self {
         let walk = Arc::new(Walk::new(plan.entities as usize));
-        Self { plan, walk, reserved: 0, onlooker: Onlooker::Everything }
+        Self { plan, walk, reserved: 0, onlooker: Onlooker::Everything, ownership: Ownership::Open }
+    }
+
+    /// The places in the walk of the entities that a stream writes.
+    fn share(&self, stream: usize) -> Range<usize> {
+        let (streams, entities) = (self.plan.streams as usize, self.walk.round(0).len() - self.reserved);
+        let border = |stream: usize| self.reserved + entities * stream / streams;
+        border(stream)..border(stream + 1)
     }
 }
 
@@ -144,16 +156,22 @@ impl Ingest {
         furnish: impl FnOnce(WorldFiles) -> Result<WorldFiles, BenchError>,
     ) -> Result<Self, BenchError> {
         let plan = setup.plan;
-        let load = Load::new(setup);
-        let files = furnish(WorldFiles::of_walk(&load.walk)?)?;
+        let files = furnish(setup.ownership.world(setup)?)?;
         let server = ServerProcess::start(&files, plan.partitions)?;
         let mut tools = Tools::connect(&server).await?;
         let durability = tools.world().await?.durability;
         let onlooker = match setup.onlooker {
             Onlooker::Nobody => None,
-            Onlooker::Everything => Some(Follower::start(&server, load.walk.round(0).len()).await?),
+            Onlooker::Everything => Some(Follower::start(&server, setup.walk.round(0).len()).await?),
         };
-        let writers = Writers::start(&load, &server).await?;
+        let (mut links, mut seen) = (Vec::new(), Vec::new());
+        for stream in 0..plan.streams as usize {
+            let (link, authority_seen) = setup.ownership.attach(&server, stream, setup.share(stream)).await?;
+            links.push(link);
+            seen.push(authority_seen);
+        }
+        let load = Load::new(setup, &seen);
+        let writers = Writers::start(&load, links);
         Ok(Self {
             plan: *plan,
             load,
@@ -325,13 +343,13 @@ impl Reading {
 }
 
 impl Load {
-    fn new(setup: &Setup<'_>) -> Self {
-        let Setup { plan, walk, reserved, .. } = setup;
+    fn new(setup: &Setup<'_>, seen: &[u64]) -> Self {
+        let Setup { plan, walk, .. } = setup;
         let map = walk.partition_map(plan.partitions);
-        let (streams, entities) = (plan.streams as usize, walk.round(0).len() - reserved);
-        let border = |stream: usize| reserved + entities * stream / streams;
-        let pool = |stream| Pool::new(walk, &map, border(stream)..border(stream + 1), plan.batch as usize);
-        let pools = (0..streams).map(|stream| Arc::new(pool(stream))).collect();
+        let pool = |(stream, seen): (usize, &u64)| {
+            Pool::new(walk, &map, setup.share(stream), plan.batch as usize, *seen)
+        };
+        let pools = seen.iter().enumerate().map(|stream| Arc::new(pool(stream))).collect();
         Self { walk: walk.clone(), pools }
     }
 

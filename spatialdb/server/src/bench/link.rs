@@ -27,9 +27,6 @@ use codec::{Codec, Outgoing};
 
 pub(super) use codec::{Incoming, prebuilt};
 
-/// The worker type that layers of a bench are for.
-pub(super) const OWNER_TYPE: &str = "owner";
-
 const ATTACH: &str = "/spatialdb.v1.WorkerService/Attach";
 const WELCOME_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -66,12 +63,16 @@ impl Link {
         Self::attach_over(server.connect().await?, server.token(), name).await
     }
 
-    /// Attaches an owner, as [`Link::attach`] does: a worker of the type that layers of a bench are for.
+    /// Attaches an owner, as [`Link::attach`] does: a worker of a type that a layer is for.
     ///
     /// # Errors
     /// The server does not welcome it.
-    pub(super) async fn attach_owner(address: SocketAddr, name: &str) -> Result<Self, BenchError> {
-        let hello = Hello { worker_type: OWNER_TYPE.to_owned(), ..hello(name, None) };
+    pub(super) async fn attach_owner(
+        address: SocketAddr,
+        worker_type: &str,
+        name: &str,
+    ) -> Result<Self, BenchError> {
+        let hello = Hello { worker_type: worker_type.to_owned(), ..hello(name, None) };
         Self::greet(server::connect(address).await?, hello).await
     }
 
@@ -191,14 +192,17 @@ impl Sender {
 }
 
 impl Receiver {
-    /// The next frame.
+    /// The next frame. What it is told of authority on the way is passed over.
     ///
     /// # Errors
     /// The session ends, or the server refuses a row.
     pub(super) async fn frame(&mut self) -> Result<Frame, BenchError> {
-        match self.body().await? {
-            ServerBody::Frame(frame) => self.accepted(frame),
-            other => Err(BenchError::unexpected(&self.name, "a frame", format!("{other:?}"))),
+        loop {
+            match self.body().await? {
+                ServerBody::Frame(frame) => return self.accepted(frame),
+                ServerBody::Authority(_) => {}
+                other => return Err(BenchError::unexpected(&self.name, "a frame", format!("{other:?}"))),
+            }
         }
     }
 

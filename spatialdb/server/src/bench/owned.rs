@@ -21,7 +21,6 @@ use tonic::transport::Channel;
 
 use super::{
     error::BenchError,
-    link::OWNER_TYPE,
     owner::{
         self, Stage, Told,
         tally::{Outcome, Tally},
@@ -47,7 +46,7 @@ const POLL: Duration = Duration::from_millis(5);
 pub(super) fn world(entities: usize, settings: &str) -> Result<WorldFiles, BenchError> {
     let layer = "[limits]\nrejections_per_frame_max = 10000\n[[layers]]\nname = \"all\"\nwith = [\"Position\"]\n\
         writes = [\"Position\"]\n";
-    let settings = format!("{layer}worker_type = \"{OWNER_TYPE}\"\n{settings}");
+    let settings = format!("{layer}worker_type = \"{}\"\n{settings}", owner::TYPE);
     WorldFiles::of_walk(&Walk::flat(entities))?.with_settings(&settings)
 }
 

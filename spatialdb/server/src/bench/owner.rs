@@ -33,6 +33,9 @@ use super::{
     world::SPACE,
 };
 
+/// The type of owners.
+pub(super) const TYPE: &str = "owner";
+
 /// How often it writes, if all is decided that it wrote before.
 const TICK: Duration = Duration::from_millis(10);
 

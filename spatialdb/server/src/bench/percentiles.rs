@@ -30,6 +30,15 @@ impl Percentiles {
     }
 }
 
+/// The one in the middle; of an even number, the upper one.
+///
+/// # Panics
+/// There is none.
+pub(super) fn median(mut values: Vec<f64>) -> f64 {
+    values.sort_by(f64::total_cmp);
+    values[values.len() / 2]
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

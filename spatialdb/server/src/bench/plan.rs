@@ -4,6 +4,7 @@ use std::fmt;
 
 use spatialdb_types::Limits;
 
+use super::ingest::LAYERED_STREAMS_MAX;
 use crate::config::PARTITIONS_MAX;
 
 /// A kind of load.
@@ -62,6 +63,8 @@ pub(crate) struct Request {
     pub(crate) calls: Option<u64>,
     /// Views besides the load.
     pub(crate) views: Option<u64>,
+    /// Regions on a side of the grid of each stream's layer.
+    pub(crate) layers: Option<u64>,
     /// Sessions that look on.
     pub(crate) viewers: Option<u64>,
     /// Frames a second that each of them asks for.
@@ -93,6 +96,8 @@ pub(crate) struct Plan {
     pub(crate) calls: u64,
     /// Views besides the load; 0: none.
     pub(crate) views: u64,
+    /// Regions on a side of the grid of each stream's layer; 0: the world is open.
+    pub(crate) layers: u64,
     /// Sessions that look on; 0: several numbers of them, one after the other.
     pub(crate) viewers: u64,
     /// Frames a second that each of them asks for; 0: as fast as the server publishes.
@@ -198,6 +203,7 @@ impl Scenario {
             }
             Flag::Strangers | Flag::Calls => matches!(self, Self::Handshakes),
             Flag::Views => matches!(self, Self::Ingest | Self::Fences),
+            Flag::Layers => matches!(self, Self::Ingest),
             Flag::Viewers => matches!(self, Self::Fanout | Self::Crowd),
             Flag::ViewHz => matches!(self, Self::Fanout | Self::Crowd | Self::Fences),
             Flag::Load | Flag::Rate => matches!(self, Self::Latency),
@@ -218,7 +224,7 @@ impl Scenario {
             (Flag::Batch, _) => 4000,
             (Flag::Views, Self::Fences) => 23_000,
             (Flag::Viewers, Self::Crowd) => 1000,
-            (Flag::Views | Flag::Viewers | Flag::ViewHz | Flag::Load | Flag::Rate, _) => 0,
+            (Flag::Views | Flag::Layers | Flag::Viewers | Flag::ViewHz | Flag::Load | Flag::Rate, _) => 0,
             (Flag::Entities, Self::Latency) => 10_000,
             (Flag::Entities, Self::Launch | Self::Memory | Self::Query | Self::Balancer) => 1_000_000,
             (
@@ -247,6 +253,7 @@ enum Flag {
     Strangers,
     Calls,
     Views,
+    Layers,
     Viewers,
     ViewHz,
     Load,
@@ -254,7 +261,7 @@ enum Flag {
 }
 
 impl Flag {
-    const ALL: [Self; 12] = [
+    const ALL: [Self; 13] = [
         Self::Seconds,
         Self::Streams,
         Self::Partitions,
@@ -263,6 +270,7 @@ impl Flag {
         Self::Strangers,
         Self::Calls,
         Self::Views,
+        Self::Layers,
         Self::Viewers,
         Self::ViewHz,
         Self::Load,
@@ -279,6 +287,7 @@ impl Flag {
             Self::Strangers => "strangers",
             Self::Calls => "calls",
             Self::Views => "views",
+            Self::Layers => "layers",
             Self::Viewers => "viewers",
             Self::ViewHz => "view-hz",
             Self::Load => "load",
@@ -296,6 +305,7 @@ impl Flag {
             Self::Strangers => request.strangers,
             Self::Calls => request.calls,
             Self::Views => request.views,
+            Self::Layers => request.layers,
             Self::Viewers => request.viewers,
             Self::ViewHz => request.view_hz,
             Self::Load => request.load_percent,
@@ -314,6 +324,7 @@ impl Flag {
             Self::Calls => 1_000_000,
             // In sessions that a server has room for, and all of one principal.
             Self::Views => 60_000,
+            Self::Layers => 8,
             Self::Viewers => 100_000,
             Self::ViewHz => Limits::default().view_rate_hz_max,
             Self::Load => 100,
@@ -370,6 +381,7 @@ impl Plan {
             strangers: value(Flag::Strangers)?,
             calls: value(Flag::Calls)?,
             views: value(Flag::Views)?,
+            layers: value(Flag::Layers)?,
             viewers: value(Flag::Viewers)?,
             view_hz: value(Flag::ViewHz)?,
             load_percent: value(Flag::Load)?,
@@ -377,6 +389,10 @@ impl Plan {
         };
         if plan.has_load() && request.entities.is_none() {
             plan.entities = Scenario::Ingest.default_of(Flag::Entities);
+        }
+        if plan.layers > 0 && plan.streams > LAYERED_STREAMS_MAX {
+            let (flag, value) = (Flag::Streams.name(), plan.streams);
+            return Err(PlanError::OutOfRange { flag, value, least: 1, most: LAYERED_STREAMS_MAX });
         }
         if scenario.has(Flag::Streams) && plan.streams > plan.entities {
             let Self { streams, entities, .. } = plan;

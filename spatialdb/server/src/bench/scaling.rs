@@ -6,7 +6,7 @@ use std::{sync::Arc, time::Duration};
 
 use super::{
     BenchError, Plan, Report,
-    ingest::{Ingest, Onlooker, Setup},
+    ingest::{Ingest, Onlooker, Ownership, Setup},
     walk::Walk,
 };
 
@@ -57,7 +57,7 @@ pub(super) async fn run(plan: &Plan) -> Result<Vec<Report>, BenchError> {
 
 async fn ingest(plan: &Plan) -> Result<Size, BenchError> {
     let walk = Arc::new(Walk::new(plan.entities as usize));
-    let setup = Setup { plan, walk, reserved: 0, onlooker: Onlooker::Nobody };
+    let setup = Setup { plan, walk, reserved: 0, onlooker: Onlooker::Nobody, ownership: Ownership::Open };
     let mut ingest = Ingest::start(&setup, Ok).await?;
     ingest.run_for(WARM_UP).await?;
     let span = ingest.run_for(Duration::from_secs(plan.seconds) / ENTITIES.len() as u32).await?;

@@ -10,7 +10,7 @@ use tokio::{sync::oneshot, time::sleep};
 use super::{
     BenchError, Plan, Report,
     area::Area,
-    ingest::{Ingest, Onlooker, Setup},
+    ingest::{Ingest, Onlooker, Ownership, Setup},
     pulse::{Pulse, Score},
     server::ServerProcess,
     walk::Walk,
@@ -44,7 +44,13 @@ const AFTER: usize = 2;
 pub(super) async fn run(plan: &Plan) -> Result<Report, BenchError> {
     let walk = Arc::new(Walk::new(plan.entities as usize));
     let timed = TIMED.min(plan.entities as usize / 2);
-    let setup = Setup { plan, walk: walk.clone(), reserved: timed, onlooker: Onlooker::Nobody };
+    let setup = Setup {
+        plan,
+        walk: walk.clone(),
+        reserved: timed,
+        onlooker: Onlooker::Nobody,
+        ownership: Ownership::Open,
+    };
     let ingest = Ingest::start(&setup, Ok).await?;
     let clock = Clock::start();
     let score = Score { walk, places: 0..timed };

@@ -9,7 +9,7 @@ use std::{
 
 use spatialdb_schema::Schema;
 use spatialdb_snapshots::{Header, SpaceEntry, Writer, WriterOptions};
-use spatialdb_types::{EntityId, Limits, Position, SpaceId};
+use spatialdb_types::{ComponentId, EntityId, Limits, Position, SpaceId};
 use tempfile::TempDir;
 
 use super::{
@@ -47,12 +47,24 @@ impl WorldFiles {
     /// # Errors
     /// It cannot be written.
     pub(super) fn of_walk(walk: &Walk) -> Result<Self, BenchError> {
+        Self::of_marked_walk(walk, |_| None)
+    }
+
+    /// The same, and entities have a component without a value besides, by their place in the walk.
+    ///
+    /// # Errors
+    /// It cannot be written.
+    pub(super) fn of_marked_walk(
+        walk: &Walk,
+        mark: impl Fn(usize) -> Option<ComponentId>,
+    ) -> Result<Self, BenchError> {
         let files = Self::new()?;
         let settings = format!("[world]\ncell_m = {CELL_M:?}\n");
         fs::write(files.path("world.toml"), settings).map_err(cannot("write the settings"))?;
         let mut writer = files.snapshot_writer()?;
-        for (id, point) in (1..).zip(walk.round(0)) {
-            writer.push(EntityId(id), Some(Position { space: SPACE, point: *point }), [])?;
+        for (place, point) in walk.round(0).iter().enumerate() {
+            let (id, at) = (EntityId(place as u64 + 1), Position { space: SPACE, point: *point });
+            writer.push(id, Some(at), mark(place).map(|component| (component, &[][..])))?;
         }
         writer.finish()?;
         Ok(files)

@@ -88,6 +88,10 @@ pub(super) struct BenchArgs {
     #[arg(long, value_name = "N")]
     views: Option<u64>,
 
+    /// Compare with a world in which each stream owns what it writes, in a grid of so many regions on a side: ingest
+    #[arg(long, value_name = "N", num_args = 0..=1, default_missing_value = "4", conflicts_with = "views")]
+    layers: Option<u64>,
+
     /// How many sessions look on: fanout, crowd [default: 1, then 10, then 100; crowd: 1000]
     #[arg(long, value_name = "N")]
     viewers: Option<u64>,
@@ -183,6 +187,7 @@ fn plans(args: &BenchArgs) -> Result<Vec<Plan>, PlanError> {
         strangers: args.strangers,
         calls: args.calls,
         views: args.views,
+        layers: args.layers,
         viewers: args.viewers,
         view_hz: args.view_hz,
         load_percent: args.load,

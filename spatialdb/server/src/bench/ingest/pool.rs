@@ -27,14 +27,24 @@ pub(super) struct Pool {
 }
 
 impl Pool {
-    /// Encodes what the entities at these places of the walk will send.
-    pub(super) fn new(walk: &Walk, map: &PartitionMap, entities: Range<usize>, batch_rows: usize) -> Self {
+    /// Encodes what the entities at these places of the walk will send, by a writer that has processed so many messages of
+    /// what it owns.
+    pub(super) fn new(
+        walk: &Walk,
+        map: &PartitionMap,
+        entities: Range<usize>,
+        batch_rows: usize,
+        authority_seen: u64,
+    ) -> Self {
         let batches: Vec<Range<usize>> = entities
             .clone()
             .step_by(batch_rows)
             .map(|first| first..(first + batch_rows).min(entities.end))
             .collect();
-        let encode = |round| batches.iter().map(|batch| message(walk.round(round), batch.clone())).collect();
+        let encode = |round| {
+            let message = |batch: &Range<usize>| message(walk.round(round), batch.clone(), authority_seen);
+            batches.iter().map(message).collect()
+        };
         let cross = |round| batches.iter().map(|batch| walk.crossings(map, round, batch.clone())).collect();
         let messages = (0..walk.rounds()).map(encode).collect();
         let crossings = (0..walk.rounds() - 1).map(cross).collect();
@@ -86,7 +96,7 @@ impl Pool {
     }
 }
 
-fn message(positions: &[Point3], batch: Range<usize>) -> Bytes {
+fn message(positions: &[Point3], batch: Range<usize>, authority_seen: u64) -> Bytes {
     let rows = &positions[batch.clone()];
     let column = PositionColumn {
         space: SPACE.0,
@@ -96,7 +106,7 @@ fn message(positions: &[Point3], batch: Range<usize>) -> Bytes {
         y: rows.iter().map(|p| p.y).collect(),
         z: rows.iter().map(|p| p.z).collect(),
     };
-    prebuilt(Body::Update(Update { positions: vec![column], ..Update::default() }))
+    prebuilt(Body::Update(Update { authority_seen, positions: vec![column], ..Update::default() }))
 }
 
 #[cfg(test)]

@@ -12,7 +12,7 @@ use tokio::{
 };
 
 use super::{
-    super::{error::BenchError, link::Link, server::ServerProcess},
+    super::{error::BenchError, link::Link},
     Load,
     pool::Pool,
     writer::{self, Mode, Shared},
@@ -29,15 +29,8 @@ pub(super) struct Writers {
 }
 
 impl Writers {
-    /// Attaches a session for each pool; they pause.
-    ///
-    /// # Errors
-    /// The server does not welcome one.
-    pub(super) async fn start(load: &Load, server: &ServerProcess) -> Result<Self, BenchError> {
-        let mut links = Vec::new();
-        for stream in 0..load.pools.len() {
-            links.push(Link::attach(server, &format!("writer-{stream}")).await?);
-        }
+    /// One for each session and pool; they pause.
+    pub(super) fn start(load: &Load, links: Vec<Link>) -> Self {
         let mut writers =
             Self { tasks: JoinSet::new(), shared: Vec::new(), mode: watch::Sender::new(Mode::Pause) };
         for (stream, (link, pool)) in links.into_iter().zip(&load.pools).enumerate() {
@@ -46,7 +39,7 @@ impl Writers {
             writers.tasks.spawn(async move { (stream, write.await) });
             writers.shared.push(shared);
         }
-        Ok(writers)
+        writers
     }
 
     /// Tells them what to do; those who do that anyway are not disturbed.

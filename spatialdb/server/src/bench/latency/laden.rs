@@ -6,7 +6,7 @@ use super::{
     super::{
         area::Area,
         error::BenchError,
-        ingest::{Ingest, Onlooker, Setup},
+        ingest::{Ingest, Onlooker, Ownership, Setup},
         plan::Plan,
         report::Report,
         walk::Walk,
@@ -30,7 +30,13 @@ const LOAD_LEAST_PERCENT: f64 = 90.0;
 pub(in crate::bench) async fn run(plan: &Plan) -> Result<Report, BenchError> {
     let walk = Arc::new(Walk::new(plan.entities as usize));
     let pinged = PINGED.min(plan.entities as usize / 2);
-    let setup = Setup { plan, walk: walk.clone(), reserved: pinged, onlooker: Onlooker::Nobody };
+    let setup = Setup {
+        plan,
+        walk: walk.clone(),
+        reserved: pinged,
+        onlooker: Onlooker::Nobody,
+        ownership: Ownership::Open,
+    };
     let mut ingest = Ingest::start(&setup, Ok).await?;
     let area = Area::FirstIds(pinged as u64);
     let mut pair = Pair::attach(ingest.server(), area, pinged as u64).await?;

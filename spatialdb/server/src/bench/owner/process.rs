@@ -43,7 +43,7 @@ pub(crate) struct Task {
 pub(in crate::bench) async fn run(task: &Task) -> Result<(), BenchError> {
     let path = task.tallies.join(format!("{}-{}", task.name, std::process::id()));
     let tally = Tally::in_file(task.entities, &path)?;
-    let link = Link::attach_owner(task.address, &task.name).await?;
+    let link = Link::attach_owner(task.address, super::TYPE, &task.name).await?;
     let (told, _) = mpsc::unbounded_channel();
     let (owner, stop) = (Owner::new(link, 0, tally, told)?, CancellationToken::new());
     let mut terminated = signal(SignalKind::terminate()).map_err(cannot("wait for signals"))?;
