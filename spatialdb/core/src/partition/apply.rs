@@ -150,12 +150,15 @@ impl Partition {
             match place {
                 Place::Here(id) => {
                     run.decided += 1;
-                    if let Err(why) = self.check(id, ComponentId::POSITION, run) {
-                        run.refuse(column.column, row, entity, ComponentId::POSITION, &why);
-                        continue;
-                    }
+                    let is_plain = match self.check_move(id, run) {
+                        Ok(is_plain) => is_plain,
+                        Err(why) => {
+                            run.refuse(column.column, row, entity, ComponentId::POSITION, &why);
+                            continue;
+                        }
+                    };
                     let at = Position { space: column.space, point: column.point(i) };
-                    match self.write_position(id, at, column.mode, run.session) {
+                    match self.write_position(id, at, column.mode, run.session, is_plain) {
                         Some(false) => {}
                         Some(true) => run.crossed.push(entity),
                         None => run.reject(
@@ -175,13 +178,15 @@ impl Partition {
         self.places = places;
     }
 
-    /// Returns whether the entity is in another cell now, `None` if it has no position to update.
+    /// `is_plain`: a move within its cell changes no more than that. Returns whether the entity is in another cell now, `None`
+    /// if it has no position to update.
     fn write_position(
         &mut self,
         id: RowId,
         at: Position,
         mode: WriteMode,
         writer: SessionId,
+        is_plain: bool,
     ) -> Option<bool> {
         if !self.store.row(id).is_placed() {
             if mode == WriteMode::Update {
@@ -195,7 +200,9 @@ impl Partition {
         }
         let before = self.standing(id);
         let crossed = self.store.move_to(id, at, writer);
-        self.note_changed(id, before);
+        if crossed || !is_plain {
+            self.note_changed(id, before);
+        }
         Some(crossed)
     }
 
@@ -206,6 +213,15 @@ impl Partition {
     fn check(&mut self, id: RowId, component: ComponentId, run: &Run) -> Result<(), Refusal> {
         let Some(authority) = &mut self.authority else { return Ok(()) };
         authority.check(&self.store, id, component, &run.writer, run.role)
+    }
+
+    /// Whether it may move an entity. Returns whether a move within its cell changes no more than that.
+    ///
+    /// # Errors
+    /// Why not.
+    fn check_move(&mut self, id: RowId, run: &Run) -> Result<bool, Refusal> {
+        let Some(authority) = &mut self.authority else { return Ok(true) };
+        authority.check_move(&self.store, id, &run.writer, run.role)
     }
 
     /// What decides who may write an entity, unless anybody may.

@@ -85,6 +85,23 @@ impl Authority {
         }
     }
 
+    /// Whether a session may move an entity. Returns whether a move within its cell changes nothing that its owners should
+    /// know.
+    ///
+    /// # Errors
+    /// Why not.
+    #[inline]
+    pub(super) fn check_move(
+        &mut self,
+        store: &Store,
+        id: RowId,
+        writer: &Writer,
+        role: Role,
+    ) -> Result<bool, Refusal> {
+        self.check(store, id, ComponentId::POSITION, writer, role)?;
+        Ok(!store.row(id).apart && !self.is_cut(store, id))
+    }
+
     /// Whether a session may delete an entity: who moves it may, or, if no layer does, who writes anything else of it.
     ///
     /// # Errors

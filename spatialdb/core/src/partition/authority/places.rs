@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use spatialdb_types::{LayerId, Position, RegionId};
+use spatialdb_types::{LayerId, Point3, Position, RegionId};
 
 use super::Authority;
 use crate::authority::leases::{Carried, Lease};
@@ -12,15 +12,21 @@ use crate::partition::{CellKey, Row, RowId, SetId, Store};
 #[derive(Clone, Copy, Debug)]
 pub(in crate::partition) struct Standing {
     set: SetId,
+    /// `None`: it has no position.
     square: Option<CellKey>,
-    at: Option<Position>,
+    point: Point3,
 }
 
 impl Standing {
     /// Of a row as it is now.
+    #[inline]
     pub(in crate::partition) fn of(store: &Store, id: RowId) -> Self {
         let row = store.row(id);
-        Self { set: row.set(), square: store.grid.square(row.cell()), at: store.position(row) }
+        Self { set: row.set(), square: store.grid.square(row.cell()), point: store.in_cell(row).point }
+    }
+
+    fn at(&self) -> Option<Position> {
+        self.square.map(|square| Position { space: square.space, point: self.point })
     }
 }
 
@@ -111,8 +117,8 @@ impl Authority {
             let gone = self.layers_of(store, before.set);
             let now = store.tick();
             for &layer in gone.iter().filter(|layer| !layers.contains(layer)) {
-                self.load.remove(layer, before.at);
-                match self.region_of(store.row(id), layer, before.at) {
+                self.load.remove(layer, before.at());
+                match self.region_of(store.row(id), layer, before.at()) {
                     Some(region) => self.news.push(entity, layer, region, false, now),
                     None => self.news.push_unknown(entity, layer, now, []),
                 }
@@ -144,17 +150,17 @@ impl Authority {
         let (entity, is_apart) = (row.entity, row.apart);
         let is_there = store.grid.square(row.cell()) == before.square;
         if !is_there {
-            self.load.shift(layer, before.at, at);
+            self.load.shift(layer, before.at(), at);
         }
         let whole = self.squares.slot(&self.table, &store.grid, row.cell(), layer);
-        if !is_apart && whole.is_some() && (is_there || whole == self.table.slot_at(layer, before.at)) {
+        if !is_apart && whole.is_some() && (is_there || whole == self.table.slot_at(layer, before.at())) {
             return;
         }
         let now = store.tick();
         if self.table.leases().is_empty() {
             self.news.push_unknown(entity, layer, now, []);
         }
-        let crossing = self.table.moved(entity, layer, before.at, at, now);
+        let crossing = self.table.moved(entity, layer, before.at(), at, now);
         crossing.iter().for_each(|crossing| self.news.push_crossing(entity, crossing, now));
     }
 
@@ -225,12 +231,12 @@ impl Authority {
     }
 
     /// Whether a border cuts the cell of a row, in a layer that has it.
-    fn is_cut(&mut self, store: &Store, id: RowId) -> bool {
-        let (set, cell) = (store.row(id).set(), store.row(id).cell());
-        (0..self.rules(store, set).layers.len()).any(|at| {
-            let layer = self.rules(store, set).layers[at];
-            self.squares.slot(&self.table, &store.grid, cell, layer).is_none()
-        })
+    pub(super) fn is_cut(&mut self, store: &Store, id: RowId) -> bool {
+        let row = store.row(id);
+        self.rules(store, row.set());
+        let Self { rules, squares, table, .. } = self;
+        let layers = rules[row.set().0 as usize].as_ref().map_or(&[][..], |rules| &*rules.layers);
+        squares.is_cut(table, &store.grid, row.cell(), layers)
     }
 
     fn region_of(&self, row: &Row, layer: LayerId, at: Option<Position>) -> Option<(RegionId, Lease)> {

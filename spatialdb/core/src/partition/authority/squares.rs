@@ -41,12 +41,26 @@ impl Squares {
         cell: u32,
         layer: LayerId,
     ) -> Option<Slot> {
+        let slot = self.of_cell(table, grid, cell)[usize::from(layer.0)];
+        (slot != CUT).then_some(Slot(slot))
+    }
+
+    /// Whether a border cuts the cell in one of these layers, or nothing is known.
+    #[inline]
+    pub(super) fn is_cut(&mut self, table: &LeaseTable, grid: &Grid, cell: u32, layers: &[LayerId]) -> bool {
+        let slots = self.of_cell(table, grid, cell);
+        layers.iter().any(|layer| slots[usize::from(layer.0)] == CUT)
+    }
+
+    /// The slots of a cell, one for each layer.
+    #[inline]
+    fn of_cell(&mut self, table: &LeaseTable, grid: &Grid, cell: u32) -> &[u32] {
         let head = Head { version: u64::from(table.version()) + 1, square: grid.square(cell) };
         if self.cells.get(cell as usize) != Some(&head) {
             self.look_up(table, grid, cell, head);
         }
-        let slot = self.slots[cell as usize * self.layers + usize::from(layer.0)];
-        (slot != CUT).then_some(Slot(slot))
+        let first = cell as usize * self.layers;
+        &self.slots[first..first + self.layers]
     }
 
     #[cold]
