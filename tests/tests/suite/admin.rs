@@ -506,6 +506,37 @@ async fn one_that_is_not_wanted_any_more_is_drained_before_it_is_told_to_end() {
     assert!(!world.log().text().contains("was not drained in time"));
 }
 
+/// Restarting a worker of `[[workers]]` is draining it: it ends well, and comes back as long as it is wanted. The processes play
+/// no part in the session of their name.
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn a_managed_worker_that_was_drained_by_hand_starts_again() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let flag = folder.path().join("end");
+    let script = format!("echo pid $$; while [ ! -e {0} ]; do sleep 0.05; done; rm {0}", flag.display());
+    let workers = format!("[[workers]]\ntype = \"sim\"\ncommand = [\"sh\", \"-c\", '''{script}''']\n");
+    let world = World::launch(Launch::probe().config(&format!("{LAND}{workers}")));
+    let mut admin = world.admin().await;
+    let first = world.log().wait_for("sim-1 | pid");
+    let mut one = Client::attach(&world, "sim", "sim-1").await;
+    settle(&mut admin, &mut [&mut one], "it has all", |_| true).await;
+    let address = world.address().to_owned();
+    let drain = Process::start(&mut spatialdb(&["drain", "sim-1", "--address", &address, "--no-wait"]));
+    assert_eq!(drain.finish().code, Some(0));
+    one.until("it is told", |client| client.owned.is_drained).await;
+    drop(one);
+    std::fs::write(&flag, "").expect("written");
+    world.log().wait_for("worker was drained and has ended, will be restarted");
+    let again = |text: String| text.lines().filter(|line| line.contains("sim-1 | pid")).count();
+    let patience = Instant::now() + Duration::from_secs(10);
+    while again(world.log().text()) < 2 {
+        assert!(Instant::now() < patience, "only {first}");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    // Nobody drains it this time.
+    std::fs::write(&flag, "").expect("written");
+    world.log().wait_for("worker ended by itself, without failure");
+}
+
 /// A managed flight worker, and one that is started by hand in its place.
 async fn replaced(config: &str, token: &str) {
     let workers = "[[workers]]\ntype = \"flight\"\ncommand = [\"spatialdb-flight\", \"--aircraft\", \"5\"]\n";

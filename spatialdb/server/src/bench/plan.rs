@@ -466,7 +466,7 @@ mod tests {
         assert_eq!(
             refused(Scenario::Memory, seconds),
             "--seconds does not apply to `memory`; it belongs to: ingest, latency, handshakes, fanout, crowd, \
-             fences, query, slow, scaling, balancer"
+             fences, query, slow, scaling, balancer, crowd-split"
         );
         let viewers = Request { viewers: Some(5), ..Request::default() };
         assert_eq!(

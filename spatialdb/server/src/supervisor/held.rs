@@ -19,8 +19,8 @@ pub enum Holder {
 pub struct Held {
     types: BTreeSet<String>,
     holders: BTreeMap<(String, String), (u64, Holder)>,
-    /// Names whose worker was told to hand over all and end, until a session has the name anew.
-    drained: BTreeSet<(String, String)>,
+    /// How often whoever had a name was told by somebody to hand over all and end.
+    drains: BTreeMap<(String, String), u64>,
 }
 
 impl Held {
@@ -33,7 +33,6 @@ impl Held {
     pub fn insert(&mut self, worker_type: &str, name: &str, session: u64, holder: Holder) -> bool {
         let is_ours = self.types.contains(worker_type);
         if is_ours {
-            self.drained.remove(&key(worker_type, name));
             self.holders.insert(key(worker_type, name), (session, holder));
         }
         is_ours
@@ -48,12 +47,16 @@ impl Held {
 
     /// Whoever has the name was told by somebody to hand over all and end. Returns whether that matters.
     pub fn drain(&mut self, worker_type: &str, name: &str) -> bool {
-        self.types.contains(worker_type) && self.drained.insert(key(worker_type, name))
+        let is_ours = self.types.contains(worker_type);
+        if is_ours {
+            *self.drains.entry(key(worker_type, name)).or_default() += 1;
+        }
+        is_ours
     }
 
-    /// Whether whoever had the name last was told by somebody to end.
-    pub fn is_drained(&self, worker_type: &str, name: &str) -> bool {
-        self.drained.contains(&key(worker_type, name))
+    /// How often that was so.
+    pub fn drains(&self, worker_type: &str, name: &str) -> u64 {
+        self.drains.get(&key(worker_type, name)).copied().unwrap_or_default()
     }
 
     /// Whose session holds the name.
@@ -80,13 +83,9 @@ mod tests {
         assert!(held.insert("a", "x-1", 3, Holder::Stranger));
         assert!(!held.remove("a", "x-1", 1), "it was replaced before");
         assert_eq!(held.holder("a", "x-1"), Some(Holder::Stranger));
-        assert!(held.drain("a", "x-1") && !held.drain("b", "x-1"));
-        assert!(
-            held.remove("a", "x-1", 3) && held.is_drained("a", "x-1"),
-            "why it ended is known for longer"
-        );
-        assert!(held.insert("a", "x-1", 4, Holder::Somebody) && !held.is_drained("a", "x-1"));
-        assert!(held.remove("a", "x-1", 4));
+        assert!(held.remove("a", "x-1", 3));
         assert_eq!(held, Held::of(["a"]));
+        assert!(held.drain("a", "x-1") && !held.drain("b", "x-1"));
+        assert_eq!((held.drains("a", "x-1"), held.drains("b", "x-1")), (1, 0));
     }
 }

@@ -99,11 +99,12 @@ impl Worker {
         loop {
             let last = LastLines::default();
             let started = Instant::now();
+            let drains = self.drains();
             let ended = self.run_once(&last).await;
             let verdict = match &ended {
                 Ended::Stopped => return End::Stopped,
                 Ended::ByItself(status) if status.success() => {
-                    if !self.held.borrow().is_drained(&self.config.worker_type, &self.name) {
+                    if self.drains() == drains {
                         tracing::info!(worker = self.name, "worker ended by itself, without failure");
                         return End::Done;
                     }
@@ -126,6 +127,10 @@ impl Worker {
                 () = self.pause(pause) => {}
             }
         }
+    }
+
+    fn drains(&self) -> u64 {
+        self.held.borrow().drains(&self.config.worker_type, &self.name)
     }
 
     // A session that still has the name is not the process's. It is over in a moment, or somebody else's: then this one is

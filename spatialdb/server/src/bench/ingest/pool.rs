@@ -120,7 +120,7 @@ mod tests {
     fn what_is_sent_is_what_must_be_there() {
         let walk = Walk::new(50);
         let map = walk.partition_map(2);
-        let pool = Pool::new(&walk, &map, 10..45, 8);
+        let pool = Pool::new(&walk, &map, 10..45, 8, 0);
         let mut applied = walk.round(0).to_vec();
         let mut crossed = 0;
         for n in 0..200 {
