@@ -384,7 +384,9 @@ impl Sim {
         let mut loads = Loads::default();
         for partition in &mut self.partitions {
             partition.coarsen_load(doublings);
-            partition.add_load_to(&mut loads);
+            if partition.add_load_to(&mut loads) {
+                partition.coarsen_load(doublings + 1);
+            }
         }
         self.issue(|issuer, outbox| issuer.balance(&loads, now, outbox));
         true

@@ -58,7 +58,7 @@ impl Authority {
             table: LeaseTable::new(partition, Arc::clone(layers)),
             rules: Vec::new(),
             squares: Squares::new(layers.all().count()),
-            load: LoadMap::new(cell_m, LOAD_SQUARES_MAX),
+            load: LoadMap::new(cell_m, layers.all().count(), LOAD_SQUARES_MAX),
             news: News::default(),
             told: Revision(0),
         }
@@ -222,14 +222,14 @@ impl Partition {
         }
     }
 
-    /// Adds how many entities of each layer are where to what other partitions have.
+    /// Adds how many entities of each layer are where to what other partitions have. Returns whether there are more squares
+    /// than there should be: see [`Partition::coarsen_load`].
     ///
     /// # Panics
     /// If those count in squares of another size: see [`Partition::load_doublings`].
-    pub fn add_load_to(&self, loads: &mut Loads) {
-        if let Some(authority) = &self.authority {
-            authority.load.add_to(loads);
-        }
+    pub fn add_load_to(&self, loads: &mut Loads) -> bool {
+        let square = |cell| self.store.grid.square(cell).map(|key| (key.space, key.x, key.y));
+        self.authority.as_ref().is_some_and(|authority| authority.load.add_to(loads, square))
     }
 
     /// How often the squares in which it counts were doubled.

@@ -210,7 +210,9 @@ impl Sim {
                     format!("partition {id} knows {:?}, the issuer {:?}", known.leases(), table.leases);
                 return fail("table", detail);
             }
-            partition.add_load_to(&mut loads);
+            let mut part = Loads::default();
+            partition.add_load_to(&mut part);
+            loads.merge(part);
             for &entity in self.model.entities.keys() {
                 let Some((at, layers)) = partition.authority_of(entity) else { continue };
                 for layer in layers {

@@ -12,6 +12,7 @@ use crate::partition::{CellKey, Row, RowId, SetId, Store};
 #[derive(Clone, Copy, Debug)]
 pub(in crate::partition) struct Standing {
     set: SetId,
+    cell: u32,
     /// `None`: it has no position.
     square: Option<CellKey>,
     point: Point3,
@@ -22,7 +23,8 @@ impl Standing {
     #[inline]
     pub(in crate::partition) fn of(store: &Store, id: RowId) -> Self {
         let row = store.row(id);
-        Self { set: row.set(), square: store.grid.square(row.cell()), point: store.in_cell(row).point }
+        let cell = row.cell();
+        Self { set: row.set(), cell, square: store.grid.square(cell), point: store.in_cell(row).point }
     }
 
     fn at(&self) -> Option<Position> {
@@ -34,9 +36,8 @@ impl Authority {
     /// An entity was made.
     pub(in crate::partition) fn created(&mut self, store: &Store, id: RowId) {
         let row = store.row(id);
-        let at = store.position(row);
         for &layer in self.layers_of(store, row.set()).iter() {
-            self.load.add(layer, at);
+            self.load.add(layer, row.cell());
             if let Some(slot) = self.slot(store, row, layer) {
                 self.news.push(
                     row.entity,
@@ -55,7 +56,7 @@ impl Authority {
         let at = store.position(row);
         let layers = self.layers_of(store, row.set());
         for &layer in layers.iter() {
-            self.load.remove(layer, at);
+            self.load.remove(layer, row.cell());
             match self.region_of(row, layer, at) {
                 _ if !is_deleted => {}
                 Some(region) => self.news.push(row.entity, layer, region, false, store.clock()),
@@ -69,14 +70,14 @@ impl Authority {
     pub(in crate::partition) fn arrived(&mut self, store: &mut Store, id: RowId, carried: Carried) {
         let now = store.tick();
         let row = store.row(id);
-        let (entity, at) = (row.entity, store.position(row));
+        let (entity, cell, at) = (row.entity, row.cell(), store.position(row));
         let layers = self.layers_of(store, row.set());
         // Where it comes from nobody knew: whom it belonged to before cannot be told.
         let known: Vec<_> = carried.layers.iter().copied().zip(carried.leases.iter().copied()).collect();
         let was_unknown = carried.leases.len() < layers.len();
         let crossings = self.table.arrive(entity, carried, at, now);
         for &layer in layers.iter() {
-            self.load.add(layer, at);
+            self.load.add(layer, cell);
             let crossing = crossings.iter().find(|crossing| crossing.layer == layer).copied();
             let mut entered = || self.table.entered(entity, layer, at, now);
             if let Some(crossing) = crossing.or_else(|| if was_unknown { entered() } else { None }) {
@@ -111,13 +112,13 @@ impl Authority {
         if is_same && !row.apart && !self.is_cut(store, id) {
             return;
         }
-        let (entity, set, at) = (row.entity, row.set(), store.position(row));
+        let (entity, set, cell, at) = (row.entity, row.set(), row.cell(), store.position(row));
         let layers = self.layers_of(store, set);
         if set != before.set {
             let gone = self.layers_of(store, before.set);
             let now = store.tick();
             for &layer in gone.iter().filter(|layer| !layers.contains(layer)) {
-                self.load.remove(layer, before.at());
+                self.load.remove(layer, before.cell);
                 match self.region_of(store.row(id), layer, before.at()) {
                     Some(region) => self.news.push(entity, layer, region, false, now),
                     None => self.news.push_unknown(entity, layer, now, []),
@@ -125,7 +126,7 @@ impl Authority {
                 self.table.left(entity, layer);
             }
             for &layer in layers.iter().filter(|layer| !gone.contains(layer)) {
-                self.load.add(layer, at);
+                self.load.add(layer, cell);
                 let crossing = self.table.entered(entity, layer, at, now);
                 crossing.iter().for_each(|crossing| self.news.push_crossing(entity, crossing, now));
             }
@@ -150,7 +151,7 @@ impl Authority {
         let (entity, is_apart) = (row.entity, row.apart);
         let is_there = store.grid.square(row.cell()) == before.square;
         if !is_there {
-            self.load.shift(layer, before.at(), at);
+            self.load.shift(layer, before.cell, row.cell());
         }
         let whole = self.squares.slot(&self.table, &store.grid, row.cell(), layer);
         if !is_apart && whole.is_some() && (is_there || whole == self.table.slot_at(layer, before.at())) {

@@ -253,10 +253,14 @@ impl Driver {
             Control::Order(order) => self.machine.order(&order, &mut self.outbox),
             Control::Load { doublings, answer } => {
                 self.machine.coarsen_load(doublings);
+                let doublings = self.machine.load_doublings();
                 let mut loads = Loads::default();
-                self.machine.add_load_to(&mut loads);
+                if self.machine.add_load_to(&mut loads) {
+                    // From the next time on.
+                    self.machine.coarsen_load(doublings + 1);
+                }
                 // Whoever asked may have gone.
-                let _ = answer.send((self.machine.load_doublings(), loads));
+                let _ = answer.send((doublings, loads));
             }
             Control::Stop => self.stopped = true,
         }
