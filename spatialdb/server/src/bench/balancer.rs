@@ -188,9 +188,11 @@ impl Rig {
         Ok(Pass { sums, decides, obeys: self.obey(outbox) })
     }
 
-    fn loads(&self) -> Loads {
+    fn loads(&mut self) -> Loads {
         let mut loads = Loads::default();
-        self.partition.add_load_to(&mut loads);
+        if self.partition.add_load_to(&mut loads) {
+            self.partition.coarsen_load(self.partition.load_doublings() + 1);
+        }
         loads
     }
 
