@@ -206,7 +206,7 @@ mod tests {
             let doublings = map.doublings();
             let mut expected: BTreeMap<i32, u64> = BTreeMap::new();
             for (_, x, _) in cells.into_iter().filter_map(in_a_row) {
-                *expected.entry(x >> doublings).or_default() += 1;
+                *expected.entry((i64::from(x) >> doublings) as i32).or_default() += 1;
             }
             let nowhere = cells.iter().filter(|cell| **cell == 0).count() as u64;
             prop_assert!(expected.len() <= squares_max.max(2));
