@@ -90,20 +90,18 @@ pub(super) async fn run(plan: &Plan) -> Result<Report, BenchError> {
         })
         .await?;
     stop.cancel();
-    let mut tally = Tally::new(entities);
-    for owner in owners {
-        tally.add(&owner.await.map_err(|crash| BenchError::crashed(&crash))??);
-    }
+    let tally = owned::joined(owners, entities).await?;
     let outcome = owned::compare(&tally, &mut tools).await?;
     server.stop()?;
     let split_s = crowded.split_s;
     let slowest = split_s.iter().copied().reduce(f64::max);
     let slowest = slowest.ok_or_else(|| BenchError::unexpected("the regions", "to be split", "no crowd"))?;
-    Ok(Report::new(plan.scenario, durability)
-        .figure("split_s", slowest, "s")
-        .figure("reversals_per_minute", f64::from(reversals.count) * 60.0 / watched.as_secs_f64(), "1/min")
-        .figure("lost", outcome.lost as f64, "1")
-        .figure("doubled", outcome.doubled as f64, "1")
+    let report = Report::new(plan.scenario, durability).figure("split_s", slowest, "s").figure(
+        "reversals_per_minute",
+        f64::from(reversals.count) * 60.0 / watched.as_secs_f64(),
+        "1/min",
+    );
+    Ok(owned::with_outcome(report, outcome)
         .fact("splits_s", format!("{split_s:.2?}"))
         .fact("changes_of_owner", reversals.changes)
         .fact("regions", most)

@@ -58,18 +58,18 @@ pub(super) async fn run(plan: &Plan) -> Result<Report, BenchError> {
         unwritten.push((accepted - killed).as_micros() as u64);
     }
     stop.cancel();
-    let mut tally = survivor.await.map_err(|crash| BenchError::crashed(&crash))??;
+    let mut tally = owned::joined(vec![survivor], entities).await?;
     tally.add(&Tally::of_folder(entities, tallies.path())?);
     let outcome = owned::compare(&tally, &mut tools).await?;
     server.stop()?;
     let times = Percentiles::of(unwritten).ok_or_else(|| BenchError::unexpected("kills", "some", "none"))?;
     let ms = |share| times.at(share) as f64 / 1e3;
-    Ok(Report::new(plan.scenario, durability)
-        .figure("p99_ms", ms(0.99), "ms")
-        .figure("p50_ms", ms(0.5), "ms")
-        .figure("lost", outcome.lost as f64, "1")
-        .figure("doubled", outcome.doubled as f64, "1")
-        .figure("writes", outcome.moves as f64, "1")
+    let report = Report::new(plan.scenario, durability).figure("p99_ms", ms(0.99), "ms").figure(
+        "p50_ms",
+        ms(0.5),
+        "ms",
+    );
+    Ok(owned::with_outcome(report, outcome)
         .fact("kills", KILLS)
         .fact("entities", plan.entities)
         .fact("partitions", plan.partitions))

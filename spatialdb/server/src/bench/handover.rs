@@ -52,21 +52,18 @@ pub(super) async fn run(plan: &Plan) -> Result<Report, BenchError> {
         at = owner;
     }
     stop.cancel();
-    let mut tally = Tally::new(entities);
-    for owner in owners {
-        tally.add(&owner.await.map_err(|crash| BenchError::crashed(&crash))??);
-    }
+    let tally = owned::joined(owners, entities).await?;
     let outcome = owned::compare(&tally, &mut tools).await?;
     server.stop()?;
     let times =
         Percentiles::of(unowned).ok_or_else(|| BenchError::unexpected("hand-overs", "some", "none"))?;
     let ms = |share| times.at(share) as f64 / 1e3;
-    Ok(Report::new(plan.scenario, durability)
-        .figure("unowned_p99_ms", ms(0.99), "ms")
-        .figure("unowned_p50_ms", ms(0.5), "ms")
-        .figure("lost", outcome.lost as f64, "1")
-        .figure("doubled", outcome.doubled as f64, "1")
-        .figure("writes", outcome.moves as f64, "1")
+    let report = Report::new(plan.scenario, durability).figure("unowned_p99_ms", ms(0.99), "ms").figure(
+        "unowned_p50_ms",
+        ms(0.5),
+        "ms",
+    );
+    Ok(owned::with_outcome(report, outcome)
         .fact("handovers", HANDOVERS)
         .fact("entities", plan.entities)
         .fact("partitions", plan.partitions))

@@ -15,11 +15,13 @@ use spatialdb_proto::v1::{
 use spatialdb_types::EntityId;
 use tokio::{
     sync::mpsc::UnboundedReceiver,
+    task::JoinHandle,
     time::{sleep, timeout},
 };
 use tonic::transport::Channel;
 
 use super::{
+    Report,
     error::BenchError,
     owner::{
         self, Stage, Told,
@@ -187,6 +189,30 @@ pub(super) async fn until(
     };
     let late = |_| BenchError::Timeout { what: format!("{stage:?}"), waited: PATIENCE };
     timeout(PATIENCE, found).await.map_err(late)?
+}
+
+/// What owners did, once they have ended.
+///
+/// # Errors
+/// One has failed.
+pub(super) async fn joined(
+    owners: Vec<JoinHandle<Result<Tally, BenchError>>>,
+    entities: usize,
+) -> Result<Tally, BenchError> {
+    let mut tally = Tally::new(entities);
+    for owner in owners {
+        tally.add(&owner.await.map_err(|crash| BenchError::crashed(&crash))??);
+    }
+    Ok(tally)
+}
+
+/// Puts what came of moves in a report.
+pub(super) fn with_outcome(report: Report, outcome: Outcome) -> Report {
+    report.figure("lost", outcome.lost as f64, "1").figure("doubled", outcome.doubled as f64, "1").figure(
+        "writes",
+        outcome.moves as f64,
+        "1",
+    )
 }
 
 /// Compares what owners did with the world.

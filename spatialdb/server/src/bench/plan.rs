@@ -133,6 +133,14 @@ pub(crate) enum PlanError {
         /// The largest that is right.
         most: u64,
     },
+    /// There are not enough kinds of entities for a layer for each stream.
+    #[error("--streams {streams} is more than {most}, as many as may have layers of their own")]
+    StreamsWithLayers {
+        /// Streams.
+        streams: u64,
+        /// As many may be.
+        most: u64,
+    },
     /// There are fewer entities than streams.
     #[error("--streams {streams} is more than --entities {entities}: each stream writes entities of its own")]
     StreamsWithoutEntities {
@@ -391,8 +399,7 @@ impl Plan {
             plan.entities = Scenario::Ingest.default_of(Flag::Entities);
         }
         if plan.layers > 0 && plan.streams > LAYERED_STREAMS_MAX {
-            let (flag, value) = (Flag::Streams.name(), plan.streams);
-            return Err(PlanError::OutOfRange { flag, value, least: 1, most: LAYERED_STREAMS_MAX });
+            return Err(PlanError::StreamsWithLayers { streams: plan.streams, most: LAYERED_STREAMS_MAX });
         }
         if scenario.has(Flag::Streams) && plan.streams > plan.entities {
             let Self { streams, entities, .. } = plan;
@@ -467,6 +474,11 @@ mod tests {
             refused(Scenario::Memory, seconds),
             "--seconds does not apply to `memory`; it belongs to: ingest, latency, handshakes, fanout, crowd, \
              fences, query, slow, scaling, balancer, crowd-split"
+        );
+        let layers = Request { layers: Some(4), streams: Some(4), ..Request::default() };
+        assert_eq!(
+            refused(Scenario::Ingest, layers),
+            "--streams 4 is more than 3, as many as may have layers of their own"
         );
         let viewers = Request { viewers: Some(5), ..Request::default() };
         assert_eq!(

@@ -72,11 +72,12 @@ pub(super) async fn run(plan: &Plan) -> Result<Report, BenchError> {
     }
     let outcome = owned::compare(&Tally::of_folder(entities, tallies.path())?, &mut tools).await?;
     server.stop()?;
-    Ok(Report::new(plan.scenario, durability)
-        .figure("unowned_max_ms", seen.still_max.as_secs_f64() * 1e3, "ms")
-        .figure("lost", outcome.lost as f64, "1")
-        .figure("doubled", outcome.doubled as f64, "1")
-        .figure("writes", outcome.moves as f64, "1")
+    let report = Report::new(plan.scenario, durability).figure(
+        "unowned_max_ms",
+        seen.still_max.as_secs_f64() * 1e3,
+        "ms",
+    );
+    Ok(owned::with_outcome(report, outcome)
         .fact("restarts_ms", format!("{restarts_ms:?}"))
         .fact("regions", regions)
         .fact("workers", WORKERS)

@@ -93,19 +93,21 @@ impl Tally {
     /// These are about to be sent.
     ///
     /// # Errors
-    /// The file cannot be written.
+    /// The file cannot be written, or one is not among the entities that are counted.
     pub(super) fn sends(&mut self, entities: &[u64]) -> Result<(), BenchError> {
-        entities.iter().for_each(|entity| self.count(*entity).possible += 1);
+        for entity in entities {
+            self.count(*entity)?.possible += 1;
+        }
         self.keep()
     }
 
     /// These were decided, and refused if that is so.
     ///
     /// # Errors
-    /// The file cannot be written.
+    /// The file cannot be written, or one is not among the entities that are counted.
     pub(super) fn decided(&mut self, moves: impl IntoIterator<Item = (u64, bool)>) -> Result<(), BenchError> {
         for (entity, is_refused) in moves {
-            let count = self.count(entity);
+            let count = self.count(entity)?;
             if is_refused {
                 count.possible -= 1;
             } else {
@@ -135,8 +137,13 @@ impl Tally {
         Ok(outcome)
     }
 
-    fn count(&mut self, entity: u64) -> &mut Count {
-        &mut self.counts[entity as usize - 1]
+    fn count(&mut self, entity: u64) -> Result<&mut Count, BenchError> {
+        let entities = self.counts.len();
+        let place = usize::try_from(entity).ok().and_then(|entity| entity.checked_sub(1));
+        place.and_then(|place| self.counts.get_mut(place)).ok_or_else(|| {
+            let what = format!("entities 1 to {entities} only");
+            BenchError::unexpected("an owner", what, format!("entity {entity}"))
+        })
     }
 
     fn keep(&self) -> Result<(), BenchError> {
@@ -166,5 +173,10 @@ mod tests {
         assert_eq!(compare([2, 0]).expect("known"), outcome(0, 0));
         assert_eq!(compare([0, 1]).expect("known"), outcome(1, 1));
         assert!(all.compare(|_| None).is_err());
+        let mut small = Tally::new(2);
+        for entity in [0, 3] {
+            let refused = small.sends(&[entity]).expect_err("not counted").to_string();
+            assert!(refused.contains("1 to 2") && refused.contains(&format!("entity {entity}")), "{refused}");
+        }
     }
 }
