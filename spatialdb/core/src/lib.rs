@@ -28,9 +28,9 @@ pub use interest::{
 };
 pub use interest_book::{Gift, InterestBook, InterestChange, InterestPage};
 pub use message::{
-    AuthorityDelta, Delta, DensityDelta, DensityRows, EntityAuthority, Filled, Holder, LeaveReason,
-    MovedEntity, MovedValue, Outbox, Outcome, PeerBody, PeerMessage, Rejection, RouteChange, Shape,
-    ToSession,
+    AuthorityDelta, Delta, DensityDelta, DensityRows, EntityAuthority, Filled, FollowWords, Holder, Lead,
+    LeaveReason, MovedEntity, MovedValue, Outbox, Outcome, PeerBody, PeerMessage, Rejection, RouteChange,
+    Shape, ToSession,
 };
 pub use partition::{EntityState, HitRef, Partition, Query, QueryAnswer, Tuning};
 pub use session::{

@@ -38,6 +38,28 @@ pub enum PeerBody {
     Settled(Vec<EntityId>),
     /// The sender has answered these queries for what it holds now; what it sent you before is yours to answer for.
     Cut(u64, Arc<[Query]>),
+    /// Of entities that follow others.
+    Follows(FollowWords),
+}
+
+/// What one partition says to another of leaders and followers.
+#[derive(Clone, Debug, Default)]
+pub struct FollowWords {
+    /// The sender has followers of that leader, or no longer. Whoever has the leader says so from then on.
+    pub asks: Vec<(EntityId, bool)>,
+    /// Leaders at the sender belong there.
+    pub leads: Vec<Lead>,
+    /// Who asked for these leaders was told before what is known here.
+    pub answered: Vec<EntityId>,
+}
+
+/// Where a leader belongs.
+#[derive(Clone, Debug)]
+pub struct Lead {
+    /// Which entity.
+    pub leader: EntityId,
+    /// Its regions, by rising layer; none if it was deleted, or follows another one.
+    pub regions: Arc<[(LayerId, RegionId)]>,
 }
 
 /// An entity on its way between partitions, with all it has.
@@ -133,6 +155,8 @@ pub struct EntityAuthority {
     pub epoch: Epoch,
     /// Whether it belongs to it now.
     pub is_gain: bool,
+    /// It belonged to the session until then, too: nobody else can have written it.
+    pub is_kept: bool,
     /// The partition's revision counter when that came about: orders what different partitions say of one entity.
     pub clock: Revision,
 }

@@ -7,6 +7,7 @@
 //! must hold (`authority::judge`).
 
 mod client;
+mod groups;
 mod judge;
 mod views;
 

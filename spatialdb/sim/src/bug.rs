@@ -128,6 +128,10 @@ bugs! {
     SeenTooMuch = "seen-too-much", one_in 1;
     /// A partition is taken to have filled all views of a session.
     WarmEarly = "warm-early", one_in 1;
+    /// What a partition says of leaders is lost.
+    LoseLeads = "lose-leads", one_in 4;
+    /// What a partition says of leaders overtakes what it said before.
+    SwapLeads = "swap-leads", one_in 2;
     /// A partition is taken to have shown a session all.
     GainedEarly = "gained-early", one_in 1;
 }

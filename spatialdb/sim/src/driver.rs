@@ -420,11 +420,13 @@ impl Sim {
             PeerBody::Forward(_) if bugs.hits(Bug::DropForward) => return,
             PeerBody::Forward(_) if bugs.hits(Bug::DuplicateForward) => queue.push_back(message.clone()),
             PeerBody::Cut(..) if bugs.hits(Bug::DropCut) => return,
+            PeerBody::Follows(words) if bugs.hits(Bug::LoseLeads) => words.leads.clear(),
             _ => {}
         }
         let early = match message.body {
             PeerBody::Settled(_) => bugs.hits(Bug::SettledEarly),
             PeerBody::Cut(..) => bugs.hits(Bug::CutEarly),
+            PeerBody::Follows(_) => bugs.hits(Bug::SwapLeads),
             _ => false,
         };
         if early {

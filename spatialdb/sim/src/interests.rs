@@ -172,7 +172,7 @@ fn givers(truth: &Truth) -> impl Iterator<Item = (EntityId, String, &[u8])> {
 impl Plan {
     /// What the value of an Interest says: most views follow the entity.
     pub(crate) fn given_views(&self, entity: EntityId, value: &[u8]) -> Arc<[View]> {
-        let mut rng = Rng::new(values::seed_in(value).unwrap_or_default());
+        let mut rng = Rng::new(values::number_in(value).unwrap_or_default());
         (0..rng.below(4)).map(|_| self.given_view(&mut rng, entity)).collect()
     }
 

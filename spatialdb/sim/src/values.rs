@@ -51,13 +51,13 @@ fn stamped(stamp: Stamp) -> (u32, Vec<u8>) {
     (STAMP_FIELD, number(STAMP_FIELD, u64::from(stamp.writer.0) << 32 | u64::from(stamp.number)))
 }
 
-/// An Interest: a seed of views, in field 1.
-pub(crate) fn interest(seed: u64, stamp: Stamp) -> Vec<u8> {
-    encode(&BTreeMap::from([(1, number(1, seed)), stamped(stamp)]))
+/// An Interest or Follows: a seed of views, or a leader, in field 1.
+pub(crate) fn numbered(one: u64, stamp: Stamp) -> Vec<u8> {
+    encode(&BTreeMap::from([(1, number(1, one)), stamped(stamp)]))
 }
 
-/// The seed in an Interest.
-pub(crate) fn seed_in(value: &[u8]) -> Option<u64> {
+/// The number in an Interest or Follows.
+pub(crate) fn number_in(value: &[u8]) -> Option<u64> {
     Some(varint(parse(value)?.get(&1)?.get(1..)?)?.0)
 }
 

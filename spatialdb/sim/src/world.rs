@@ -37,6 +37,8 @@ pub(crate) struct Plan {
     pub(crate) components: u32,
     /// How many of a hundred entities are made with an Interest, and how many with an owner.
     pub(crate) interests: u64,
+    /// Of a hundred entities so many follow others from the start.
+    pub(crate) follows: u64,
     /// How many entities are loaded before the start.
     pub(crate) loaded: u64,
     /// How many sessions there are at most at once.
@@ -99,6 +101,7 @@ impl Plan {
             rounds: rng.between(1, 4),
             steps: rng.between(100, 500),
             weights: weights(rng),
+            follows: *rng.pick(&[0, 0, 5, 30]),
         }
     }
 

@@ -64,6 +64,9 @@ impl Writer<'_> {
                 values.push((component, self.giving(component, stamp)));
             }
         }
+        if self.plan.follows > 0 && self.rng.percent(self.plan.follows) {
+            values.push((ComponentId::FOLLOWS, self.following(stamp)));
+        }
         NewEntity { entity, position, values }
     }
 
@@ -106,6 +109,9 @@ impl Writer<'_> {
         }
         let twins: Vec<EntityId> = entities.iter().copied().filter(|&e| self.is_twin(e)).collect();
         let others: Vec<EntityId> = entities.iter().copied().filter(|&e| !self.is_twin(e)).collect();
+        if self.plan.follows > 0 && self.rng.one_in(8) {
+            return vec![self.follows(entities)];
+        }
         let giving = if self.plan.interests > 0 { 28 } else { 24 };
         match self.rng.below(giving) {
             0..=8 => vec![self.positions(&entities)],
@@ -214,10 +220,27 @@ impl Writer<'_> {
         Column::Values(mode, component, cleared, rows)
     }
 
+    /// Entities get another leader, or none.
+    fn follows(&mut self, entities: Vec<EntityId>) -> Column {
+        if self.rng.one_in(4) {
+            return Column::Remove(Some(ComponentId::FOLLOWS), entities);
+        }
+        let (mode, stamp) = (self.mode(), self.stamp());
+        let rows = entities.iter().map(|&e| (e, self.following(stamp))).collect();
+        Column::Values(mode, ComponentId::FOLLOWS, None, rows)
+    }
+
+    /// A leader that is or was there, or, before there are any, may come.
+    fn following(&mut self, stamp: Stamp) -> Vec<u8> {
+        let known: Vec<EntityId> = self.model.entities.keys().copied().collect();
+        let leader = if known.is_empty() { EntityId(self.rng.below(20)) } else { *self.rng.pick(&known) };
+        values::numbered(leader.0, stamp)
+    }
+
     fn giving(&mut self, component: ComponentId, stamp: Stamp) -> Vec<u8> {
         if component == ComponentId::INTEREST {
             // Few of them, so that some are written again.
-            return values::interest(self.rng.below(40), stamp);
+            return values::numbered(self.rng.below(40), stamp);
         }
         let name = if self.rng.one_in(8) { "" } else { *self.rng.pick(&NAMES) };
         values::owner(name, stamp)

@@ -59,6 +59,8 @@ const CAUGHT_WITHIN: &[(Bug, u64)] = &[
     (Bug::ReverseGains, 60),
     (Bug::SeenTooMuch, 40),
     (Bug::WarmEarly, 200),
+    (Bug::LoseLeads, 100),
+    (Bug::SwapLeads, 1_500),
     (Bug::GainedEarly, 1_500),
 ];
 

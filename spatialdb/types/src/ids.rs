@@ -108,6 +108,8 @@ impl ComponentId {
     pub const LAST: Self = Self((1 << 29) - 1);
     /// `spatialdb.v1.WorkerSession`: only the server writes it.
     pub const WORKER_SESSION: Self = Self(6);
+    /// `spatialdb.v1.Follows`: it belongs to whom another entity belongs to.
+    pub const FOLLOWS: Self = Self(7);
 
     /// Whether it belongs to spatialdb and not to a world's own schema.
     pub const fn is_built_in(self) -> bool {

@@ -71,7 +71,12 @@ impl Partition {
             match op {
                 Op::Create(create) => self.create(create, &mut run),
                 Op::Positions(column) => self.write_positions(column, &mut run),
-                Op::Values(column) => self.write_values(column, &mut run),
+                Op::Values(column) => {
+                    self.write_values(column, &mut run);
+                    if let Some(authority) = &mut self.authority {
+                        authority.note_values(column.component, &column.entities);
+                    }
+                }
                 Op::Remove(column) => self.remove(column, &mut run),
                 Op::Events(column) => self.write_events(column, &mut run),
             }
@@ -84,6 +89,7 @@ impl Partition {
             let max = self.limits.rejections_per_frame_max;
             self.outcomes.entry(batch.session).or_default().merge(outcome, max);
         }
+        self.lead(outbox);
         self.tell_interests(outbox);
         self.after_apply(run, outbox);
     }

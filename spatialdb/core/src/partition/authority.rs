@@ -6,6 +6,7 @@
 //! Responsible for: finding the layer and region of a row, and noticing whatever changes them. Not responsible for: who
 //! owns a region (`authority::leases`), or why.
 
+mod follows;
 mod news;
 mod places;
 mod squares;
@@ -14,7 +15,8 @@ use std::sync::Arc;
 
 use spatialdb_types::{ComponentId, EntityId, LayerId, PartitionId, Position, Revision, SessionId};
 
-use self::news::News;
+use self::follows::Follows;
+use self::news::{News, Word};
 pub(super) use self::places::Standing;
 use self::squares::Squares;
 use super::{Partition, Row, RowId, SetId, Store};
@@ -38,6 +40,7 @@ pub(super) struct Authority {
     squares: Squares,
     load: LoadMap,
     news: News,
+    follows: Follows,
     /// The revision counter up to which owners were told what they gained.
     told: Revision,
 }
@@ -49,6 +52,8 @@ struct Rules {
     layers: Arc<[LayerId]>,
     /// Who writes what, by rising component.
     writes: Box<[(ComponentId, LayerId)]>,
+    /// They have Follows.
+    follows: bool,
 }
 
 impl Authority {
@@ -60,6 +65,7 @@ impl Authority {
             squares: Squares::new(layers.all().count()),
             load: LoadMap::new(cell_m, layers.all().count(), LOAD_SQUARES_MAX),
             news: News::default(),
+            follows: Follows::default(),
             told: Revision(0),
         }
     }
@@ -191,7 +197,8 @@ impl Rules {
         let mut writes: Vec<_> =
             of.iter().flat_map(|&layer| layers.get(layer).writes.iter().map(move |&c| (c, layer))).collect();
         writes.sort_unstable();
-        Self { layers: of.into(), writes: writes.into() }
+        let follows = components.binary_search(&ComponentId::FOLLOWS).is_ok();
+        Self { layers: of.into(), writes: writes.into(), follows }
     }
 
     fn layer_of(&self, component: ComponentId) -> Option<LayerId> {
@@ -216,10 +223,11 @@ impl Partition {
         outbox.authority.extend(answer);
         match order {
             Order::Reset(..) => authority.begin_anew(&mut self.store),
-            Order::Reshape(shape) => authority.tell_region(&mut self.store, shape.region),
+            Order::Reshape(shape) => authority.tell_region(&mut self.store, shape.region, Word::Kept),
             Order::Grant(region, ..) => authority.tell_new_owner(&mut self.store, *region),
             Order::Revoke(..) => {}
         }
+        self.lead_after(order, outbox);
     }
 
     /// Adds how many entities of each layer are where to what other partitions have. Returns whether there are more squares

@@ -68,6 +68,7 @@ impl Partition {
                 self.moves.fences.push_back((token, from, entities));
             }
             PeerBody::Settled(entities) => self.settled(&entities, outbox),
+            PeerBody::Follows(words) => self.hear_follows(from, message.clock, words, outbox),
         }
     }
 
@@ -163,6 +164,7 @@ impl Partition {
         for moved in entities {
             self.receive_one(moved, outbox);
         }
+        self.lead(outbox);
         self.tell_interests(outbox);
         self.send(from, PeerBody::Moved(arrived), outbox);
     }

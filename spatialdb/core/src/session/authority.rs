@@ -6,7 +6,7 @@
 //! Responsible for: numbers, their meaning, and the order of what several partitions say of one entity. Not responsible for:
 //! who owns what.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 
 use indexmap::IndexMap;
 use rustc_hash::FxBuildHasher;
@@ -27,6 +27,9 @@ const WORDS_AT_ONCE: usize = 1 << 16;
 
 /// From so many changes on, what waits is reduced to the last word on each entity.
 const REDUCED_FROM: usize = 4096;
+
+/// Of so many regions that were lost it is known when that was.
+const LOSSES_KEPT: usize = 4096;
 
 /// A message to a worker of what it may write.
 #[derive(Clone, Debug, PartialEq)]
@@ -69,6 +72,8 @@ pub(super) struct Authority {
     held: IndexMap<(EntityId, LayerId), Held, FxBuildHasher>,
     /// What was gained in partitions that have not shown yet how it stands, and as of when.
     unshown: VecDeque<(PartitionId, Revision, Vec<EntityAuthority>)>,
+    /// Regions that were lost, and up to which grant: partitions may have told of entities in them that come later.
+    over: BTreeMap<RegionId, Epoch>,
     /// Entities that were lost, against older news of them.
     lost: Tombstones<(EntityId, LayerId)>,
 }
@@ -82,6 +87,8 @@ struct Held {
     told: Revision,
     /// The region and grant that the worker heard last, if it heard of the entity.
     heard: Option<(RegionId, Epoch)>,
+    /// The session has had it ever since.
+    is_kept: bool,
 }
 
 impl Authority {
@@ -96,6 +103,7 @@ impl Authority {
             reduced: 0,
             held: IndexMap::default(),
             unshown: VecDeque::new(),
+            over: BTreeMap::new(),
             lost: Tombstones::new(partitions),
         }
     }
@@ -108,6 +116,9 @@ impl Authority {
     /// What a partition says. Losses are told at once; returned are the gains.
     fn hear(&mut self, from: PartitionId, delta: AuthorityDelta, flush: u64) -> Vec<EntityAuthority> {
         let AuthorityDelta { clock, begins_anew, mut changes, .. } = delta;
+        for word in &mut changes {
+            word.is_gain &= self.over.get(&word.region).is_none_or(|epoch| word.epoch > *epoch);
+        }
         changes.retain(|word| self.take(from, clock, *word, flush));
         if begins_anew {
             let is_old = |held: &Held| held.by == from && held.told < clock;
@@ -137,6 +148,7 @@ impl Authority {
                 continue;
             };
             held.heard = Some((held.word.region, held.word.epoch));
+            held.is_kept = true;
             told.push(held.word);
         }
         if !told.is_empty() {
@@ -168,19 +180,34 @@ impl Authority {
         if word.is_gain {
             self.lost.remove(key);
             let heard = held.and_then(|held| held.heard);
-            self.held.insert(key, Held { by: from, word, told, heard });
+            let is_kept = word.is_kept && held.is_some_and(|held| held.is_kept);
+            self.held.insert(key, Held { by: from, word, told, heard, is_kept });
             return true;
         }
         self.lost.bury(from, word.clock, key, flush);
         self.held.swap_remove(&key).is_some_and(|held| held.heard.is_some())
     }
 
-    /// A region is lost, and what belongs to it. Returns the entities of which the worker thinks that they are elsewhere.
+    /// A region is lost, and what belongs to it. Returns what the worker is to hear before, of entities of which it thinks that
+    /// they are elsewhere.
     fn lose(&mut self, region: RegionId, epoch: Epoch) -> Vec<EntityAuthority> {
+        self.over.insert(region, epoch);
+        if self.over.len() > LOSSES_KEPT {
+            let oldest = self.over.iter().min_by_key(|(_, epoch)| **epoch).map(|(region, _)| *region);
+            oldest.map(|region| self.over.remove(&region));
+        }
         let is_of = |(of, since): (RegionId, Epoch)| of == region && since <= epoch;
         let lost = self.held.extract_if(.., |_, held| is_of((held.word.region, held.word.epoch)));
         let elsewhere = lost.filter(|(_, held)| held.heard.is_some_and(|heard| !is_of(heard)));
-        elsewhere.map(|(_, held)| EntityAuthority { is_gain: false, ..held.word }).collect()
+        let mut words: Vec<_> =
+            elsewhere.map(|(_, held)| EntityAuthority { is_gain: false, ..held.word }).collect();
+        // It has what went on to another region of its own before: it is not to think that it lost that.
+        let went_on = |held: &&mut Held| held.is_kept && held.heard.is_some_and(is_of);
+        for held in self.held.values_mut().filter(went_on) {
+            held.heard = Some((held.word.region, held.word.epoch));
+            words.push(held.word);
+        }
+        words
     }
 
     fn join(&mut self, gone: RegionId, keep: RegionId) {
@@ -240,9 +267,9 @@ impl Session {
                 self.authority.seen.epoch = self.authority.seen.epoch.max(lease.epoch);
             }
             Notice::Lost(region, epoch, _) => {
-                let elsewhere = self.authority.lose(*region, *epoch);
-                if !elsewhere.is_empty() {
-                    self.authority.tell_entities(elsewhere);
+                let words = self.authority.lose(*region, *epoch);
+                if !words.is_empty() {
+                    self.authority.tell_entities(words);
                 }
             }
             Notice::Joined(gone, keep) => self.authority.join(*gone, *keep),
@@ -335,7 +362,15 @@ mod tests {
 
     fn word(entity: u64, is_gain: bool, clock: u64) -> EntityAuthority {
         let (layer, region, epoch) = (LayerId(0), RegionId(1), Epoch(1));
-        EntityAuthority { entity: EntityId(entity), layer, region, epoch, is_gain, clock: Revision(clock) }
+        EntityAuthority {
+            entity: EntityId(entity),
+            layer,
+            region,
+            epoch,
+            is_gain,
+            is_kept: false,
+            clock: Revision(clock),
+        }
     }
 
     fn hear(session: &mut Session, from: PartitionId, clock: u64, changes: Vec<EntityAuthority>) {
@@ -401,6 +436,41 @@ mod tests {
         session.receive(HERE, frame(shown(8, true)));
         hear(&mut session, HERE, 9, vec![word(1, false, 9)]);
         assert_eq!(told(&mut session), Some(vec![word(1, false, 9)]));
+    }
+
+    #[test]
+    fn a_gain_that_comes_behind_the_loss_of_its_region_is_none() {
+        let mut session = session();
+        let lost = Notice::Lost(RegionId(1), Epoch(1), crate::authority::issuer::LossReason::HandedOver);
+        session.announce(lost);
+        assert!(matches!(session.take_authority().expect("lost").body, AuthorityBody::Notice(_)));
+        hear(&mut session, HERE, 5, vec![word(7, true, 5)]);
+        assert_eq!(session.take_authority(), None, "the entity may have gone while nobody owned it");
+        let anew = EntityAuthority { epoch: Epoch(2), ..word(7, true, 6) };
+        hear(&mut session, HERE, 6, vec![anew]);
+        assert_eq!(words(&session.take_authority().expect("another grant")), [anew]);
+    }
+
+    #[test]
+    fn what_went_on_to_another_own_region_is_not_lost_with_the_first() {
+        for is_kept in [true, false] {
+            let mut session = session();
+            hear(&mut session, HERE, 5, vec![word(7, true, 5)]);
+            session.take_authority().expect("it is there");
+            let went_on = EntityAuthority { region: RegionId(2), is_kept, ..word(7, true, 6) };
+            let delta =
+                AuthorityDelta { clock: Revision(6), changes: vec![went_on], ..AuthorityDelta::default() };
+            session.receive(HERE, ToSession { authority: Some(Box::new(delta)), ..ToSession::default() });
+            assert_eq!(session.take_authority(), None, "frames are to show it first");
+            let why = crate::authority::issuer::LossReason::HandedOver;
+            session.announce(Notice::Lost(RegionId(1), Epoch(1), why));
+            let message = session.take_authority().expect("told");
+            // Unless somebody else may have had it in between.
+            assert_eq!(matches!(message.body, AuthorityBody::Entities(_)), is_kept, "{message:?}");
+            if is_kept {
+                assert_eq!(words(&message), [went_on]);
+            }
+        }
     }
 
     #[test]

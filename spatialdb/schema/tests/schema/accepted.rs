@@ -37,6 +37,7 @@ fn the_built_in_schema_has_the_built_in_components() {
             (ComponentId::INTEREST, "spatialdb.v1.Interest"),
             (ComponentId::PLAYER_OWNER, "spatialdb.v1.PlayerOwner"),
             (ComponentId::WORKER_SESSION, "spatialdb.v1.WorkerSession"),
+            (ComponentId::FOLLOWS, "spatialdb.v1.Follows"),
         ]
     );
     assert_eq!(Schema::compile(&[]).unwrap().digest(), schema.digest());
@@ -55,6 +56,7 @@ fn components_come_with_id_name_and_durability() {
             (3, "spatialdb.v1.Interest", Durability::Checkpointed),
             (4, "spatialdb.v1.PlayerOwner", Durability::Checkpointed),
             (6, "spatialdb.v1.WorkerSession", Durability::Volatile),
+            (7, "spatialdb.v1.Follows", Durability::Checkpointed),
             (1000, "common.Plain.Inner", Durability::Checkpointed),
             (1001, "earth.City", Durability::Durable),
             (536_870_911, "common.Money", Durability::Volatile),

@@ -67,7 +67,7 @@ impl Worker {
     }
 
     fn take_entity(&mut self, word: &EntityAuthority) {
-        let EntityAuthority { entity, layer, region, epoch, is_gain, clock } = *word;
+        let EntityAuthority { entity, layer, region, epoch, is_gain, clock, .. } = *word;
         if is_gain {
             self.entities.insert((entity, layer), (region, epoch));
             let told = self.told_gains.entry((entity, layer)).or_default();

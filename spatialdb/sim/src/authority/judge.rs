@@ -51,7 +51,7 @@ struct Known {
     gain: Option<Revision>,
 }
 
-fn fail<T>(judge: &'static str, detail: String) -> Result<T, Failure> {
+pub(super) fn fail<T>(judge: &'static str, detail: String) -> Result<T, Failure> {
     Err(Failure { judge, detail })
 }
 
@@ -251,6 +251,7 @@ impl Sim {
                 );
             }
         }
+        self.judge_groups()?;
         self.judge_work()
     }
 

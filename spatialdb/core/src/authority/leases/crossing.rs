@@ -219,8 +219,14 @@ impl LeaseTable {
             }
             _ => None,
         };
-        let is_gain = own.is_none() || entry.gained.is_some() || fence.is_some();
-        self.apart.set(entity, layer, Entry { gained: None, ..entry });
+        // It was gained here before by the same owner, who need not have seen more than that and the grant.
+        let has_said = |gained: Gained| {
+            gained.partition == self.partition && own.is_some_and(|from| from.epoch <= to.1.epoch)
+        };
+        let is_said = entry.gained.is_some_and(|gained| Some(gained.owner) == to.1.owner && has_said(gained));
+        let is_gain = own.is_none() || fence.is_some() || (entry.gained.is_some() && !is_said);
+        let gained = entry.gained.filter(|_| is_said && !is_gain);
+        self.apart.set(entity, layer, Entry { gained, ..entry });
         if let Some(owner) = to.1.owner.filter(|_| is_gain) {
             let gained = Gained { owner, partition: self.partition, at: now, again: None, fence };
             self.apart.note_gained(entity, layer, gained);

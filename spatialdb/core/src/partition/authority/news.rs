@@ -21,6 +21,17 @@ pub(super) struct News {
     unknown: BTreeMap<(EntityId, LayerId), Unknown>,
 }
 
+/// What there is to say of an entity of a region.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Word {
+    /// The owner has it no longer.
+    Lost,
+    /// The owner has it; somebody else may have had it before.
+    Gained,
+    /// The owner has it, and had it before.
+    Kept,
+}
+
 /// Something that happened while it was not known who owned what.
 #[derive(Debug, Default)]
 struct Unknown {
@@ -37,24 +48,33 @@ impl News {
         entity: EntityId,
         layer: LayerId,
         (region, Lease { epoch, owner }): (RegionId, Lease),
-        is_gain: bool,
+        word: Word,
         clock: Revision,
     ) {
         if let Some(owner) = owner {
-            let change = EntityAuthority { entity, layer, region, epoch, is_gain, clock };
+            let change = EntityAuthority {
+                entity,
+                layer,
+                region,
+                epoch,
+                is_gain: word != Word::Lost,
+                is_kept: word == Word::Kept,
+                clock,
+            };
             self.by_session.entry(owner).or_default().changes.push(change);
         }
     }
 
     pub(super) fn push_crossing(&mut self, entity: EntityId, crossing: &Crossing, clock: Revision) {
         let Crossing { layer, from, to, .. } = *crossing;
-        if let Some(from) = from.filter(|(_, from)| from.owner != to.1.owner) {
-            self.push(entity, layer, from, false, clock);
+        if from.is_some_and(|(_, from)| from.owner == to.1.owner) {
+            return self.push(entity, layer, to, Word::Kept, clock);
         }
-        self.push(entity, layer, to, true, clock);
-        if from.is_none_or(|(_, from)| from.owner != to.1.owner) {
-            self.rush(to.1.owner);
+        if let Some(from) = from {
+            self.push(entity, layer, from, Word::Lost, clock);
         }
+        self.push(entity, layer, to, Word::Gained, clock);
+        self.rush(to.1.owner);
     }
 
     /// The session is to see what it gained at the next publish, whatever the rates of its views.
@@ -101,7 +121,7 @@ impl News {
             news.begins_anew = true;
             news.changes.extend(unknown.iter().map(|(&(entity, layer), &Unknown { clock, .. })| {
                 let (region, epoch) = (RegionId(0), Epoch(0));
-                EntityAuthority { entity, layer, region, epoch, is_gain: false, clock }
+                EntityAuthority { entity, layer, region, epoch, is_gain: false, is_kept: false, clock }
             }));
         }
     }

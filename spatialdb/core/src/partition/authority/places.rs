@@ -5,6 +5,7 @@ use std::sync::Arc;
 use spatialdb_types::{LayerId, Point3, Position, RegionId};
 
 use super::Authority;
+use super::news::Word;
 use crate::authority::leases::{Carried, Lease};
 use crate::partition::{CellKey, Row, RowId, SetId, Store};
 
@@ -36,6 +37,7 @@ impl Authority {
     /// An entity was made.
     pub(in crate::partition) fn created(&mut self, store: &Store, id: RowId) {
         let row = store.row(id);
+        self.note_follows(store, row);
         for &layer in self.layers_of(store, row.set()).iter() {
             self.load.add(layer, row.cell());
             if let Some(slot) = self.slot(store, row, layer) {
@@ -43,7 +45,7 @@ impl Authority {
                     row.entity,
                     layer,
                     (self.table.region(slot), self.table.lease(slot)),
-                    true,
+                    Word::Gained,
                     store.clock(),
                 );
             }
@@ -55,11 +57,15 @@ impl Authority {
         let row = store.row(id);
         let at = store.position(row);
         let layers = self.layers_of(store, row.set());
+        self.note_follows(store, row);
+        if !is_deleted {
+            self.follows.departs(row.entity);
+        }
         for &layer in layers.iter() {
             self.load.remove(layer, row.cell());
             match self.region_of(row, layer, at) {
                 _ if !is_deleted => {}
-                Some(region) => self.news.push(row.entity, layer, region, false, store.clock()),
+                Some(region) => self.news.push(row.entity, layer, region, Word::Lost, store.clock()),
                 None => self.news.push_unknown(row.entity, layer, store.clock(), []),
             }
         }
@@ -85,7 +91,9 @@ impl Authority {
             } else if let Some(region) = self.region_of(store.row(id), layer, at) {
                 // The region may have changed its owner or its shape while the entity was on its way; and from now on it is
                 // this partition that tells of it.
-                self.news.push(entity, layer, region, true, now);
+                let is_same = |(of, before): &(LayerId, (RegionId, Lease))| *of == layer && *before == region;
+                let word = if known.iter().any(is_same) { Word::Kept } else { Word::Gained };
+                self.news.push(entity, layer, region, word, now);
                 self.news.rush(region.1.owner);
             } else {
                 self.news.push_unknown(
@@ -99,10 +107,11 @@ impl Authority {
             let owner = self.region_of(store.row(id), layer, at).and_then(|(_, lease)| lease.owner);
             let before = known.iter().find(|(of, (_, lease))| *of == layer && lease.owner != owner);
             if let Some((_, region)) = before {
-                self.news.push(entity, layer, *region, false, now);
+                self.news.push(entity, layer, *region, Word::Lost, now);
             }
         }
         store.set_apart(id, self.table.is_apart(entity));
+        self.note_follows(store, store.row(id));
     }
 
     /// An entity may have other components, or be somewhere else than before.
@@ -120,7 +129,7 @@ impl Authority {
             for &layer in gone.iter().filter(|layer| !layers.contains(layer)) {
                 self.load.remove(layer, before.cell);
                 match self.region_of(store.row(id), layer, before.at()) {
-                    Some(region) => self.news.push(entity, layer, region, false, now),
+                    Some(region) => self.news.push(entity, layer, region, Word::Lost, now),
                     None => self.news.push_unknown(entity, layer, now, []),
                 }
                 self.table.left(entity, layer);
@@ -137,6 +146,22 @@ impl Authority {
             layers.iter().for_each(|&layer| self.moved(store, id, layer, before, at));
         }
         store.set_apart(id, self.table.is_apart(entity));
+        if set == before.set {
+            self.follows.touch(entity);
+        } else {
+            if self.rules(store, before.set).follows {
+                self.follows.note(entity);
+            }
+            self.note_follows(store, store.row(id));
+        }
+    }
+
+    /// Something of an entity changed that may concern who follows it, and whom it follows.
+    fn note_follows(&mut self, store: &Store, row: &Row) {
+        self.follows.touch(row.entity);
+        if self.rules(store, row.set()).follows {
+            self.follows.note(row.entity);
+        }
     }
 
     fn moved(
@@ -190,11 +215,11 @@ impl Authority {
     pub(super) fn tell_new_owner(&mut self, store: &mut Store, region: RegionId) {
         let owner = self.table.slot(region).and_then(|slot| self.table.lease(slot).owner);
         self.news.rush(owner);
-        self.tell_region(store, region);
+        self.tell_region(store, region, Word::Gained);
     }
 
-    /// A region has another shape: its owner is told what belongs to it.
-    pub(super) fn tell_region(&mut self, store: &mut Store, region: RegionId) {
+    /// The owner of a region is told what belongs to it.
+    pub(super) fn tell_region(&mut self, store: &mut Store, region: RegionId, word: Word) {
         let (Some(slot), Some(layer)) = (self.table.slot(region), self.table.layer_of(region)) else {
             return;
         };
@@ -216,12 +241,12 @@ impl Authority {
                 let is_stray = row.apart && self.table.own_region(within.entity, layer).is_some();
                 let here = place.or_else(|| self.table.slot_at(layer, store.position(row)));
                 if !is_stray && here == Some(slot) {
-                    self.news.push(within.entity, layer, (region, lease), true, now);
+                    self.news.push(within.entity, layer, (region, lease), word, now);
                 }
             }
         }
         for (entity, layer) in self.table.strays_of(region) {
-            self.news.push(entity, layer, (region, lease), true, now);
+            self.news.push(entity, layer, (region, lease), word, now);
         }
     }
 
@@ -245,7 +270,7 @@ impl Authority {
         Some((self.table.region(slot), self.table.lease(slot)))
     }
 
-    fn layers_of(&mut self, store: &Store, set: SetId) -> Arc<[LayerId]> {
+    pub(super) fn layers_of(&mut self, store: &Store, set: SetId) -> Arc<[LayerId]> {
         Arc::clone(&self.rules(store, set).layers)
     }
 }

@@ -15,7 +15,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file spatialdb/v1/components.proto.
  */
 export const file_spatialdb_v1_components: GenFile = /*@__PURE__*/
-  fileDesc("Ch1zcGF0aWFsZGIvdjEvY29tcG9uZW50cy5wcm90bxIMc3BhdGlhbGRiLnYxIkIKCFBvc2l0aW9uEg0KBXNwYWNlGAEgASgNEgkKAXgYAiABKAESCQoBeRgDIAEoARIJCgF6GAQgASgBOgaCzhgCCAEiLgoITWV0YWRhdGESDAoEdHlwZRgBIAEoCRIMCgRuYW1lGAIgASgJOgaCzhgCCAIiNQoISW50ZXJlc3QSIQoFdmlld3MYASADKAsyEi5zcGF0aWFsZGIudjEuVmlldzoGgs4YAggDIiMKC1BsYXllck93bmVyEgwKBG5hbWUYASABKAk6BoLOGAIIBCLGAgoNV29ya2VyU2Vzc2lvbhISCgpzZXNzaW9uX2lkGAEgASgEEhMKC3dvcmtlcl90eXBlGAIgASgJEgwKBG5hbWUYAyABKAkSEAoIaW5zdGFuY2UYBCABKAkSHgoWY29ubmVjdGVkX3VuaXhfdGltZV91cxgFIAEoAxIMCgRsb2FkGAYgASgBEg8KB3RpY2tfbXMYByABKAESGAoQaGVhcnRiZWF0X2FnZV91cxgIIAEoAxIUCgxzdGFsZW5lc3NfdXMYCSABKAMSEgoKdmlld19jb3VudBgKIAEoBBIYChBlbnRpdGllc19pbl92aWV3GAsgASgEEhMKC2ZyYW1lc19zZW50GAwgASgEEhgKEHVwZGF0ZXNfcmVjZWl2ZWQYDSABKAQSFgoOcm93c19pbl9mbGlnaHQYDiABKAQ6CILOGAQIBhABYgZwcm90bzM", [file_spatialdb_v1_query, file_spatialdb_v1_schema]);
+  fileDesc("Ch1zcGF0aWFsZGIvdjEvY29tcG9uZW50cy5wcm90bxIMc3BhdGlhbGRiLnYxIkIKCFBvc2l0aW9uEg0KBXNwYWNlGAEgASgNEgkKAXgYAiABKAESCQoBeRgDIAEoARIJCgF6GAQgASgBOgaCzhgCCAEiLgoITWV0YWRhdGESDAoEdHlwZRgBIAEoCRIMCgRuYW1lGAIgASgJOgaCzhgCCAIiNQoISW50ZXJlc3QSIQoFdmlld3MYASADKAsyEi5zcGF0aWFsZGIudjEuVmlldzoGgs4YAggDIiMKC1BsYXllck93bmVyEgwKBG5hbWUYASABKAk6BoLOGAIIBCLGAgoNV29ya2VyU2Vzc2lvbhISCgpzZXNzaW9uX2lkGAEgASgEEhMKC3dvcmtlcl90eXBlGAIgASgJEgwKBG5hbWUYAyABKAkSEAoIaW5zdGFuY2UYBCABKAkSHgoWY29ubmVjdGVkX3VuaXhfdGltZV91cxgFIAEoAxIMCgRsb2FkGAYgASgBEg8KB3RpY2tfbXMYByABKAESGAoQaGVhcnRiZWF0X2FnZV91cxgIIAEoAxIUCgxzdGFsZW5lc3NfdXMYCSABKAMSEgoKdmlld19jb3VudBgKIAEoBBIYChBlbnRpdGllc19pbl92aWV3GAsgASgEEhMKC2ZyYW1lc19zZW50GAwgASgEEhgKEHVwZGF0ZXNfcmVjZWl2ZWQYDSABKAQSFgoOcm93c19pbl9mbGlnaHQYDiABKAQ6CILOGAQIBhABIiEKB0ZvbGxvd3MSDgoGbGVhZGVyGAEgASgEOgaCzhgCCAdiBnByb3RvMw", [file_spatialdb_v1_query, file_spatialdb_v1_schema]);
 
 /**
  * Where an entity is: x east, y north, z up, right-handed, metres. An entity without a
@@ -226,4 +226,26 @@ export type WorkerSession = Message<"spatialdb.v1.WorkerSession"> & {
  */
 export const WorkerSessionSchema: GenMessage<WorkerSession> = /*@__PURE__*/
   messageDesc(file_spatialdb_v1_components, 4);
+
+/**
+ * In a world with layers: the entity belongs to whom its leader belongs to, wherever it lies, and changes owner with it. That
+ * holds in each layer that has both; in others it belongs to where it lies, as without a leader.
+ *
+ * @generated from message spatialdb.v1.Follows
+ */
+export type Follows = Message<"spatialdb.v1.Follows"> & {
+  /**
+   * The leader. 0, or one that does not exist: none. Who follows leads nobody: a group has one leader.
+   *
+   * @generated from field: uint64 leader = 1;
+   */
+  leader: bigint;
+};
+
+/**
+ * Describes the message spatialdb.v1.Follows.
+ * Use `create(FollowsSchema)` to create a new message.
+ */
+export const FollowsSchema: GenMessage<Follows> = /*@__PURE__*/
+  messageDesc(file_spatialdb_v1_components, 5);
 
