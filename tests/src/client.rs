@@ -57,6 +57,8 @@ pub struct Client {
     pub created: Vec<v1::Created>,
     /// Every answer to a reservation so far.
     pub reserved: Vec<v1::IdsReserved>,
+    /// Every hold that it took.
+    pub holds: Vec<v1::HoldTaken>,
     /// Pages of answers.
     pub answers: Vec<v1::Answer>,
     /// What it believes to own.
@@ -84,6 +86,7 @@ impl Client {
             ready: Vec::new(),
             created: Vec::new(),
             reserved: Vec::new(),
+            holds: Vec::new(),
             answers: Vec::new(),
             owned: Owned::default(),
             goodbye: None,
@@ -225,6 +228,10 @@ impl Client {
             server_message::Body::IdsReserved(reserved) => {
                 assert!(reserved.seq > self.applied_seq, "IdsReserved comes before its message is decided");
                 self.reserved.push(*reserved);
+            }
+            server_message::Body::HoldTaken(taken) => {
+                assert!(taken.seq > self.applied_seq, "HoldTaken comes before its message is decided");
+                self.holds.push(*taken);
             }
             server_message::Body::Answer(answer) => self.answers.push(answer.clone()),
             server_message::Body::Authority(message) => self.owned.take(message),

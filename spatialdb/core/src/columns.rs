@@ -5,9 +5,9 @@
 
 use std::sync::Arc;
 
-use spatialdb_types::{ComponentId, EntityId, Point3, Position, Revision, Seq, SessionId, SpaceId};
+use spatialdb_types::{ComponentId, EntityId, Epoch, Point3, Position, Revision, Seq, SessionId, SpaceId};
 
-use crate::authority::leases::{Seen, Writer};
+use crate::authority::leases::{Hold, Seen, Writer};
 use crate::events::EventWrites;
 
 /// Whether a write may give an entity a component that it lacks.
@@ -81,6 +81,28 @@ pub struct Removes {
     pub entities: Vec<EntityId>,
 }
 
+/// Components that a tool takes hold of, or lets go of: they travel to their entities as writes do.
+#[derive(Clone, Debug)]
+pub struct HoldWrites {
+    /// The index of the column in the client's message.
+    pub column: u32,
+    /// Row numbers in the client's column.
+    pub rows: Vec<u32>,
+    /// Which entities.
+    pub entities: Vec<EntityId>,
+    /// Of each which component, and what of it.
+    pub acts: Vec<(ComponentId, HoldAct)>,
+}
+
+/// What a tool does with a component.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum HoldAct {
+    /// Nobody else may write it.
+    Take(Hold),
+    /// The hold of that epoch is over.
+    Release(Epoch),
+}
+
 /// New entities. Also how a snapshot is loaded.
 #[derive(Clone, Debug, Default)]
 pub struct CreateRows {
@@ -129,6 +151,8 @@ pub enum Op {
     Remove(Removes),
     /// Tell of events.
     Events(EventWrites),
+    /// Take hold of components, or let go.
+    Holds(HoldWrites),
 }
 
 /// What a writer may do beyond what it owns.
@@ -272,7 +296,34 @@ impl Op {
             Self::Values(column) => column.entities.len(),
             Self::Remove(column) => column.entities.len(),
             Self::Events(column) => column.entities.len(),
+            Self::Holds(column) => column.entities.len(),
         }
+    }
+
+    /// The index of the column in the client's message.
+    pub(crate) fn column(&self) -> u32 {
+        match self {
+            Self::Create(_) => 0,
+            Self::Positions(column) => column.column,
+            Self::Values(column) => column.column,
+            Self::Remove(column) => column.column,
+            Self::Events(column) => column.column,
+            Self::Holds(column) => column.column,
+        }
+    }
+}
+
+impl HoldWrites {
+    /// A column without rows.
+    pub fn new(column: u32) -> Self {
+        Self { column, rows: Vec::new(), entities: Vec::new(), acts: Vec::new() }
+    }
+
+    /// Adds a row.
+    pub fn push(&mut self, row: u32, entity: EntityId, component: ComponentId, act: HoldAct) {
+        self.rows.push(row);
+        self.entities.push(entity);
+        self.acts.push((component, act));
     }
 }
 

@@ -19,8 +19,8 @@ mod wire;
 pub mod world;
 
 pub use columns::{
-    Batch, CreateColumn, CreateRows, Op, PlacedRows, PositionRows, PositionWrites, Removes, Role, ValueRows,
-    ValueWrites, WriteMode,
+    Batch, CreateColumn, CreateRows, HoldAct, HoldWrites, Op, PlacedRows, PositionRows, PositionWrites,
+    Removes, Role, ValueRows, ValueWrites, WriteMode,
 };
 pub use events::{Event, EventKind, EventWrites, Missed};
 pub use interest::{
@@ -28,9 +28,9 @@ pub use interest::{
 };
 pub use interest_book::{Gift, InterestBook, InterestChange, InterestPage};
 pub use message::{
-    AuthorityDelta, Delta, DensityDelta, DensityRows, EntityAuthority, Filled, FollowWords, Holder, Lead,
-    LeaveReason, MovedEntity, MovedValue, Outbox, Outcome, PeerBody, PeerMessage, Rejection, RouteChange,
-    Shape, ToSession,
+    AuthorityDelta, Delta, DensityDelta, DensityRows, EntityAuthority, Filled, FollowWords, HoldWord, Holder,
+    Lead, LeaveReason, MovedEntity, MovedValue, Outbox, Outcome, PeerBody, PeerMessage, Rejection,
+    RouteChange, Shape, ToSession,
 };
 pub use partition::{EntityState, HitRef, Partition, Query, QueryAnswer, Tuning};
 pub use session::{

@@ -9,7 +9,7 @@ use spatialdb_types::{
     Revision, Seq, SessionId, ViewId,
 };
 
-use crate::authority::leases::{Answer, Carried};
+use crate::authority::leases::{Answer, Carried, Hold};
 use crate::columns::{Batch, PositionRows, ValueRows};
 use crate::events::{Event, Missed};
 use crate::interest::{SharedRows, Values};
@@ -140,6 +140,21 @@ pub struct AuthorityDelta {
     pub is_shown: bool,
     /// In order.
     pub changes: Vec<EntityAuthority>,
+    /// Components of the session's entities that tools hold, or let go of; in order.
+    pub holds: Vec<HoldWord>,
+}
+
+/// A tool has taken hold of a component, or has let go of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct HoldWord {
+    /// Of which entity.
+    pub entity: EntityId,
+    /// Which component.
+    pub component: ComponentId,
+    /// By whom, at which epoch.
+    pub hold: Hold,
+    /// It is over.
+    pub is_over: bool,
 }
 
 /// An entity has come to a region of the session, or has left one.
@@ -155,7 +170,8 @@ pub struct EntityAuthority {
     pub epoch: Epoch,
     /// Whether it belongs to it now.
     pub is_gain: bool,
-    /// It belonged to the session until then, too: nobody else can have written it.
+    /// It belonged to the session until then, too: nobody else can have written it. And no gain: it has gone on to another
+    /// partition since, which tells of it; until then it belongs to this region.
     pub is_kept: bool,
     /// The partition's revision counter when that came about: orders what different partitions say of one entity.
     pub clock: Revision,

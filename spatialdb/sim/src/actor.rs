@@ -40,7 +40,7 @@ pub(crate) struct Actor {
     /// Messages to each partition.
     pub(crate) up: Vec<VecDeque<ToPartition>>,
     /// A message that waits because a partition takes no work; if it creates, who will write what it makes.
-    pending: Option<(Message, Vec<Writers>)>,
+    pub(crate) pending: Option<(Message, Vec<Writers>)>,
     next_view: u64,
 }
 

@@ -8,6 +8,7 @@
 
 mod client;
 mod groups;
+mod holds;
 mod judge;
 mod views;
 
@@ -21,6 +22,7 @@ use spatialdb_core::{AuthorityBody, Micros, Outbox, WriteMode};
 use spatialdb_types::{ComponentId, EntityId, Epoch, PartitionId, RegionId, Seq, SessionId, SpaceId};
 
 use self::client::Worker;
+use self::holds::Holds;
 pub(crate) use self::judge::Leases;
 use self::judge::Watch;
 use self::views::Asked;
@@ -53,6 +55,9 @@ pub(crate) struct Authority {
     notices: BTreeMap<SessionId, VecDeque<Notice>>,
     workers: BTreeMap<SessionId, Worker>,
     watch: Watch,
+    holds: Holds,
+    /// On their way from the issuer.
+    releases: Vec<(EntityId, ComponentId, Epoch)>,
     asked: Asked,
 }
 
@@ -76,6 +81,8 @@ impl Authority {
             notices: BTreeMap::new(),
             workers: BTreeMap::new(),
             watch: Watch::default(),
+            holds: Holds::default(),
+            releases: Vec::new(),
             asked: Asked::new(),
         })
     }
@@ -84,6 +91,7 @@ impl Authority {
         for (to, order) in outbox.partitions {
             self.orders[usize::from(to.0)].push_back(order);
         }
+        self.releases.extend(outbox.releases);
         for (session, notice) in outbox.sessions {
             if let Some(queue) = self.notices.get_mut(&session) {
                 queue.push_back(notice);
@@ -188,7 +196,8 @@ impl Sim {
             0..50 => self.authority_delivers(),
             50..70 => self.worker_hears(),
             70..80 => Ok(self.worker_says()),
-            80..95 => Ok(self.worker_writes(false)),
+            80..82 => Ok(self.tool_holds()),
+            82..95 => Ok(self.worker_writes(false)),
             95..98 => Ok(self.issuer_looks()),
             _ => Ok(self.issuer_balances()),
         }
@@ -243,6 +252,12 @@ impl Sim {
             // Blindly: it is refused, or it has become right meanwhile.
             let all: Vec<EntityId> = self.model.entities.keys().copied().collect();
             own = (0..3).map(|_| (*rng.pick(&all), *rng.pick(&OWNED))).collect();
+        }
+        if own.is_empty() {
+            return false;
+        }
+        if only_own {
+            own.retain(|key| !worker.held.contains_key(key));
         }
         if own.is_empty() {
             return false;
@@ -333,13 +348,14 @@ impl Sim {
         let what = format!("session {session} hears {message:?}");
         let fresh = match &message.body {
             AuthorityBody::Entities(words) => worker.fresh(words),
-            AuthorityBody::Notice(_) => Vec::new(),
+            AuthorityBody::Notice(_) | AuthorityBody::Holds(_) => Vec::new(),
         };
         worker.take(&message, seq).map_err(|failure| failure.of_session(session))?;
         self.say(|| what);
         match &message.body {
             AuthorityBody::Notice(notice) => self.judge_warm(a, notice)?,
             AuthorityBody::Entities(_) => self.judge_gained(a, &fresh)?,
+            AuthorityBody::Holds(_) => {}
         }
         Ok(true)
     }
@@ -397,5 +413,6 @@ impl Sim {
         if let Some(authority) = &mut self.authority {
             authority.issue(act);
         }
+        self.send_releases();
     }
 }

@@ -61,6 +61,7 @@ const CAUGHT_WITHIN: &[(Bug, u64)] = &[
     (Bug::WarmEarly, 200),
     (Bug::LoseLeads, 100),
     (Bug::SwapLeads, 1_500),
+    (Bug::LoseRelease, 100),
     (Bug::GainedEarly, 1_500),
 ];
 

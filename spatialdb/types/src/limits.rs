@@ -128,6 +128,8 @@ limits! {
     layer_regions_max = 1024;
     /// Components of entities that tools hold at once.
     holds_max = 4096;
+    /// Milliseconds that a tool may hold a component without asking again.
+    hold_ms_max = 300_000;
     /// Distance of a position from the origin of its space, on each axis.
     position_abs_m_max = 1 << 40;
 }

@@ -36,6 +36,13 @@ impl Client {
         block.first
     }
 
+    /// Takes hold of a component, which is not refused. Gives the epoch of the hold.
+    pub async fn hold(&mut self, entity: u64, component: u32, for_ms: u32) -> u64 {
+        let outcome = self.write(Body::TakeHold(v1::TakeHold { entity, component, for_ms })).await;
+        assert_eq!(outcome, Outcome::default());
+        self.holds.last().expect("answered").epoch
+    }
+
     /// Subscribes, and waits until the view is filled. Gives the number of entities that match.
     pub async fn subscribe(&mut self, view: v1::View) -> u64 {
         let fills = self.ready.len();

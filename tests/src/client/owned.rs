@@ -15,6 +15,8 @@ pub struct Owned {
     pub regions: BTreeMap<u64, v1::Lease>,
     /// Which region, of which grant, each entity of a layer belongs to.
     pub entities: BTreeMap<(String, u64), (u64, u64)>,
+    /// What tools hold of it, by entity and component.
+    pub holds: BTreeMap<(u64, u32), v1::ComponentHold>,
     /// What it lost, in order.
     pub lost: Vec<v1::RegionLost>,
     /// It gets nothing more.
@@ -70,6 +72,19 @@ impl Owned {
                         } else {
                             self.entities.remove(&key);
                         }
+                    }
+                }
+            }
+            Body::Holds(words) => {
+                for hold in &words.holds {
+                    let key = (hold.entity, hold.component);
+                    if !hold.over {
+                        let held = self.holds.entry(key).or_insert(*hold);
+                        if hold.epoch > held.epoch {
+                            *held = *hold;
+                        }
+                    } else if self.holds.get(&key).is_some_and(|held| held.epoch == hold.epoch) {
+                        self.holds.remove(&key);
                     }
                 }
             }

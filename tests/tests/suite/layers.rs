@@ -48,6 +48,7 @@ spatialdb.v1.Metadata       tools and creation only
 spatialdb.v1.Interest       tools and creation only
 spatialdb.v1.PlayerOwner    tools and creation only
 spatialdb.v1.WorkerSession  the server
+spatialdb.v1.Follows        tools and creation only
 sky.Wind                    tools and creation only
 
 of entities that no layer has: tools and creation only";

@@ -16,6 +16,7 @@ mod earth;
 mod events;
 mod fields;
 mod flight;
+mod holds;
 mod import;
 mod interest;
 mod interest_component;

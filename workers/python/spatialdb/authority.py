@@ -172,6 +172,14 @@ class _Members:
         self.layer = layer
         #: The region that each came to last, and under which grant. Of regions that are still to come too.
         self.regions: dict[int, _Grant] = {}
+        #: Entities and components that tools keep to themselves: the epoch of each hold, and until when in world time.
+        self.holds: dict[tuple[int, int], tuple[int, int]] = {}
+
+    def is_held(self, entity: int, scope: str | int, now_us: int) -> bool:
+        """Whether a tool keeps that component to itself. A layer is not held."""
+        if not self.holds or isinstance(scope, str):
+            return False
+        return (entity, scope) in self.holds and self.holds[entity, scope][1] > now_us
 
 
 class Authority:
@@ -181,6 +189,8 @@ class Authority:
         self.layers: dict[str, Layer] = {one.name: _layer_of(one) for one in layers}
         #: The number of the last message.
         self.seen = 0
+        #: World time, as the last frame has it.
+        self.now_us = 0
         self.regions: dict[int, Region] = {}
         self.is_draining = False
         #: Whether regions came or went, and no report has said that the worker knows.
@@ -208,6 +218,7 @@ class Authority:
         self._flushed.clear()
         for members in self._members.values():
             members.regions.clear()
+            members.holds.clear()
         self._to_flush, self._warmed, self.is_unseen = [], [], False
 
     def owns(self, entity: int, scope: str | int) -> bool:
@@ -215,7 +226,9 @@ class Authority:
         if self.is_open:
             return True
         return any(
-            (grant := members.regions.get(entity)) is not None and self._may_write(grant[0])
+            (grant := members.regions.get(entity)) is not None
+            and self._may_write(grant[0])
+            and not members.is_held(entity, scope, self.now_us)
             for members in self._members_of(scope)
         )
 
@@ -223,7 +236,7 @@ class Authority:
         """Every entity of which the session may write that."""
         for members in self._members_of(scope):
             for entity, (region, _) in members.regions.items():
-                if self._may_write(region):
+                if self._may_write(region) and not members.is_held(entity, scope, self.now_us):
                     yield entity
 
     def flush(self, region: Region) -> None:
@@ -304,6 +317,19 @@ class Authority:
                 entity: grant for entity, grant in members.regions.items()
                 if grant[0] != lost.region or grant[1] > lost.epoch
             }  # fmt: skip
+            members.holds = {key: hold for key, hold in members.holds.items() if key[0] in members.regions}
+
+    def _accept_holds(self, told: authority_pb2.ComponentHolds) -> Iterator[Any]:
+        for hold in told.holds:
+            key = (hold.entity, hold.component)
+            for members in self._members.values():
+                epoch = members.holds.get(key, (0, 0))[0]
+                # Words of different partitions may come in any order: of two holds the later one counts.
+                if hold.component in members.layer.writes and not hold.over and hold.epoch > epoch:
+                    members.holds[key] = hold.epoch, hold.until_us
+                elif hold.over and epoch == hold.epoch:
+                    members.holds.pop(key, None)
+        return iter(())
 
     def _accept_warm(self, lease: authority_pb2.Lease) -> Iterator[Any]:
         # The server has filled the views around it.
@@ -319,6 +345,9 @@ class Authority:
             members = self._members.get(changes.layer)
             if members is None:  # a layer that Welcome did not name writes nothing
                 continue
+            if members.holds and not changes.gained:
+                gone = set(changes.entities)
+                members.holds = {key: hold for key, hold in members.holds.items() if key[0] not in gone}
             for is_gain, run in groupby(self._changed(members.regions, changes), lambda one: one[1]):
                 entities = [entity for entity, _ in run]
                 yield Gained(changes.layer, entities) if is_gain else Lost(changes.layer, entities)

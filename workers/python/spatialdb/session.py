@@ -323,6 +323,7 @@ class Session:
         # Squares of a view that was ended meanwhile may still have been on their way.
         shown = [column for column in frame.densities if column.view_id in self.views]
         self._held_back += self.replica.apply(frame, shown)
+        self.authority.now_us = frame.world_time_us
         self._held_back += self._events_of(frame)
         for rejection in self._rejections_of(frame):
             self.rejections.append(rejection)

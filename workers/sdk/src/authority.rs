@@ -48,6 +48,16 @@ struct Members {
     writes: Vec<ComponentId>,
     /// The region that each came to last, and under which grant. Of regions that are still to come too.
     regions: FxHashMap<EntityId, (RegionId, Epoch)>,
+    /// What tools keep to themselves for a while.
+    holds: FxHashMap<(EntityId, ComponentId), Hold>,
+}
+
+/// What a tool keeps to itself.
+#[derive(Clone, Copy, Debug)]
+struct Hold {
+    epoch: Epoch,
+    /// World time.
+    until_us: i64,
 }
 
 /// What the session may write. Empty at the begin of each session.
@@ -58,9 +68,23 @@ pub(crate) struct Authority {
     /// Regions that the worker has let go of, and neither lost nor kept yet.
     flushed: BTreeSet<RegionId>,
     seen: u64,
+    /// World time, as the last frame has it.
+    pub(crate) now_us: i64,
     is_draining: bool,
     is_drained: bool,
     pub(crate) report: Report,
+}
+
+impl Members {
+    /// Whether a tool keeps that component to itself. A layer is not held.
+    fn is_held(&self, entity: EntityId, scope: Scope<'_>, now_us: i64) -> bool {
+        match scope {
+            Scope::Component(component) => {
+                self.holds.get(&(entity, component)).is_some_and(|hold| hold.until_us > now_us)
+            }
+            Scope::Layer(_) => false,
+        }
+    }
 }
 
 impl Authority {
@@ -70,6 +94,7 @@ impl Authority {
             name: layer.name.clone(),
             writes: layer.writes.clone(),
             regions: FxHashMap::default(),
+            holds: FxHashMap::default(),
         };
         *self = Self { layers: layers.iter().map(members).collect(), ..Self::default() };
     }
@@ -78,7 +103,10 @@ impl Authority {
     pub(crate) fn clear(&mut self) {
         self.regions.clear();
         self.flushed.clear();
-        self.layers.iter_mut().for_each(|layer| layer.regions.clear());
+        for layer in &mut self.layers {
+            layer.regions.clear();
+            layer.holds.clear();
+        }
         self.report = Report::default();
     }
 
@@ -104,15 +132,21 @@ impl Authority {
 
     /// Whether the session may write that of the entity.
     pub(crate) fn owns(&self, entity: EntityId, scope: Scope<'_>) -> bool {
-        let is_here =
-            |layer: &Members| layer.regions.get(&entity).is_some_and(|(region, _)| self.may_write(*region));
+        let is_here = |layer: &Members| {
+            let is_its = layer.regions.get(&entity).is_some_and(|(region, _)| self.may_write(*region));
+            is_its && !layer.is_held(entity, scope, self.now_us)
+        };
         self.is_open() || self.layers_of(scope).any(is_here)
     }
 
     /// Every entity of which the session may write that, in no particular order.
     pub(crate) fn owned(&self, scope: Scope<'_>) -> impl Iterator<Item = EntityId> {
-        let members = self.layers_of(scope).flat_map(|layer| &layer.regions);
-        members.filter(|(_, (region, _))| self.may_write(*region)).map(|(entity, _)| *entity)
+        let members = self.layers_of(scope).flat_map(|layer| layer.regions.iter().map(move |of| (layer, of)));
+        let is_its = move |layer: &Members, entity, region| {
+            self.may_write(region) && !layer.is_held(entity, scope, self.now_us)
+        };
+        let own = members.filter(move |(layer, (entity, (region, _)))| is_its(layer, **entity, *region));
+        own.map(|(_, (entity, _))| *entity)
     }
 
     /// Takes in a message. Returns what the worker is to hear of it.
@@ -160,6 +194,7 @@ impl Authority {
             Some(Body::Entities(told)) => {
                 told.changes.into_iter().for_each(|changes| self.hear(changes, &mut events));
             }
+            Some(Body::Holds(told)) => told.holds.into_iter().for_each(|hold| self.hold(&hold)),
             // The views around it are the server's; a message of another kind is from a later version.
             Some(Body::Cool(_)) | None => {}
         }
@@ -197,7 +232,25 @@ impl Authority {
         }
         // What came to it under a later grant stays: that grant is still to come.
         let is_kept = |of: &(RegionId, Epoch)| of.0 != id || of.1 > epoch;
-        self.layers.iter_mut().for_each(|layer| layer.regions.retain(|_, of| is_kept(of)));
+        for layer in &mut self.layers {
+            layer.regions.retain(|_, of| is_kept(of));
+            layer.holds.retain(|(entity, _), _| layer.regions.contains_key(entity));
+        }
+    }
+
+    /// A tool has taken hold of a component, or has let go of it.
+    fn hold(&mut self, hold: &v1::ComponentHold) {
+        let key = (EntityId(hold.entity), ComponentId(hold.component));
+        let told = Hold { epoch: Epoch(hold.epoch), until_us: hold.until_us };
+        for layer in self.layers.iter_mut().filter(|layer| layer.writes.contains(&key.1)) {
+            // Words of different partitions may come in any order: of two holds the later one counts.
+            let is_newer = layer.holds.get(&key).is_none_or(|held| held.epoch < told.epoch);
+            if !hold.over && is_newer {
+                layer.holds.insert(key, told);
+            } else if hold.over && layer.holds.get(&key).is_some_and(|held| held.epoch == told.epoch) {
+                layer.holds.remove(&key);
+            }
+        }
     }
 
     fn join(&mut self, gone: RegionId, keep: RegionId) {
@@ -219,7 +272,10 @@ impl Authority {
         for entity in entities.into_iter().map(EntityId) {
             let before = match gained {
                 true => members.regions.insert(entity, of),
-                false => members.regions.remove(&entity),
+                false => {
+                    members.holds.retain(|(held, _), _| *held != entity);
+                    members.regions.remove(&entity)
+                }
             };
             let (was, is) = (before.is_some_and(|(id, _)| is_ours(&id)), gained && is_ours(&of.0));
             match (was, is) {

@@ -254,8 +254,8 @@ impl Session {
                 let events = self.authority.accept(message).map_err(protocol)?;
                 events.into_iter().for_each(|event| self.inbox.push(event));
             }
-            // Resumed keeps the replica; a message this SDK does not know is from a later version.
-            Some(server_message::Body::Resumed(_)) | None => {}
+            // Resumed keeps the replica; workers take hold of nothing; a message this SDK does not know is from a later version.
+            Some(server_message::Body::Resumed(_) | server_message::Body::HoldTaken(_)) | None => {}
         }
         Ok(())
     }
@@ -265,6 +265,7 @@ impl Session {
         frame.densities.retain(|column| self.views.contains_key(&ViewId(column.view_id)));
         self.replica.apply(&frame).map_err(|error| protocol(error.to_string()))?;
         self.proven = true;
+        self.authority.now_us = frame.world_time_us;
         for rejection in frame.rejections {
             self.accept_rejection(rejection);
         }

@@ -6,8 +6,8 @@
 import { create, type MessageInitShape } from "@bufbuild/protobuf";
 import {
   AuthorityReportSchema, LossReason, Side,
-  type Authority as WireAuthority, type AuthorityReport, type Border as WireBorder, type EntityChanges, type Lease,
-  type RegionLost,
+  type Authority as WireAuthority, type AuthorityReport, type Border as WireBorder, type ComponentHold, type EntityChanges,
+  type Lease, type RegionLost,
 } from "./gen/spatialdb/v1/authority_pb.js";
 import type { LayerInfo } from "./gen/spatialdb/v1/worker_pb.js";
 import { ProtocolError } from "./errors.js";
@@ -70,11 +70,19 @@ interface Grant {
   epoch: number;
 }
 
+interface Hold {
+  epoch: bigint;
+  /** World time. */
+  untilUs: number;
+}
+
 /** The entities of one layer, as far as the session has heard of them. */
 interface Members {
   layer: Layer;
   /** The region that each came to last, and under which grant. Of regions that are still to come too. */
   grants: Map<number, Grant>;
+  /** What tools keep to themselves for a while: by entity and component. */
+  holds: Map<number, Map<number, Hold>>;
 }
 
 /** What the session may write. Empty at the begin of each session. */
@@ -86,6 +94,8 @@ export class Authority {
   readonly #flushed = new Set<number>();
   /** The number of the last message. */
   seen = 0;
+  /** World time, as the last frame has it. */
+  nowUs = 0;
   isDraining = false;
   /** Whether regions came or went, and no report has said that the worker knows. */
   isUnseen = false;
@@ -95,7 +105,7 @@ export class Authority {
 
   constructor(layers: readonly LayerInfo[] = []) {
     this.layers = new Map(layers.map((layer) => [layer.name, layerOf(layer)]));
-    this.#members = [...this.layers.values()].map((layer) => ({ layer, grants: new Map() }));
+    this.#members = [...this.layers.values()].map((layer) => ({ layer, grants: new Map(), holds: new Map() }));
   }
 
   /** Whether the world has no layers: any worker may write anything. */
@@ -116,24 +126,29 @@ export class Authority {
   clear(): void {
     this.#regions.clear();
     this.#flushed.clear();
-    for (const { grants } of this.#members) grants.clear();
+    for (const { grants, holds } of this.#members) {
+      grants.clear();
+      holds.clear();
+    }
     [this.#toFlush, this.#warmed, this.isUnseen] = [[], [], false];
   }
 
   /** Whether the session may write that of the entity: a layer by its name, a component by its number. */
   owns(entity: number, scope: string | number): boolean {
     if (this.isOpen) return true;
-    for (const { grants } of this.#membersOf(scope)) {
-      const grant = grants.get(entity);
-      if (grant !== undefined && this.#mayWrite(grant.region)) return true;
+    for (const members of this.#membersOf(scope)) {
+      const grant = members.grants.get(entity);
+      if (grant !== undefined && this.#mayWrite(grant.region) && !isHeld(members, entity, scope, this.nowUs)) return true;
     }
     return false;
   }
 
   /** Every entity of which the session may write that. */
   *owned(scope: string | number): Generator<number> {
-    for (const { grants } of this.#membersOf(scope)) {
-      for (const [entity, { region }] of grants) if (this.#mayWrite(region)) yield entity;
+    for (const members of this.#membersOf(scope)) {
+      for (const [entity, { region }] of members.grants) {
+        if (this.#mayWrite(region) && !isHeld(members, entity, scope, this.nowUs)) yield entity;
+      }
     }
   }
 
@@ -206,6 +221,9 @@ export class Authority {
       case "drain":
         this.isDraining = true;
         return [["draining", undefined]];
+      case "holds":
+        for (const hold of body.value.holds) this.#hold(hold);
+        return [];
       case "entities": return body.value.changes.flatMap((changes) => this.#hear(changes));
       default:
         // The views of what gets cool are the server's; what this SDK does not know is from a later version.
@@ -232,10 +250,22 @@ export class Authority {
       this.#regions.delete(id);
     }
     // What came to it under a later grant stays: that grant is still to come.
-    for (const { grants } of this.#members) {
+    for (const { grants, holds } of this.#members) {
       for (const [entity, grant] of grants) if (grant.region === id && grant.epoch <= epoch) grants.delete(entity);
+      for (const entity of holds.keys()) if (!grants.has(entity)) holds.delete(entity);
     }
     return events;
+  }
+
+  /** A tool has taken hold of a component, or has let go of it. */
+  #hold({ entity, component, epoch, untilUs, over }: ComponentHold): void {
+    for (const { holds } of this.#membersOf(component)) {
+      const held = holds.get(Number(entity)) ?? new Map<number, Hold>();
+      // Words of different partitions may come in any order: of two holds the later one counts.
+      const last = held.get(component)?.epoch ?? 0n;
+      if (!over && epoch > last) holds.set(Number(entity), held.set(component, { epoch, untilUs: Number(untilUs) }));
+      else if (over && epoch === last) held.delete(component);
+    }
   }
 
   #join(gone: number, keep: number): void {
@@ -260,7 +290,10 @@ export class Authority {
       const before = members.grants.get(entity);
       const was = before !== undefined && this.#regions.has(before.region);
       if (gained) members.grants.set(entity, { ...of });
-      else members.grants.delete(entity);
+      else {
+        members.grants.delete(entity);
+        members.holds.delete(entity);
+      }
       if (was !== is) (is ? came : went).push(id);
     }
     // Of words of one kind only one of both has any.
@@ -288,6 +321,12 @@ export class Authority {
     const isMeant = ({ name, writes }: Layer) => typeof scope === "string" ? name === scope : writes.includes(scope);
     return this.#members.filter(({ layer }) => isMeant(layer));
   }
+}
+
+/** Whether a tool keeps that component to itself. A layer is not held. */
+function isHeld({ holds }: Members, entity: number, scope: string | number, nowUs: number): boolean {
+  const hold = typeof scope === "number" ? holds.get(entity)?.get(scope) : undefined;
+  return hold !== undefined && hold.untilUs > nowUs;
 }
 
 function tellOf(name: "gained" | "lost", layer: string, ids: bigint[]): AuthorityEvent[] {

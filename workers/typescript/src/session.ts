@@ -318,6 +318,7 @@ export class Session {
     frame.densities = frame.densities.filter(({ viewId }) => this.#views.has(Number(viewId)));
     this.replica.apply(frame);
     this.proven = true;
+    this.authority.nowUs = frame.worldTimeUs;
     for (const rejection of frame.rejections) this.#reject(rejection);
     for (const { reason, count } of frame.collapsed) this.#collapse(reason, Number(count));
     let decided = 0;

@@ -12,7 +12,9 @@ use spatialdb_types::{ComponentId, EntityId, PartitionId, Position, Reason, Seq,
 use super::authority::Standing;
 use super::{Partition, PublishSeq, RowId, Slot, Store};
 use crate::authority::leases::{Refusal, Writer};
-use crate::columns::{Batch, CreateRows, Op, PositionWrites, Removes, Role, ValueWrites, WriteMode};
+use crate::columns::{
+    Batch, CreateRows, HoldAct, HoldWrites, Op, PositionWrites, Removes, Role, ValueWrites, WriteMode,
+};
 use crate::events::{Event, EventWrites};
 use crate::message::{Outbox, Outcome, Rejection};
 use crate::wire;
@@ -79,6 +81,7 @@ impl Partition {
                 }
                 Op::Remove(column) => self.remove(column, &mut run),
                 Op::Events(column) => self.write_events(column, &mut run),
+                Op::Holds(column) => self.write_holds(column, &mut run),
             }
             self.interests.note(op);
         }
@@ -342,6 +345,30 @@ impl Partition {
         }
     }
 
+    fn write_holds(&mut self, column: &HoldWrites, run: &mut Run) {
+        let mut park = HoldWrites::new(column.column);
+        for (i, &entity) in column.entities.iter().enumerate() {
+            let (row, (component, act)) = (column.rows[i], column.acts[i]);
+            match (self.locate(entity, run.source), act) {
+                (Place::Here(id), _) => {
+                    run.decided += 1;
+                    let Some(authority) = &mut self.authority else { continue };
+                    if let Err(why) = authority.hold(&mut self.store, id, component, act) {
+                        run.refuse(column.column, row, entity, component, &why);
+                    }
+                }
+                (Place::Arriving, _) => park.push(row, entity, component, act),
+                (Place::Departed(to), _) => run.forward_hold(to, column, i),
+                (Place::Nowhere, HoldAct::Take(_)) => run.not_found(column.column, row, entity, component),
+                // It went with its entity.
+                (Place::Nowhere, HoldAct::Release(_)) => run.decided += 1,
+            }
+        }
+        if !park.rows.is_empty() {
+            run.park.ops.push(Op::Holds(park));
+        }
+    }
+
     fn remove(&mut self, column: &Removes, run: &mut Run) {
         let component = column.component.unwrap_or_default();
         let mut park = Removes::new(column.column, column.component);
@@ -443,55 +470,81 @@ impl Run {
         self.reject(column, row, entity, component, Reason::EntityNotFound);
     }
 
-    /// The columns on their way to a partition.
-    fn forward(&mut self, to: PartitionId) -> &mut Vec<Op> {
+    /// A row goes on to a partition, in the column that it came in.
+    fn forward(
+        &mut self,
+        to: PartitionId,
+        column: u32,
+        fresh: impl FnOnce() -> Op,
+        push: impl FnOnce(&mut Op),
+    ) {
         let Self { park, forwards, .. } = self;
-        &mut forwards.entry(to).or_insert_with(|| park.part()).ops
+        let ops = &mut forwards.entry(to).or_insert_with(|| park.part()).ops;
+        if ops.last().is_none_or(|op| op.column() != column) {
+            ops.push(fresh());
+        }
+        if let Some(last) = ops.last_mut() {
+            push(last);
+        }
     }
 
     fn forward_position(&mut self, to: PartitionId, from: &PositionWrites, i: usize) {
-        let ops = self.forward(to);
-        let same = |op: &Op| matches!(op, Op::Positions(c) if c.column == from.column);
-        if !ops.last().is_some_and(same) {
-            ops.push(Op::Positions(PositionWrites::new(from.column, from.mode, from.space)));
-        }
-        if let Some(Op::Positions(column)) = ops.last_mut() {
-            column.push(from.rows[i], from.entities[i], from.point(i));
-        }
+        let fresh = || Op::Positions(PositionWrites::new(from.column, from.mode, from.space));
+        self.forward(to, from.column, fresh, |op| {
+            if let Op::Positions(column) = op {
+                column.push(from.rows[i], from.entities[i], from.point(i));
+            }
+        });
     }
 
     fn forward_value(&mut self, to: PartitionId, from: &ValueWrites, i: usize) {
-        let ops = self.forward(to);
-        let same = |op: &Op| matches!(op, Op::Values(c) if c.column == from.column);
-        if !ops.last().is_some_and(same) {
-            let cleared = from.cleared.clone();
-            ops.push(Op::Values(ValueWrites::new(from.column, from.mode, from.component, cleared)));
-        }
-        if let Some(Op::Values(column)) = ops.last_mut() {
-            column.push(from.rows[i], from.entities[i], from.value(i));
-        }
+        let fresh =
+            || Op::Values(ValueWrites::new(from.column, from.mode, from.component, from.cleared.clone()));
+        self.forward(to, from.column, fresh, |op| {
+            if let Op::Values(column) = op {
+                column.push(from.rows[i], from.entities[i], from.value(i));
+            }
+        });
     }
 
     fn forward_event(&mut self, to: PartitionId, from: &EventWrites, i: usize) {
-        let ops = self.forward(to);
-        let same = |op: &Op| matches!(op, Op::Events(c) if c.column == from.column);
-        if !ops.last().is_some_and(same) {
-            ops.push(Op::Events(EventWrites::new(from.column, from.kind)));
-        }
-        if let Some(Op::Events(column)) = ops.last_mut() {
-            column.push(from.rows[i], from.entities[i], from.payload(i));
-        }
+        self.forward(
+            to,
+            from.column,
+            || Op::Events(EventWrites::new(from.column, from.kind)),
+            |op| {
+                if let Op::Events(column) = op {
+                    column.push(from.rows[i], from.entities[i], from.payload(i));
+                }
+            },
+        );
     }
 
     fn forward_remove(&mut self, to: PartitionId, from: &Removes, i: usize) {
-        let ops = self.forward(to);
-        let same = |op: &Op| matches!(op, Op::Remove(c) if c.column == from.column);
-        if !ops.last().is_some_and(same) {
-            ops.push(Op::Remove(Removes::new(from.column, from.component)));
-        }
-        if let Some(Op::Remove(column)) = ops.last_mut() {
-            column.push(from.rows[i], from.entities[i]);
-        }
+        self.forward(
+            to,
+            from.column,
+            || Op::Remove(Removes::new(from.column, from.component)),
+            |op| {
+                if let Op::Remove(column) = op {
+                    column.push(from.rows[i], from.entities[i]);
+                }
+            },
+        );
+    }
+
+    fn forward_hold(&mut self, to: PartitionId, from: &HoldWrites, i: usize) {
+        self.forward(
+            to,
+            from.column,
+            || Op::Holds(HoldWrites::new(from.column)),
+            |op| {
+                if let Op::Holds(column) = op {
+                    let (component, act) = from.acts[i];
+                    column.push(from.rows[i], from.entities[i], component, act);
+                }
+            },
+        );
     }
 }
 

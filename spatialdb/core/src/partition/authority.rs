@@ -7,6 +7,7 @@
 //! owns a region (`authority::leases`), or why.
 
 mod follows;
+mod holds;
 mod news;
 mod places;
 mod squares;

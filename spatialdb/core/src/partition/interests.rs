@@ -34,7 +34,7 @@ impl Interests {
                 Some(_) => {}
                 None => self.noted.extend(column.entities.iter().filter(|&e| self.told.contains(e))),
             },
-            Op::Values(_) | Op::Positions(_) | Op::Events(_) => {}
+            Op::Values(_) | Op::Positions(_) | Op::Events(_) | Op::Holds(_) => {}
         }
     }
 

@@ -17,7 +17,7 @@ use super::after::After;
 use super::tombstones::Tombstones;
 use crate::authority::issuer::Notice;
 use crate::authority::leases::Seen;
-use crate::message::{AuthorityDelta, EntityAuthority};
+use crate::message::{AuthorityDelta, EntityAuthority, HoldWord};
 
 /// So many numbers that a worker has not named yet are told apart; beyond that, older ones count for less.
 const NUMBERS_KEPT: usize = 1024;
@@ -49,6 +49,8 @@ pub enum AuthorityBody {
     Notice(Notice),
     /// Of entities, in order.
     Entities(Vec<EntityAuthority>),
+    /// Of what tools hold, in order.
+    Holds(Vec<HoldWord>),
 }
 
 /// What the numbers mean that a worker may name.
@@ -117,9 +119,16 @@ impl Authority {
     fn hear(&mut self, from: PartitionId, delta: AuthorityDelta, flush: u64) -> Vec<EntityAuthority> {
         let AuthorityDelta { clock, begins_anew, mut changes, .. } = delta;
         for word in &mut changes {
-            word.is_gain &= self.over.get(&word.region).is_none_or(|epoch| word.epoch > *epoch);
+            let is_over = self.over.get(&word.region).is_some_and(|epoch| word.epoch <= *epoch);
+            (word.is_gain, word.is_kept) = (word.is_gain && !is_over, word.is_kept && !is_over);
         }
-        changes.retain(|word| self.take(from, clock, *word, flush));
+        changes.retain(|word| match (word.is_gain, word.is_kept) {
+            (false, true) => {
+                self.note_region(from, word);
+                false
+            }
+            _ => self.take(from, clock, *word, flush),
+        });
         if begins_anew {
             let is_old = |held: &Held| held.by == from && held.told < clock;
             let old: Vec<_> = self.held.values().filter(|held| is_old(held)).map(|held| held.word).collect();
@@ -169,6 +178,15 @@ impl Authority {
         }
     }
 
+    /// They wait for nothing: what the worker may not write it is to know at once.
+    fn tell_holds(&mut self, words: &[HoldWord]) {
+        match self.waiting.back_mut() {
+            _ if words.is_empty() => {}
+            Some((AuthorityBody::Holds(waiting), _)) => waiting.extend(words),
+            _ => self.waiting.push_back((AuthorityBody::Holds(words.to_vec()), self.seen.clone())),
+        }
+    }
+
     /// A word on an entity. Returns whether the worker is to hear it.
     fn take(&mut self, from: PartitionId, told: Revision, word: EntityAuthority, flush: u64) -> bool {
         let key = (word.entity, word.layer);
@@ -186,6 +204,15 @@ impl Authority {
         }
         self.lost.bury(from, word.clock, key, flush);
         self.held.swap_remove(&key).is_some_and(|held| held.heard.is_some())
+    }
+
+    /// What the worker has belongs to another region by now, which it need not hear.
+    fn note_region(&mut self, from: PartitionId, word: &EntityAuthority) {
+        let held = self.held.get_mut(&(word.entity, word.layer));
+        let is_newer = |held: &&mut Held| held.by == from || held.word.clock < word.clock;
+        if let Some(held) = held.filter(|held| held.is_kept).filter(is_newer) {
+            (held.word.region, held.word.epoch) = (word.region, word.epoch);
+        }
     }
 
     /// A region is lost, and what belongs to it. Returns what the worker is to hear before, of entities of which it thinks that
@@ -306,6 +333,7 @@ impl Session {
     /// it.
     pub(super) fn hear_authority(&mut self, from: PartitionId, delta: AuthorityDelta) -> Option<Revision> {
         let (clock, is_shown) = (delta.clock, delta.is_shown);
+        self.authority.tell_holds(&delta.holds);
         let gained = self.authority.hear(from, delta, self.flush.token);
         self.authority.lost.hear(from, clock);
         if !gained.is_empty() {
@@ -382,7 +410,7 @@ mod tests {
     fn words(message: &AuthorityMessage) -> &[EntityAuthority] {
         match &message.body {
             AuthorityBody::Entities(words) => words,
-            AuthorityBody::Notice(notice) => panic!("not of entities: {notice:?}"),
+            other => panic!("not of entities: {other:?}"),
         }
     }
 

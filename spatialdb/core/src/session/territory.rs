@@ -178,7 +178,7 @@ mod tests {
     fn hears(session: &mut Session) -> Vec<Notice> {
         let next = |session: &mut Session| match session.take_authority()?.body {
             AuthorityBody::Notice(notice) => Some(notice),
-            AuthorityBody::Entities(_) => panic!("of entities"),
+            other => panic!("not a notice: {other:?}"),
         };
         std::iter::from_fn(|| next(session)).collect()
     }

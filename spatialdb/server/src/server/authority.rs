@@ -10,11 +10,11 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use spatialdb_core::Micros;
 use spatialdb_core::authority::issuer::{Border, Issuer, IssuerOutbox, Loads, Said, WorkerInfo};
 use spatialdb_core::authority::layers::Layers;
 use spatialdb_core::authority::leases::Answer;
-use spatialdb_types::{LayerId, PartitionId, RegionId, SessionId};
+use spatialdb_core::{Batch, HoldAct, HoldWrites, Micros, Op, Role};
+use spatialdb_types::{ComponentId, EntityId, Epoch, LayerId, PartitionId, RegionId, Seq, SessionId};
 use tokio::sync::{oneshot, watch};
 use tokio::time::MissedTickBehavior;
 
@@ -34,6 +34,8 @@ const TICKS_PER_PASS: u64 = 10;
 pub(super) struct Authority {
     issuer: Option<Mutex<Issuer>>,
     worker_types: BTreeSet<String>,
+    /// Holds that are over, on their way to their entities.
+    releases: Mutex<Vec<(EntityId, ComponentId, Epoch)>>,
     /// As the issuer has it, for whoever watches.
     picture: watch::Sender<Arc<Picture>>,
 }
@@ -54,7 +56,7 @@ impl Authority {
         let keyframe = issuer.as_ref().map(Issuer::keyframe).unwrap_or_default();
         keyframe.into_iter().for_each(|change| picture.apply(change));
         let picture = watch::Sender::new(Arc::new(picture));
-        Self { issuer: issuer.map(Mutex::new), worker_types, picture }
+        Self { issuer: issuer.map(Mutex::new), worker_types, releases: Mutex::default(), picture }
     }
 
     /// Whether a session of that type is told what it may write.
@@ -87,8 +89,27 @@ impl Authority {
 
     /// A session is over: it loses what it has at once.
     pub(super) fn close(&self, edge: &Edge, session: SessionId, stats: &Stats) {
-        if self.concerns(&stats.worker_type) {
-            self.act(edge, |issuer, now, outbox| issuer.detach(session, now, outbox));
+        let is_worker = self.concerns(&stats.worker_type);
+        self.act(edge, |issuer, now, outbox| match is_worker {
+            true => issuer.detach(session, now, outbox),
+            false => issuer.release_all(session, outbox),
+        });
+        self.send_releases(edge);
+    }
+
+    /// Tells the entities of holds that are over. Not while the issuer is locked: a partition that is idle applies it at once,
+    /// and may have an answer for the issuer.
+    pub(super) fn send_releases(&self, edge: &Edge) {
+        let releases = std::mem::take(&mut *self.releases.lock().unwrap_or_else(PoisonError::into_inner));
+        for (entity, component, epoch) in releases {
+            let mut holds = HoldWrites::new(0);
+            holds.push(0, entity, component, HoldAct::Release(epoch));
+            let batch =
+                Batch { role: Role::Server, ops: vec![Op::Holds(holds)], ..Batch::new(SessionId(0), Seq(0)) };
+            let gate = edge.routes.enter();
+            let to = edge.routes.get(entity).unwrap_or_else(|| edge.map.home(entity, None));
+            edge.partition(to).send(edge, batch);
+            drop(gate);
         }
     }
 
@@ -155,6 +176,9 @@ impl Authority {
                 port.send(Event::Notice(notice));
             }
         }
+        if !outbox.releases.is_empty() {
+            self.releases.lock().unwrap_or_else(PoisonError::into_inner).extend(outbox.releases);
+        }
         if !outbox.changes.is_empty() {
             self.picture.send_modify(|picture| {
                 let picture = Arc::make_mut(picture);
@@ -197,6 +221,7 @@ pub(super) async fn keep(edge: Arc<Edge>) {
                 metrics::histogram!("spatialdb_authority_pass_seconds").record(start.elapsed().as_secs_f64());
             }
         });
+        edge.authority.send_releases(&edge);
         if ticks % TICKS_PER_PASS == 1 {
             tell_supervisor(&edge);
         }

@@ -4,7 +4,8 @@ use std::collections::{BTreeMap, VecDeque};
 
 use spatialdb_core::authority::issuer::{Notice, Said};
 use spatialdb_core::authority::layers::Layers;
-use spatialdb_core::{AuthorityBody, AuthorityMessage, EntityAuthority, SeenTable};
+use spatialdb_core::authority::leases::Hold;
+use spatialdb_core::{AuthorityBody, AuthorityMessage, EntityAuthority, HoldWord, SeenTable};
 use spatialdb_types::{ComponentId, EntityId, Epoch, LayerId, RegionId, Revision, Seq};
 
 use crate::judge::Failure;
@@ -20,6 +21,8 @@ pub(super) struct Worker {
     pub(super) regions: BTreeMap<RegionId, (LayerId, Epoch)>,
     /// Which region entities belong to, and since when.
     pub(super) entities: BTreeMap<(EntityId, LayerId), (RegionId, Epoch)>,
+    /// What tools hold of it.
+    pub(super) held: BTreeMap<(EntityId, ComponentId), Hold>,
     /// The highest epoch that it was told, and the latest clock of each gain: never forgotten.
     pub(super) told_epoch: Epoch,
     pub(super) told_gains: BTreeMap<(EntityId, LayerId), Revision>,
@@ -40,6 +43,20 @@ impl Worker {
         self.table.note(message);
         match &message.body {
             AuthorityBody::Notice(notice) => self.take_notice(notice, seq),
+            AuthorityBody::Holds(words) => {
+                for HoldWord { entity, component, hold, is_over } in words {
+                    let key = (*entity, *component);
+                    if !is_over {
+                        let held = self.held.entry(key).or_insert(*hold);
+                        if hold.epoch > held.epoch {
+                            *held = *hold;
+                        }
+                    } else if self.held.get(&key) == Some(hold) {
+                        self.held.remove(&key);
+                    }
+                }
+                Ok(())
+            }
             AuthorityBody::Entities(words) => {
                 words.iter().for_each(|word| self.take_entity(word));
                 Ok(())

@@ -184,10 +184,20 @@ impl Sim {
                 let lease =
                     table.region_of(entity, *layer, at).and_then(|r| table.slot(r)).map(|s| table.lease(s));
                 let stint = stint.map(|stint| (stint, stint.look == watch.looks));
-                judge_write(entity, stamp.number, &watch.known, stint, lease)?;
+                match authority.holds.holder(entity, *component) {
+                    Some((holder, _))
+                        if watch.known.get(&stamp.number).is_some_and(|k| k.session == holder) => {}
+                    Some((holder, false)) => {
+                        let detail = format!(
+                            "{component} of entity {entity} was written, and session {holder} holds it"
+                        );
+                        return fail("held", detail);
+                    }
+                    _ => judge_write(entity, stamp.number, &watch.known, stint, lease)?,
+                }
             }
         }
-        Ok(())
+        self.watch_holds(p)
     }
 
     /// At rest.
@@ -252,6 +262,7 @@ impl Sim {
             }
         }
         self.judge_groups()?;
+        self.judge_holds()?;
         self.judge_work()
     }
 

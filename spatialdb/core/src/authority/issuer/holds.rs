@@ -37,8 +37,9 @@ impl Issuer {
             return Err(Error::new(Reason::LimitReached, detail));
         }
         let epoch = self.next_epoch();
-        self.holds.insert(epoch, Held { entity, component, by, until: self.now.saturating_add(time) });
-        Ok(Hold { epoch, by })
+        let until = self.now.saturating_add(time);
+        self.holds.insert(epoch, Held { entity, component, by, until });
+        Ok(Hold { epoch, by, until })
     }
 
     /// The session lets go before the time.
@@ -55,7 +56,7 @@ impl Issuer {
     }
 
     /// Holds of a session that is over.
-    pub(super) fn release_all(&mut self, by: SessionId, outbox: &mut IssuerOutbox) {
+    pub fn release_all(&mut self, by: SessionId, outbox: &mut IssuerOutbox) {
         self.release(|_, held| held.by == by, outbox);
     }
 

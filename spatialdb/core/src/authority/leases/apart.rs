@@ -9,6 +9,7 @@ use spatialdb_types::{
 };
 
 use super::{LeaseTable, Seen};
+use crate::Micros;
 
 /// From so many on, what a session has not seen is gone through for what does not count any longer.
 const TIDIED_FROM: usize = 1024;
@@ -46,6 +47,8 @@ pub struct Hold {
     pub epoch: Epoch,
     /// Who may write it.
     pub by: SessionId,
+    /// It is over then, if not before.
+    pub until: Micros,
 }
 
 /// All exceptions of a partition.
@@ -109,8 +112,7 @@ impl LeaseTable {
     /// Whether an entity has anything special: whether its row needs the bit.
     pub fn is_apart(&self, entity: EntityId) -> bool {
         let all = (entity, LayerId(0))..=(entity, LayerId(u16::MAX));
-        let held = (entity, ComponentId(0))..=(entity, ComponentId(u32::MAX));
-        self.apart.entries.range(all).next().is_some() || self.apart.holds.range(held).next().is_some()
+        self.apart.entries.range(all).next().is_some() || self.holds_of(entity).next().is_some()
     }
 
     /// How many exceptions there are.
@@ -190,10 +192,20 @@ impl LeaseTable {
         }
     }
 
-    /// The hold of that epoch is over.
-    pub fn release(&mut self, entity: EntityId, component: ComponentId, epoch: Epoch) {
-        if self.apart.hold(entity, component).is_some_and(|hold| hold.epoch == epoch) {
-            self.apart.holds.remove(&(entity, component));
-        }
+    /// The hold of that epoch is over. Returns it, if it was there.
+    pub fn release(&mut self, entity: EntityId, component: ComponentId, epoch: Epoch) -> Option<Hold> {
+        self.apart.hold(entity, component).filter(|hold| hold.epoch == epoch)?;
+        self.apart.holds.remove(&(entity, component))
+    }
+
+    /// The components of an entity that tools hold.
+    pub fn holds_of(&self, entity: EntityId) -> impl Iterator<Item = (ComponentId, Hold)> {
+        let all = (entity, ComponentId(0))..=(entity, ComponentId(u32::MAX));
+        self.apart.holds.range(all).map(|((_, component), hold)| (*component, *hold))
+    }
+
+    /// Everything that tools hold.
+    pub fn holds(&self) -> impl Iterator<Item = (EntityId, ComponentId, Hold)> {
+        self.apart.holds.iter().map(|((entity, component), hold)| (*entity, *component, *hold))
     }
 }

@@ -8,7 +8,7 @@ use spatialdb_types::{EntityId, Epoch, LayerId, RegionId, Revision, SessionId};
 
 use super::Authority;
 use crate::authority::leases::{Crossing, Lease};
-use crate::message::{AuthorityDelta, EntityAuthority};
+use crate::message::{AuthorityDelta, EntityAuthority, HoldWord};
 use crate::partition::Store;
 
 /// Which entities came to and went from whom since the last publish, in order.
@@ -75,6 +75,11 @@ impl News {
         }
         self.push(entity, layer, to, Word::Gained, clock);
         self.rush(to.1.owner);
+    }
+
+    /// A tool has taken hold of what the session owns, or has let go of it.
+    pub(super) fn push_hold(&mut self, owner: SessionId, word: HoldWord) {
+        self.by_session.entry(owner).or_default().holds.push(word);
     }
 
     /// The session is to see what it gained at the next publish, whatever the rates of its views.
@@ -148,7 +153,8 @@ impl Authority {
         if self.news.by_session.is_empty() {
             return None;
         }
-        let news = self.news.by_session.swap_remove(&session)?;
+        let mut news = self.news.by_session.swap_remove(&session)?;
+        self.add_holds(session, &mut news);
         Some(finished(news, store, is_shown))
     }
 
@@ -171,12 +177,23 @@ impl Authority {
         store: &Store,
     ) -> impl Iterator<Item = (SessionId, Box<AuthorityDelta>)> {
         self.told = store.clock();
-        self.news.by_session.drain(..).map(|(session, news)| (session, finished(news, store, true)))
+        let all: Vec<_> = self.news.by_session.drain(..).collect();
+        all.into_iter().map(|(session, mut news)| {
+            self.add_holds(session, &mut news);
+            (session, finished(news, store, true))
+        })
     }
 }
 
-/// What is told now. Of what has gone on meanwhile its new partition tells, which can show it too.
+/// What is told now. Of what has gone on meanwhile its new partition tells, which can show it too. But who had it all the time
+/// is to know its region, which may be lost before.
 fn finished(mut news: AuthorityDelta, store: &Store, is_shown: bool) -> Box<AuthorityDelta> {
-    news.changes.retain(|word| !word.is_gain || store.find(word.entity).is_some());
+    news.changes.retain_mut(|word| {
+        let is_here = store.find(word.entity).is_some();
+        let is_told = !word.is_gain || word.is_kept || is_here;
+        word.is_gain &= is_here;
+        is_told
+    });
+    news.holds.retain(|word| word.is_over || store.find(word.entity).is_some());
     Box::new(AuthorityDelta { clock: store.clock(), is_shown, ..news })
 }

@@ -3,7 +3,7 @@
 use spatialdb_core::authority::issuer::{Border, LeaseInfo, LossReason, Notice};
 use spatialdb_core::authority::layers::Layers;
 use spatialdb_core::authority::tiling::Side;
-use spatialdb_core::{AuthorityBody, AuthorityMessage, EntityAuthority};
+use spatialdb_core::{AuthorityBody, AuthorityMessage, EntityAuthority, HoldWord};
 use spatialdb_proto::v1::{self, authority::Body};
 use spatialdb_types::{Epoch, RegionId};
 
@@ -12,6 +12,9 @@ pub(super) fn message(layers: &Layers, message: AuthorityMessage) -> v1::Authori
     let body = match message.body {
         AuthorityBody::Notice(notice) => of_notice(layers, notice),
         AuthorityBody::Entities(words) => Body::Entities(of_entities(layers, &words)),
+        AuthorityBody::Holds(words) => {
+            Body::Holds(v1::ComponentHolds { holds: words.into_iter().map(hold).collect() })
+        }
     };
     v1::Authority { number: message.number, body: Some(body) }
 }
@@ -37,6 +40,17 @@ fn of_notice(layers: &Layers, notice: Notice) -> Body {
         Notice::Warm(info) => Body::Warm(lease(layers, info)),
         Notice::Cool(region) => Body::Cool(grant(region, Epoch(0))),
         Notice::Drain => Body::Drain(v1::WorkerDrain {}),
+    }
+}
+
+fn hold(HoldWord { entity, component, hold, is_over }: HoldWord) -> v1::ComponentHold {
+    v1::ComponentHold {
+        entity: entity.0,
+        component: component.0,
+        session_id: u64::from(hold.by.0),
+        epoch: hold.epoch.0,
+        until_us: hold.until as i64,
+        over: is_over,
     }
 }
 

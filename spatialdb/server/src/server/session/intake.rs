@@ -6,6 +6,7 @@
 mod columns;
 mod create;
 mod events;
+mod holds;
 
 pub(super) use self::create::row_count;
 

@@ -75,6 +75,11 @@ impl Parts {
         }
     }
 
+    /// Adds a column for one partition.
+    pub(super) fn add_op(&mut self, to: PartitionId, op: Op) {
+        self.batches[usize::from(to.0)].ops.push(op);
+    }
+
     /// Where and what to send; batches without rows are left out.
     pub(super) fn finish(self) -> (Vec<(PartitionId, Batch)>, Outcome) {
         let numbered = self.batches.into_iter().enumerate().map(|(i, batch)| (PartitionId(i as u16), batch));

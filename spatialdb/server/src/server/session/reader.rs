@@ -310,6 +310,19 @@ impl Reader {
             Body::Ask(ask) => self.ask(seq, ask).await,
             Body::Heartbeat(heartbeat) => self.heartbeat(seq, &heartbeat),
             Body::AuthorityReport(report) => self.report(seq, &report),
+            Body::TakeHold(take) => {
+                self.wait_for_room().await;
+                // Room for the answer first: it goes before the hold is decided.
+                let room = self.answers.clone().reserve_owned().await.ok();
+                let tell = |taken| {
+                    let body = Some(server_message::Body::HoldTaken(taken));
+                    room.map(|room| room.send(ServerMessage { body }));
+                };
+                if let Err(error) = self.intake.take_hold(seq, &take, tell) {
+                    self.intake.refuse(seq, &error);
+                }
+            }
+            Body::EndHold(end) => self.intake.end_hold(seq, Epoch(end.epoch)),
             Body::Goodbye(goodbye) => {
                 self.intake.decided(seq);
                 tracing::debug!(reason = goodbye.reason, detail = goodbye.detail, "worker said goodbye");
@@ -330,9 +343,11 @@ impl Reader {
                 principal.check(Right::Query).and_then(|()| access::check_views(&self.edge, principal))
             }
             Body::ChangeView(_) | Body::Ask(_) => principal.check(Right::Query),
+            Body::TakeHold(_) => principal.check(Right::Edit),
             Body::EndView(_)
             | Body::Heartbeat(_)
             | Body::AuthorityReport(_)
+            | Body::EndHold(_)
             | Body::Goodbye(_)
             | Body::Hello(_) => Ok(()),
         }

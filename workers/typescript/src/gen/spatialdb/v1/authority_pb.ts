@@ -14,7 +14,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file spatialdb/v1/authority.proto.
  */
 export const file_spatialdb_v1_authority: GenFile = /*@__PURE__*/
-  fileDesc("ChxzcGF0aWFsZGIvdjEvYXV0aG9yaXR5LnByb3RvEgxzcGF0aWFsZGIudjEiiAQKCUF1dGhvcml0eRIOCgZudW1iZXIYASABKAQSJQoGZ2FpbmVkGAIgASgLMhMuc3BhdGlhbGRiLnYxLkxlYXNlSAASJQoGc2hhcGVkGAMgASgLMhMuc3BhdGlhbGRiLnYxLkxlYXNlSAASLAoGam9pbmVkGAQgASgLMhouc3BhdGlhbGRiLnYxLlJlZ2lvbkpvaW5lZEgAEi4KB2JvcmRlcnMYBSABKAsyGy5zcGF0aWFsZGIudjEuUmVnaW9uQm9yZGVyc0gAEjMKDWxvc3NfaW1taW5lbnQYBiABKAsyGi5zcGF0aWFsZGIudjEuTG9zc0ltbWluZW50SAASKQoEa2VwdBgHIAEoCzIZLnNwYXRpYWxkYi52MS5SZWdpb25HcmFudEgAEigKBGxvc3QYCCABKAsyGC5zcGF0aWFsZGIudjEuUmVnaW9uTG9zdEgAEiMKBHdhcm0YCSABKAsyEy5zcGF0aWFsZGIudjEuTGVhc2VIABIpCgRjb29sGAogASgLMhkuc3BhdGlhbGRiLnYxLlJlZ2lvbkdyYW50SAASKgoFZHJhaW4YCyABKAsyGS5zcGF0aWFsZGIudjEuV29ya2VyRHJhaW5IABIxCghlbnRpdGllcxgMIAEoCzIdLnNwYXRpYWxkYi52MS5FbnRpdHlBdXRob3JpdHlIAEIGCgRib2R5IrYBCgVMZWFzZRIOCgZyZWdpb24YASABKAQSDQoFbGF5ZXIYAiABKAkSEgoFc3BhY2UYAyABKA1IAIgBARINCgVtaW5feBgEIAEoARINCgVtaW5feRgFIAEoARINCgVtYXhfeBgGIAEoARINCgVtYXhfeRgHIAEoARINCgVlcG9jaBgIIAEoBBIlCgdib3JkZXJzGAkgAygLMhQuc3BhdGlhbGRiLnYxLkJvcmRlckIICgZfc3BhY2UigwEKBkJvcmRlchIgCgRzaWRlGAEgASgOMhIuc3BhdGlhbGRiLnYxLlNpZGUSCgoCYXQYAiABKAESDAoEZnJvbRgDIAEoARIKCgJ0bxgEIAEoARIOCgZyZWdpb24YBSABKAQSEgoKc2Vzc2lvbl9pZBgGIAEoBBINCgVlcG9jaBgHIAEoBCIqCgxSZWdpb25Kb2luZWQSDAoEZ29uZRgBIAEoBBIMCgRrZWVwGAIgASgEIkYKDVJlZ2lvbkJvcmRlcnMSDgoGcmVnaW9uGAEgASgEEiUKB2JvcmRlcnMYAiADKAsyFC5zcGF0aWFsZGIudjEuQm9yZGVyIiwKC1JlZ2lvbkdyYW50Eg4KBnJlZ2lvbhgBIAEoBBINCgVlcG9jaBgCIAEoBCI/CgxMb3NzSW1taW5lbnQSDgoGcmVnaW9uGAEgASgEEg0KBWVwb2NoGAIgASgEEhAKCHVudGlsX3VzGAMgASgDIlUKClJlZ2lvbkxvc3QSDgoGcmVnaW9uGAEgASgEEg0KBWVwb2NoGAIgASgEEigKBnJlYXNvbhgDIAEoDjIYLnNwYXRpYWxkYi52MS5Mb3NzUmVhc29uIg0KC1dvcmtlckRyYWluIj8KD0VudGl0eUF1dGhvcml0eRIsCgdjaGFuZ2VzGAEgAygLMhsuc3BhdGlhbGRiLnYxLkVudGl0eUNoYW5nZXMiXwoNRW50aXR5Q2hhbmdlcxINCgVsYXllchgBIAEoCRIOCgZyZWdpb24YAiABKAQSDQoFZXBvY2gYAyABKAQSDgoGZ2FpbmVkGAQgASgIEhAKCGVudGl0aWVzGAUgAygEImUKD0F1dGhvcml0eVJlcG9ydBIWCg5hdXRob3JpdHlfc2VlbhgBIAEoBBIqCgdmbHVzaGVkGAIgAygLMhkuc3BhdGlhbGRiLnYxLlJlZ2lvbkdyYW50Eg4KBndhcm1lZBgDIAMoBCpaCgRTaWRlEhQKEFNJREVfVU5TUEVDSUZJRUQQABINCglTSURFX1dFU1QQARINCglTSURFX0VBU1QQAhIOCgpTSURFX1NPVVRIEAMSDgoKU0lERV9OT1JUSBAEKnUKCkxvc3NSZWFzb24SGwoXTE9TU19SRUFTT05fVU5TUEVDSUZJRUQQABIbChdMT1NTX1JFQVNPTl9IQU5ERURfT1ZFUhABEhYKEkxPU1NfUkVBU09OX1NJTEVOVBACEhUKEUxPU1NfUkVBU09OX0VOREVEEANiBnByb3RvMw");
+  fileDesc("ChxzcGF0aWFsZGIvdjEvYXV0aG9yaXR5LnByb3RvEgxzcGF0aWFsZGIudjEitwQKCUF1dGhvcml0eRIOCgZudW1iZXIYASABKAQSJQoGZ2FpbmVkGAIgASgLMhMuc3BhdGlhbGRiLnYxLkxlYXNlSAASJQoGc2hhcGVkGAMgASgLMhMuc3BhdGlhbGRiLnYxLkxlYXNlSAASLAoGam9pbmVkGAQgASgLMhouc3BhdGlhbGRiLnYxLlJlZ2lvbkpvaW5lZEgAEi4KB2JvcmRlcnMYBSABKAsyGy5zcGF0aWFsZGIudjEuUmVnaW9uQm9yZGVyc0gAEjMKDWxvc3NfaW1taW5lbnQYBiABKAsyGi5zcGF0aWFsZGIudjEuTG9zc0ltbWluZW50SAASKQoEa2VwdBgHIAEoCzIZLnNwYXRpYWxkYi52MS5SZWdpb25HcmFudEgAEigKBGxvc3QYCCABKAsyGC5zcGF0aWFsZGIudjEuUmVnaW9uTG9zdEgAEiMKBHdhcm0YCSABKAsyEy5zcGF0aWFsZGIudjEuTGVhc2VIABIpCgRjb29sGAogASgLMhkuc3BhdGlhbGRiLnYxLlJlZ2lvbkdyYW50SAASKgoFZHJhaW4YCyABKAsyGS5zcGF0aWFsZGIudjEuV29ya2VyRHJhaW5IABIxCghlbnRpdGllcxgMIAEoCzIdLnNwYXRpYWxkYi52MS5FbnRpdHlBdXRob3JpdHlIABItCgVob2xkcxgNIAEoCzIcLnNwYXRpYWxkYi52MS5Db21wb25lbnRIb2xkc0gAQgYKBGJvZHkitgEKBUxlYXNlEg4KBnJlZ2lvbhgBIAEoBBINCgVsYXllchgCIAEoCRISCgVzcGFjZRgDIAEoDUgAiAEBEg0KBW1pbl94GAQgASgBEg0KBW1pbl95GAUgASgBEg0KBW1heF94GAYgASgBEg0KBW1heF95GAcgASgBEg0KBWVwb2NoGAggASgEEiUKB2JvcmRlcnMYCSADKAsyFC5zcGF0aWFsZGIudjEuQm9yZGVyQggKBl9zcGFjZSKDAQoGQm9yZGVyEiAKBHNpZGUYASABKA4yEi5zcGF0aWFsZGIudjEuU2lkZRIKCgJhdBgCIAEoARIMCgRmcm9tGAMgASgBEgoKAnRvGAQgASgBEg4KBnJlZ2lvbhgFIAEoBBISCgpzZXNzaW9uX2lkGAYgASgEEg0KBWVwb2NoGAcgASgEIioKDFJlZ2lvbkpvaW5lZBIMCgRnb25lGAEgASgEEgwKBGtlZXAYAiABKAQiRgoNUmVnaW9uQm9yZGVycxIOCgZyZWdpb24YASABKAQSJQoHYm9yZGVycxgCIAMoCzIULnNwYXRpYWxkYi52MS5Cb3JkZXIiLAoLUmVnaW9uR3JhbnQSDgoGcmVnaW9uGAEgASgEEg0KBWVwb2NoGAIgASgEIj8KDExvc3NJbW1pbmVudBIOCgZyZWdpb24YASABKAQSDQoFZXBvY2gYAiABKAQSEAoIdW50aWxfdXMYAyABKAMiVQoKUmVnaW9uTG9zdBIOCgZyZWdpb24YASABKAQSDQoFZXBvY2gYAiABKAQSKAoGcmVhc29uGAMgASgOMhguc3BhdGlhbGRiLnYxLkxvc3NSZWFzb24iDQoLV29ya2VyRHJhaW4iPwoPRW50aXR5QXV0aG9yaXR5EiwKB2NoYW5nZXMYASADKAsyGy5zcGF0aWFsZGIudjEuRW50aXR5Q2hhbmdlcyJfCg1FbnRpdHlDaGFuZ2VzEg0KBWxheWVyGAEgASgJEg4KBnJlZ2lvbhgCIAEoBBINCgVlcG9jaBgDIAEoBBIOCgZnYWluZWQYBCABKAgSEAoIZW50aXRpZXMYBSADKAQiPAoOQ29tcG9uZW50SG9sZHMSKgoFaG9sZHMYASADKAsyGy5zcGF0aWFsZGIudjEuQ29tcG9uZW50SG9sZCJ1Cg1Db21wb25lbnRIb2xkEg4KBmVudGl0eRgBIAEoBBIRCgljb21wb25lbnQYAiABKA0SEgoKc2Vzc2lvbl9pZBgDIAEoBBINCgVlcG9jaBgEIAEoBBIQCgh1bnRpbF91cxgFIAEoAxIMCgRvdmVyGAYgASgIImUKD0F1dGhvcml0eVJlcG9ydBIWCg5hdXRob3JpdHlfc2VlbhgBIAEoBBIqCgdmbHVzaGVkGAIgAygLMhkuc3BhdGlhbGRiLnYxLlJlZ2lvbkdyYW50Eg4KBndhcm1lZBgDIAMoBCpaCgRTaWRlEhQKEFNJREVfVU5TUEVDSUZJRUQQABINCglTSURFX1dFU1QQARINCglTSURFX0VBU1QQAhIOCgpTSURFX1NPVVRIEAMSDgoKU0lERV9OT1JUSBAEKnUKCkxvc3NSZWFzb24SGwoXTE9TU19SRUFTT05fVU5TUEVDSUZJRUQQABIbChdMT1NTX1JFQVNPTl9IQU5ERURfT1ZFUhABEhYKEkxPU1NfUkVBU09OX1NJTEVOVBACEhUKEUxPU1NfUkVBU09OX0VOREVEEANiBnByb3RvMw");
 
 /**
  * What the worker may write, as far as that changes. Told to sessions whose worker type serves a layer. What it loses is told
@@ -123,6 +123,14 @@ export type Authority = Message<"spatialdb.v1.Authority"> & {
      */
     value: EntityAuthority;
     case: "entities";
+  } | {
+    /**
+     * Tools have taken hold of components of what is yours, or have let go. In order.
+     *
+     * @generated from field: spatialdb.v1.ComponentHolds holds = 13;
+     */
+    value: ComponentHolds;
+    case: "holds";
   } | { case: undefined; value?: undefined };
 };
 
@@ -465,6 +473,73 @@ export const EntityChangesSchema: GenMessage<EntityChanges> = /*@__PURE__*/
   messageDesc(file_spatialdb_v1_authority, 10);
 
 /**
+ * Also told behind the word that an entity is yours, of what is held of it then.
+ *
+ * @generated from message spatialdb.v1.ComponentHolds
+ */
+export type ComponentHolds = Message<"spatialdb.v1.ComponentHolds"> & {
+  /**
+   * @generated from field: repeated spatialdb.v1.ComponentHold holds = 1;
+   */
+  holds: ComponentHold[];
+};
+
+/**
+ * Describes the message spatialdb.v1.ComponentHolds.
+ * Use `create(ComponentHoldsSchema)` to create a new message.
+ */
+export const ComponentHoldsSchema: GenMessage<ComponentHolds> = /*@__PURE__*/
+  messageDesc(file_spatialdb_v1_authority, 11);
+
+/**
+ * Nobody but that session writes the component of the entity, until then or until it is told that it is over.
+ *
+ * @generated from message spatialdb.v1.ComponentHold
+ */
+export type ComponentHold = Message<"spatialdb.v1.ComponentHold"> & {
+  /**
+   * @generated from field: uint64 entity = 1;
+   */
+  entity: bigint;
+
+  /**
+   * @generated from field: uint32 component = 2;
+   */
+  component: number;
+
+  /**
+   * @generated from field: uint64 session_id = 3;
+   */
+  sessionId: bigint;
+
+  /**
+   * Names the hold: of two the later one counts.
+   *
+   * @generated from field: uint64 epoch = 4;
+   */
+  epoch: bigint;
+
+  /**
+   * World time, as in frames.
+   *
+   * @generated from field: int64 until_us = 5;
+   */
+  untilUs: bigint;
+
+  /**
+   * @generated from field: bool over = 6;
+   */
+  over: boolean;
+};
+
+/**
+ * Describes the message spatialdb.v1.ComponentHold.
+ * Use `create(ComponentHoldSchema)` to create a new message.
+ */
+export const ComponentHoldSchema: GenMessage<ComponentHold> = /*@__PURE__*/
+  messageDesc(file_spatialdb_v1_authority, 12);
+
+/**
  * What a worker says of what it may write. It counts once all that it sent before is decided.
  *
  * @generated from message spatialdb.v1.AuthorityReport
@@ -497,7 +572,7 @@ export type AuthorityReport = Message<"spatialdb.v1.AuthorityReport"> & {
  * Use `create(AuthorityReportSchema)` to create a new message.
  */
 export const AuthorityReportSchema: GenMessage<AuthorityReport> = /*@__PURE__*/
-  messageDesc(file_spatialdb_v1_authority, 11);
+  messageDesc(file_spatialdb_v1_authority, 13);
 
 /**
  * @generated from enum spatialdb.v1.Side

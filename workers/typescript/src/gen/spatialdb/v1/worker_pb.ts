@@ -18,7 +18,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file spatialdb/v1/worker.proto.
  */
 export const file_spatialdb_v1_worker: GenFile = /*@__PURE__*/
-  fileDesc("ChlzcGF0aWFsZGIvdjEvd29ya2VyLnByb3RvEgxzcGF0aWFsZGIudjEiMQoLT3BlblJlcXVlc3QSIgoFaGVsbG8YASABKAsyEy5zcGF0aWFsZGIudjEuSGVsbG8iIwoMT3BlblJlc3BvbnNlEhMKC3Nlc3Npb25fa2V5GAEgASgJIiQKDUZyYW1lc1JlcXVlc3QSEwoLc2Vzc2lvbl9rZXkYASABKAkiUQoLU2VuZFJlcXVlc3QSEwoLc2Vzc2lvbl9rZXkYASABKAkSLQoIbWVzc2FnZXMYAiADKAsyGy5zcGF0aWFsZGIudjEuQ2xpZW50TWVzc2FnZSIOCgxTZW5kUmVzcG9uc2UisgUKDUNsaWVudE1lc3NhZ2USCwoDc2VxGAEgASgEEiQKBWhlbGxvGAIgASgLMhMuc3BhdGlhbGRiLnYxLkhlbGxvSAASJgoGdXBkYXRlGAMgASgLMhQuc3BhdGlhbGRiLnYxLlVwZGF0ZUgAEiYKBmNyZWF0ZRgEIAEoCzIULnNwYXRpYWxkYi52MS5DcmVhdGVIABImCgZkZWxldGUYBSABKAsyFC5zcGF0aWFsZGIudjEuRGVsZXRlSAASNQoOYWRkX2NvbXBvbmVudHMYBiABKAsyGy5zcGF0aWFsZGIudjEuQWRkQ29tcG9uZW50c0gAEjsKEXJlbW92ZV9jb21wb25lbnRzGAcgASgLMh4uc3BhdGlhbGRiLnYxLlJlbW92ZUNvbXBvbmVudHNIABIvCgtyZXNlcnZlX2lkcxgIIAEoCzIYLnNwYXRpYWxkYi52MS5SZXNlcnZlSWRzSAASLAoJc3Vic2NyaWJlGAkgASgLMhcuc3BhdGlhbGRiLnYxLlN1YnNjcmliZUgAEi8KC2NoYW5nZV92aWV3GAogASgLMhguc3BhdGlhbGRiLnYxLkNoYW5nZVZpZXdIABIpCghlbmRfdmlldxgLIAEoCzIVLnNwYXRpYWxkYi52MS5FbmRWaWV3SAASLAoJaGVhcnRiZWF0GAwgASgLMhcuc3BhdGlhbGRiLnYxLkhlYXJ0YmVhdEgAEigKB2dvb2RieWUYDSABKAsyFS5zcGF0aWFsZGIudjEuR29vZGJ5ZUgAEiAKA2FzaxgOIAEoCzIRLnNwYXRpYWxkYi52MS5Bc2tIABI5ChBhdXRob3JpdHlfcmVwb3J0GA8gASgLMh0uc3BhdGlhbGRiLnYxLkF1dGhvcml0eVJlcG9ydEgAQgYKBGJvZHlKBAgQEB5KBAgeEB8inwEKBUhlbGxvEhQKDHByb3RvY29sX21pbhgBIAEoDRIUCgxwcm90b2NvbF9tYXgYAiABKA0SEAoIZmVhdHVyZXMYAyADKAkSEwoLd29ya2VyX3R5cGUYBCABKAkSDAoEbmFtZRgFIAEoCRIQCghpbnN0YW5jZRgGIAEoCRINCgV0b2tlbhgHIAEoCRIUCgxyZXN1bWVfdG9rZW4YCCABKAkiowEKBlVwZGF0ZRIWCg5hdXRob3JpdHlfc2VlbhgBIAEoBBIvCglwb3NpdGlvbnMYAiADKAsyHC5zcGF0aWFsZGIudjEuUG9zaXRpb25Db2x1bW4SJQoHY29sdW1ucxgDIAMoCzIULnNwYXRpYWxkYi52MS5Db2x1bW4SKQoGZXZlbnRzGAQgAygLMhkuc3BhdGlhbGRiLnYxLkV2ZW50Q29sdW1uIlMKC0V2ZW50Q29sdW1uEhEKCWNvbXBvbmVudBgBIAEoDRINCgVldmVudBgCIAEoDRIQCghlbnRpdGllcxgDIAMoBBIQCghwYXlsb2FkcxgEIAMoDCJgCgZDb2x1bW4SEQoJY29tcG9uZW50GAEgASgNEhAKCGVudGl0aWVzGAIgAygEEhEKCXJldmlzaW9ucxgDIAMoBBIOCgZ2YWx1ZXMYBCADKAwSDgoGZmllbGRzGAUgAygNImUKDlBvc2l0aW9uQ29sdW1uEg0KBXNwYWNlGAEgASgNEhAKCGVudGl0aWVzGAIgAygEEhEKCXJldmlzaW9ucxgDIAMoBBIJCgF4GAQgAygBEgkKAXkYBSADKAESCQoBehgGIAMoASKtAQoGQ3JlYXRlEhYKDmF1dGhvcml0eV9zZWVuGAEgASgEEhIKCnJlcXVlc3RfaWQYAiABKAkSEAoIZW50aXRpZXMYAyADKAQSDQoFY291bnQYBCABKA0SLwoJcG9zaXRpb25zGAUgAygLMhwuc3BhdGlhbGRiLnYxLlBvc2l0aW9uQ29sdW1uEiUKB2NvbHVtbnMYBiADKAsyFC5zcGF0aWFsZGIudjEuQ29sdW1uIjIKBkRlbGV0ZRIWCg5hdXRob3JpdHlfc2VlbhgBIAEoBBIQCghlbnRpdGllcxgCIAMoBCJ/Cg1BZGRDb21wb25lbnRzEhYKDmF1dGhvcml0eV9zZWVuGAEgASgEEi8KCXBvc2l0aW9ucxgCIAMoCzIcLnNwYXRpYWxkYi52MS5Qb3NpdGlvbkNvbHVtbhIlCgdjb2x1bW5zGAMgAygLMhQuc3BhdGlhbGRiLnYxLkNvbHVtbiJcChBSZW1vdmVDb21wb25lbnRzEhYKDmF1dGhvcml0eV9zZWVuGAEgASgEEjAKB2NvbHVtbnMYAiADKAsyHy5zcGF0aWFsZGIudjEuQ29tcG9uZW50RW50aXRpZXMiOAoRQ29tcG9uZW50RW50aXRpZXMSEQoJY29tcG9uZW50GAEgASgNEhAKCGVudGl0aWVzGAIgAygEIhsKClJlc2VydmVJZHMSDQoFY291bnQYASABKA0iLQoJU3Vic2NyaWJlEiAKBHZpZXcYASABKAsyEi5zcGF0aWFsZGIudjEuVmlldyIuCgpDaGFuZ2VWaWV3EiAKBHZpZXcYASABKAsyEi5zcGF0aWFsZGIudjEuVmlldyIaCgdFbmRWaWV3Eg8KB3ZpZXdfaWQYASABKAQikwEKA0FzaxIsCgpjb25zdHJhaW50GAEgASgLMhguc3BhdGlhbGRiLnYxLkNvbnN0cmFpbnQSEgoKY29tcG9uZW50cxgCIAMoDRINCgVsaW1pdBgDIAEoBBISCgpjb3VudF9vbmx5GAQgASgIEicKCm5lYXJlc3RfdG8YBSABKAsyEy5zcGF0aWFsZGIudjEuUGxhY2UiPgoJSGVhcnRiZWF0EgwKBGxvYWQYASABKAESDwoHdGlja19tcxgCIAEoARISCgpzZWVuX2ZyYW1lGAMgASgEIkEKB0dvb2RieWUSDgoGcmVhc29uGAEgASgJEg4KBmRldGFpbBgCIAEoCRIWCg5yZXRyeV9hZnRlcl9tcxgDIAEoDSKGBAoNU2VydmVyTWVzc2FnZRIoCgd3ZWxjb21lGAEgASgLMhUuc3BhdGlhbGRiLnYxLldlbGNvbWVIABIoCgdyZXN1bWVkGAIgASgLMhUuc3BhdGlhbGRiLnYxLlJlc3VtZWRIABIkCgVyZXNldBgDIAEoCzITLnNwYXRpYWxkYi52MS5SZXNldEgAEiQKBWZyYW1lGAQgASgLMhMuc3BhdGlhbGRiLnYxLkZyYW1lSAASMQoMaWRzX3Jlc2VydmVkGAUgASgLMhkuc3BhdGlhbGRiLnYxLklkc1Jlc2VydmVkSAASKAoHY3JlYXRlZBgGIAEoCzIVLnNwYXRpYWxkYi52MS5DcmVhdGVkSAASKAoHZ29vZGJ5ZRgHIAEoCzIVLnNwYXRpYWxkYi52MS5Hb29kYnllSAASMwoNZmxhZ3NfY2hhbmdlZBgIIAEoCzIaLnNwYXRpYWxkYi52MS5GbGFnc0NoYW5nZWRIABI1Cg5zY2hlbWFfY2hhbmdlZBgJIAEoCzIbLnNwYXRpYWxkYi52MS5TY2hlbWFDaGFuZ2VkSAASJgoGYW5zd2VyGAogASgLMhQuc3BhdGlhbGRiLnYxLkFuc3dlckgAEiwKCWF1dGhvcml0eRgLIAEoCzIXLnNwYXRpYWxkYi52MS5BdXRob3JpdHlIAEIGCgRib2R5SgQIDBAgIucDCgdXZWxjb21lEhAKCHByb3RvY29sGAEgASgNEhAKCGZlYXR1cmVzGAIgAygJEhAKCHdvcmxkX2lkGAMgASgJEhMKC2luY2FybmF0aW9uGAQgASgEEhIKCnNlc3Npb25faWQYBSABKAQSFAoMcmVzdW1lX3Rva2VuGAYgASgJEhUKDXNjaGVtYV9kaWdlc3QYByABKAkSLwoKY29tcG9uZW50cxgIIAMoCzIbLnNwYXRpYWxkYi52MS5Db21wb25lbnRJbmZvEicKBnNwYWNlcxgJIAMoCzIXLnNwYXRpYWxkYi52MS5TcGFjZUluZm8SMQoGbGltaXRzGAogAygLMiEuc3BhdGlhbGRiLnYxLldlbGNvbWUuTGltaXRzRW50cnkSLwoFZmxhZ3MYCyADKAsyIC5zcGF0aWFsZGIudjEuV2VsY29tZS5GbGFnc0VudHJ5EgwKBG5hbWUYDCABKAkSJwoGbGF5ZXJzGA0gAygLMhcuc3BhdGlhbGRiLnYxLkxheWVySW5mbxotCgtMaW1pdHNFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKAQ6AjgBGiwKCkZsYWdzRW50cnkSCwoDa2V5GAEgASgJEg0KBXZhbHVlGAIgASgJOgI4ASJdCglMYXllckluZm8SDAoEbmFtZRgBIAEoCRITCgt3b3JrZXJfdHlwZRgCIAEoCRIMCgR3aXRoGAMgAygNEg8KB3dpdGhvdXQYBCADKA0SDgoGd3JpdGVzGAUgAygNIikKDUNvbXBvbmVudEluZm8SCgoCaWQYASABKA0SDAoEbmFtZRgCIAEoCSIlCglTcGFjZUluZm8SCgoCaWQYASABKA0SDAoEbmFtZRgCIAEoCSJyCgxGbGFnc0NoYW5nZWQSNAoFZmxhZ3MYASADKAsyJS5zcGF0aWFsZGIudjEuRmxhZ3NDaGFuZ2VkLkZsYWdzRW50cnkaLAoKRmxhZ3NFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKAk6AjgBIlcKDVNjaGVtYUNoYW5nZWQSFQoNc2NoZW1hX2RpZ2VzdBgBIAEoCRIvCgpjb21wb25lbnRzGAIgAygLMhsuc3BhdGlhbGRiLnYxLkNvbXBvbmVudEluZm8iCQoHUmVzdW1lZCIHCgVSZXNldCK3AQoGQW5zd2VyEgsKA3NlcRgBIAEoBBIQCghlbnRpdGllcxgCIAMoBBIvCglwb3NpdGlvbnMYAyADKAsyHC5zcGF0aWFsZGIudjEuUG9zaXRpb25Db2x1bW4SJQoHY29sdW1ucxgEIAMoCzIULnNwYXRpYWxkYi52MS5Db2x1bW4SEwoLZGlzdGFuY2VzX20YBSADKAESEwoLbWF0Y2hfY291bnQYBiABKAQSDAoEbGFzdBgHIAEoCCI4CgtJZHNSZXNlcnZlZBILCgNzZXEYASABKAQSDQoFZmlyc3QYAiABKAQSDQoFY291bnQYAyABKA0iKAoHQ3JlYXRlZBILCgNzZXEYASABKAQSEAoIZW50aXRpZXMYAiADKAQi3wQKBUZyYW1lEg0KBWZyYW1lGAEgASgEEhMKC2FwcGxpZWRfc2VxGAIgASgEEhMKC2R1cmFibGVfc2VxGAMgASgEEhUKDXdvcmxkX3RpbWVfdXMYBCABKAMSFAoMdW5peF90aW1lX3VzGAUgASgDEgwKBG1vcmUYBiABKAgSDwoHZW50ZXJlZBgHIAMoBBIgCgRsZWZ0GAggAygLMhIuc3BhdGlhbGRiLnYxLkxlZnQSLQoEZ29uZRgJIAMoCzIfLnNwYXRpYWxkYi52MS5Db21wb25lbnRFbnRpdGllcxIvCglwb3NpdGlvbnMYCiADKAsyHC5zcGF0aWFsZGIudjEuUG9zaXRpb25Db2x1bW4SJQoHY29sdW1ucxgLIAMoCzIULnNwYXRpYWxkYi52MS5Db2x1bW4SKwoKdmlld19yZWFkeRgMIAMoCzIXLnNwYXRpYWxkYi52MS5WaWV3UmVhZHkSKwoKcmVqZWN0aW9ucxgNIAMoCzIXLnNwYXRpYWxkYi52MS5SZWplY3Rpb24SOgoUcmVqZWN0aW9uc19jb2xsYXBzZWQYDiADKAsyHC5zcGF0aWFsZGIudjEuUmVqZWN0aW9uQ291bnQSKQoGZXZlbnRzGA8gAygLMhkuc3BhdGlhbGRiLnYxLkV2ZW50Q29sdW1uEjEKDWV2ZW50c19taXNzZWQYECADKAsyGi5zcGF0aWFsZGIudjEuRXZlbnRzTWlzc2VkEi4KCWRlbnNpdGllcxgRIAMoCzIbLnNwYXRpYWxkYi52MS5EZW5zaXR5Q29sdW1uSgQIEhAgIj8KDEV2ZW50c01pc3NlZBIRCgljb21wb25lbnQYASABKA0SDQoFZXZlbnQYAiABKA0SDQoFY291bnQYAyABKAQiZgoNRGVuc2l0eUNvbHVtbhIPCgd2aWV3X2lkGAEgASgEEhAKCHNxdWFyZV9tGAIgASgBEgwKBHR5cGUYAyABKAkSCQoBeBgEIAMoERIJCgF5GAUgAygREg4KBmNvdW50cxgGIAMoBCJDCgRMZWZ0EikKBnJlYXNvbhgBIAEoDjIZLnNwYXRpYWxkYi52MS5MZWF2ZVJlYXNvbhIQCghlbnRpdGllcxgCIAMoBCIyCglWaWV3UmVhZHkSDwoHdmlld19pZBgBIAEoBBIUCgxlbnRpdHlfY291bnQYAiABKAQinwEKCVJlamVjdGlvbhILCgNzZXEYASABKAQSDgoGY29sdW1uGAIgASgNEgsKA3JvdxgDIAEoDRIlCgRjb2RlGAQgASgOMhcuc3BhdGlhbGRiLnYxLkVycm9yQ29kZRIOCgZyZWFzb24YBSABKAkSDgoGZW50aXR5GAYgASgEEhEKCWNvbXBvbmVudBgHIAEoDRIOCgZkZXRhaWwYCCABKAkiLwoOUmVqZWN0aW9uQ291bnQSDgoGcmVhc29uGAEgASgJEg0KBWNvdW50GAIgASgEKn4KC0xlYXZlUmVhc29uEhwKGExFQVZFX1JFQVNPTl9VTlNQRUNJRklFRBAAEhwKGExFQVZFX1JFQVNPTl9PVVRfT0ZfVklFVxABEhgKFExFQVZFX1JFQVNPTl9ERUxFVEVEEAISGQoVTEVBVkVfUkVBU09OX0ZJTFRFUkVEEAMq7wIKCUVycm9yQ29kZRIaChZFUlJPUl9DT0RFX1VOU1BFQ0lGSUVEEAASFgoSRVJST1JfQ09ERV9JTlZBTElEEAESGAoURVJST1JfQ09ERV9OT1RfRk9VTkQQAhIdChlFUlJPUl9DT0RFX0FMUkVBRFlfRVhJU1RTEAMSHgoaRVJST1JfQ09ERV9VTkFVVEhFTlRJQ0FURUQQBBIYChRFUlJPUl9DT0RFX0ZPUkJJRERFThAFEiAKHEVSUk9SX0NPREVfTk9UX0FVVEhPUklUQVRJVkUQBhIXChNFUlJPUl9DT0RFX0NPTkZMSUNUEAcSGQoVRVJST1JfQ09ERV9PVkVSTE9BREVEEAgSFgoSRVJST1JfQ09ERV9USU1FT1VUEAkSGgoWRVJST1JfQ09ERV9VTkFWQUlMQUJMRRAKEhgKFEVSUk9SX0NPREVfREFUQV9MT1NTEAsSFwoTRVJST1JfQ09ERV9JTlRFUk5BTBAMMpsCCg1Xb3JrZXJTZXJ2aWNlEkYKBkF0dGFjaBIbLnNwYXRpYWxkYi52MS5DbGllbnRNZXNzYWdlGhsuc3BhdGlhbGRiLnYxLlNlcnZlck1lc3NhZ2UoATABEj0KBE9wZW4SGS5zcGF0aWFsZGIudjEuT3BlblJlcXVlc3QaGi5zcGF0aWFsZGIudjEuT3BlblJlc3BvbnNlEkQKBkZyYW1lcxIbLnNwYXRpYWxkYi52MS5GcmFtZXNSZXF1ZXN0Ghsuc3BhdGlhbGRiLnYxLlNlcnZlck1lc3NhZ2UwARI9CgRTZW5kEhkuc3BhdGlhbGRiLnYxLlNlbmRSZXF1ZXN0Ghouc3BhdGlhbGRiLnYxLlNlbmRSZXNwb25zZWIGcHJvdG8z", [file_spatialdb_v1_authority, file_spatialdb_v1_query]);
+  fileDesc("ChlzcGF0aWFsZGIvdjEvd29ya2VyLnByb3RvEgxzcGF0aWFsZGIudjEiMQoLT3BlblJlcXVlc3QSIgoFaGVsbG8YASABKAsyEy5zcGF0aWFsZGIudjEuSGVsbG8iIwoMT3BlblJlc3BvbnNlEhMKC3Nlc3Npb25fa2V5GAEgASgJIiQKDUZyYW1lc1JlcXVlc3QSEwoLc2Vzc2lvbl9rZXkYASABKAkiUQoLU2VuZFJlcXVlc3QSEwoLc2Vzc2lvbl9rZXkYASABKAkSLQoIbWVzc2FnZXMYAiADKAsyGy5zcGF0aWFsZGIudjEuQ2xpZW50TWVzc2FnZSIOCgxTZW5kUmVzcG9uc2UiigYKDUNsaWVudE1lc3NhZ2USCwoDc2VxGAEgASgEEiQKBWhlbGxvGAIgASgLMhMuc3BhdGlhbGRiLnYxLkhlbGxvSAASJgoGdXBkYXRlGAMgASgLMhQuc3BhdGlhbGRiLnYxLlVwZGF0ZUgAEiYKBmNyZWF0ZRgEIAEoCzIULnNwYXRpYWxkYi52MS5DcmVhdGVIABImCgZkZWxldGUYBSABKAsyFC5zcGF0aWFsZGIudjEuRGVsZXRlSAASNQoOYWRkX2NvbXBvbmVudHMYBiABKAsyGy5zcGF0aWFsZGIudjEuQWRkQ29tcG9uZW50c0gAEjsKEXJlbW92ZV9jb21wb25lbnRzGAcgASgLMh4uc3BhdGlhbGRiLnYxLlJlbW92ZUNvbXBvbmVudHNIABIvCgtyZXNlcnZlX2lkcxgIIAEoCzIYLnNwYXRpYWxkYi52MS5SZXNlcnZlSWRzSAASLAoJc3Vic2NyaWJlGAkgASgLMhcuc3BhdGlhbGRiLnYxLlN1YnNjcmliZUgAEi8KC2NoYW5nZV92aWV3GAogASgLMhguc3BhdGlhbGRiLnYxLkNoYW5nZVZpZXdIABIpCghlbmRfdmlldxgLIAEoCzIVLnNwYXRpYWxkYi52MS5FbmRWaWV3SAASLAoJaGVhcnRiZWF0GAwgASgLMhcuc3BhdGlhbGRiLnYxLkhlYXJ0YmVhdEgAEigKB2dvb2RieWUYDSABKAsyFS5zcGF0aWFsZGIudjEuR29vZGJ5ZUgAEiAKA2FzaxgOIAEoCzIRLnNwYXRpYWxkYi52MS5Bc2tIABI5ChBhdXRob3JpdHlfcmVwb3J0GA8gASgLMh0uc3BhdGlhbGRiLnYxLkF1dGhvcml0eVJlcG9ydEgAEisKCXRha2VfaG9sZBgQIAEoCzIWLnNwYXRpYWxkYi52MS5UYWtlSG9sZEgAEikKCGVuZF9ob2xkGBEgASgLMhUuc3BhdGlhbGRiLnYxLkVuZEhvbGRIAEIGCgRib2R5SgQIEhAeSgQIHhAfIp8BCgVIZWxsbxIUCgxwcm90b2NvbF9taW4YASABKA0SFAoMcHJvdG9jb2xfbWF4GAIgASgNEhAKCGZlYXR1cmVzGAMgAygJEhMKC3dvcmtlcl90eXBlGAQgASgJEgwKBG5hbWUYBSABKAkSEAoIaW5zdGFuY2UYBiABKAkSDQoFdG9rZW4YByABKAkSFAoMcmVzdW1lX3Rva2VuGAggASgJIqMBCgZVcGRhdGUSFgoOYXV0aG9yaXR5X3NlZW4YASABKAQSLwoJcG9zaXRpb25zGAIgAygLMhwuc3BhdGlhbGRiLnYxLlBvc2l0aW9uQ29sdW1uEiUKB2NvbHVtbnMYAyADKAsyFC5zcGF0aWFsZGIudjEuQ29sdW1uEikKBmV2ZW50cxgEIAMoCzIZLnNwYXRpYWxkYi52MS5FdmVudENvbHVtbiJTCgtFdmVudENvbHVtbhIRCgljb21wb25lbnQYASABKA0SDQoFZXZlbnQYAiABKA0SEAoIZW50aXRpZXMYAyADKAQSEAoIcGF5bG9hZHMYBCADKAwiYAoGQ29sdW1uEhEKCWNvbXBvbmVudBgBIAEoDRIQCghlbnRpdGllcxgCIAMoBBIRCglyZXZpc2lvbnMYAyADKAQSDgoGdmFsdWVzGAQgAygMEg4KBmZpZWxkcxgFIAMoDSJlCg5Qb3NpdGlvbkNvbHVtbhINCgVzcGFjZRgBIAEoDRIQCghlbnRpdGllcxgCIAMoBBIRCglyZXZpc2lvbnMYAyADKAQSCQoBeBgEIAMoARIJCgF5GAUgAygBEgkKAXoYBiADKAEirQEKBkNyZWF0ZRIWCg5hdXRob3JpdHlfc2VlbhgBIAEoBBISCgpyZXF1ZXN0X2lkGAIgASgJEhAKCGVudGl0aWVzGAMgAygEEg0KBWNvdW50GAQgASgNEi8KCXBvc2l0aW9ucxgFIAMoCzIcLnNwYXRpYWxkYi52MS5Qb3NpdGlvbkNvbHVtbhIlCgdjb2x1bW5zGAYgAygLMhQuc3BhdGlhbGRiLnYxLkNvbHVtbiIyCgZEZWxldGUSFgoOYXV0aG9yaXR5X3NlZW4YASABKAQSEAoIZW50aXRpZXMYAiADKAQifwoNQWRkQ29tcG9uZW50cxIWCg5hdXRob3JpdHlfc2VlbhgBIAEoBBIvCglwb3NpdGlvbnMYAiADKAsyHC5zcGF0aWFsZGIudjEuUG9zaXRpb25Db2x1bW4SJQoHY29sdW1ucxgDIAMoCzIULnNwYXRpYWxkYi52MS5Db2x1bW4iXAoQUmVtb3ZlQ29tcG9uZW50cxIWCg5hdXRob3JpdHlfc2VlbhgBIAEoBBIwCgdjb2x1bW5zGAIgAygLMh8uc3BhdGlhbGRiLnYxLkNvbXBvbmVudEVudGl0aWVzIjgKEUNvbXBvbmVudEVudGl0aWVzEhEKCWNvbXBvbmVudBgBIAEoDRIQCghlbnRpdGllcxgCIAMoBCIbCgpSZXNlcnZlSWRzEg0KBWNvdW50GAEgASgNIi0KCVN1YnNjcmliZRIgCgR2aWV3GAEgASgLMhIuc3BhdGlhbGRiLnYxLlZpZXciLgoKQ2hhbmdlVmlldxIgCgR2aWV3GAEgASgLMhIuc3BhdGlhbGRiLnYxLlZpZXciGgoHRW5kVmlldxIPCgd2aWV3X2lkGAEgASgEIpMBCgNBc2sSLAoKY29uc3RyYWludBgBIAEoCzIYLnNwYXRpYWxkYi52MS5Db25zdHJhaW50EhIKCmNvbXBvbmVudHMYAiADKA0SDQoFbGltaXQYAyABKAQSEgoKY291bnRfb25seRgEIAEoCBInCgpuZWFyZXN0X3RvGAUgASgLMhMuc3BhdGlhbGRiLnYxLlBsYWNlIj0KCFRha2VIb2xkEg4KBmVudGl0eRgBIAEoBBIRCgljb21wb25lbnQYAiABKA0SDgoGZm9yX21zGAMgASgNIhgKB0VuZEhvbGQSDQoFZXBvY2gYASABKAQiPgoJSGVhcnRiZWF0EgwKBGxvYWQYASABKAESDwoHdGlja19tcxgCIAEoARISCgpzZWVuX2ZyYW1lGAMgASgEIkEKB0dvb2RieWUSDgoGcmVhc29uGAEgASgJEg4KBmRldGFpbBgCIAEoCRIWCg5yZXRyeV9hZnRlcl9tcxgDIAEoDSK1BAoNU2VydmVyTWVzc2FnZRIoCgd3ZWxjb21lGAEgASgLMhUuc3BhdGlhbGRiLnYxLldlbGNvbWVIABIoCgdyZXN1bWVkGAIgASgLMhUuc3BhdGlhbGRiLnYxLlJlc3VtZWRIABIkCgVyZXNldBgDIAEoCzITLnNwYXRpYWxkYi52MS5SZXNldEgAEiQKBWZyYW1lGAQgASgLMhMuc3BhdGlhbGRiLnYxLkZyYW1lSAASMQoMaWRzX3Jlc2VydmVkGAUgASgLMhkuc3BhdGlhbGRiLnYxLklkc1Jlc2VydmVkSAASKAoHY3JlYXRlZBgGIAEoCzIVLnNwYXRpYWxkYi52MS5DcmVhdGVkSAASKAoHZ29vZGJ5ZRgHIAEoCzIVLnNwYXRpYWxkYi52MS5Hb29kYnllSAASMwoNZmxhZ3NfY2hhbmdlZBgIIAEoCzIaLnNwYXRpYWxkYi52MS5GbGFnc0NoYW5nZWRIABI1Cg5zY2hlbWFfY2hhbmdlZBgJIAEoCzIbLnNwYXRpYWxkYi52MS5TY2hlbWFDaGFuZ2VkSAASJgoGYW5zd2VyGAogASgLMhQuc3BhdGlhbGRiLnYxLkFuc3dlckgAEiwKCWF1dGhvcml0eRgLIAEoCzIXLnNwYXRpYWxkYi52MS5BdXRob3JpdHlIABItCgpob2xkX3Rha2VuGAwgASgLMhcuc3BhdGlhbGRiLnYxLkhvbGRUYWtlbkgAQgYKBGJvZHlKBAgNECAi5wMKB1dlbGNvbWUSEAoIcHJvdG9jb2wYASABKA0SEAoIZmVhdHVyZXMYAiADKAkSEAoId29ybGRfaWQYAyABKAkSEwoLaW5jYXJuYXRpb24YBCABKAQSEgoKc2Vzc2lvbl9pZBgFIAEoBBIUCgxyZXN1bWVfdG9rZW4YBiABKAkSFQoNc2NoZW1hX2RpZ2VzdBgHIAEoCRIvCgpjb21wb25lbnRzGAggAygLMhsuc3BhdGlhbGRiLnYxLkNvbXBvbmVudEluZm8SJwoGc3BhY2VzGAkgAygLMhcuc3BhdGlhbGRiLnYxLlNwYWNlSW5mbxIxCgZsaW1pdHMYCiADKAsyIS5zcGF0aWFsZGIudjEuV2VsY29tZS5MaW1pdHNFbnRyeRIvCgVmbGFncxgLIAMoCzIgLnNwYXRpYWxkYi52MS5XZWxjb21lLkZsYWdzRW50cnkSDAoEbmFtZRgMIAEoCRInCgZsYXllcnMYDSADKAsyFy5zcGF0aWFsZGIudjEuTGF5ZXJJbmZvGi0KC0xpbWl0c0VudHJ5EgsKA2tleRgBIAEoCRINCgV2YWx1ZRgCIAEoBDoCOAEaLAoKRmxhZ3NFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKAk6AjgBIl0KCUxheWVySW5mbxIMCgRuYW1lGAEgASgJEhMKC3dvcmtlcl90eXBlGAIgASgJEgwKBHdpdGgYAyADKA0SDwoHd2l0aG91dBgEIAMoDRIOCgZ3cml0ZXMYBSADKA0iKQoNQ29tcG9uZW50SW5mbxIKCgJpZBgBIAEoDRIMCgRuYW1lGAIgASgJIiUKCVNwYWNlSW5mbxIKCgJpZBgBIAEoDRIMCgRuYW1lGAIgASgJInIKDEZsYWdzQ2hhbmdlZBI0CgVmbGFncxgBIAMoCzIlLnNwYXRpYWxkYi52MS5GbGFnc0NoYW5nZWQuRmxhZ3NFbnRyeRosCgpGbGFnc0VudHJ5EgsKA2tleRgBIAEoCRINCgV2YWx1ZRgCIAEoCToCOAEiVwoNU2NoZW1hQ2hhbmdlZBIVCg1zY2hlbWFfZGlnZXN0GAEgASgJEi8KCmNvbXBvbmVudHMYAiADKAsyGy5zcGF0aWFsZGIudjEuQ29tcG9uZW50SW5mbyIJCgdSZXN1bWVkIgcKBVJlc2V0IrcBCgZBbnN3ZXISCwoDc2VxGAEgASgEEhAKCGVudGl0aWVzGAIgAygEEi8KCXBvc2l0aW9ucxgDIAMoCzIcLnNwYXRpYWxkYi52MS5Qb3NpdGlvbkNvbHVtbhIlCgdjb2x1bW5zGAQgAygLMhQuc3BhdGlhbGRiLnYxLkNvbHVtbhITCgtkaXN0YW5jZXNfbRgFIAMoARITCgttYXRjaF9jb3VudBgGIAEoBBIMCgRsYXN0GAcgASgIIjkKCUhvbGRUYWtlbhILCgNzZXEYASABKAQSDQoFZXBvY2gYAiABKAQSEAoIdW50aWxfdXMYAyABKAMiOAoLSWRzUmVzZXJ2ZWQSCwoDc2VxGAEgASgEEg0KBWZpcnN0GAIgASgEEg0KBWNvdW50GAMgASgNIigKB0NyZWF0ZWQSCwoDc2VxGAEgASgEEhAKCGVudGl0aWVzGAIgAygEIt8ECgVGcmFtZRINCgVmcmFtZRgBIAEoBBITCgthcHBsaWVkX3NlcRgCIAEoBBITCgtkdXJhYmxlX3NlcRgDIAEoBBIVCg13b3JsZF90aW1lX3VzGAQgASgDEhQKDHVuaXhfdGltZV91cxgFIAEoAxIMCgRtb3JlGAYgASgIEg8KB2VudGVyZWQYByADKAQSIAoEbGVmdBgIIAMoCzISLnNwYXRpYWxkYi52MS5MZWZ0Ei0KBGdvbmUYCSADKAsyHy5zcGF0aWFsZGIudjEuQ29tcG9uZW50RW50aXRpZXMSLwoJcG9zaXRpb25zGAogAygLMhwuc3BhdGlhbGRiLnYxLlBvc2l0aW9uQ29sdW1uEiUKB2NvbHVtbnMYCyADKAsyFC5zcGF0aWFsZGIudjEuQ29sdW1uEisKCnZpZXdfcmVhZHkYDCADKAsyFy5zcGF0aWFsZGIudjEuVmlld1JlYWR5EisKCnJlamVjdGlvbnMYDSADKAsyFy5zcGF0aWFsZGIudjEuUmVqZWN0aW9uEjoKFHJlamVjdGlvbnNfY29sbGFwc2VkGA4gAygLMhwuc3BhdGlhbGRiLnYxLlJlamVjdGlvbkNvdW50EikKBmV2ZW50cxgPIAMoCzIZLnNwYXRpYWxkYi52MS5FdmVudENvbHVtbhIxCg1ldmVudHNfbWlzc2VkGBAgAygLMhouc3BhdGlhbGRiLnYxLkV2ZW50c01pc3NlZBIuCglkZW5zaXRpZXMYESADKAsyGy5zcGF0aWFsZGIudjEuRGVuc2l0eUNvbHVtbkoECBIQICI/CgxFdmVudHNNaXNzZWQSEQoJY29tcG9uZW50GAEgASgNEg0KBWV2ZW50GAIgASgNEg0KBWNvdW50GAMgASgEImYKDURlbnNpdHlDb2x1bW4SDwoHdmlld19pZBgBIAEoBBIQCghzcXVhcmVfbRgCIAEoARIMCgR0eXBlGAMgASgJEgkKAXgYBCADKBESCQoBeRgFIAMoERIOCgZjb3VudHMYBiADKAQiQwoETGVmdBIpCgZyZWFzb24YASABKA4yGS5zcGF0aWFsZGIudjEuTGVhdmVSZWFzb24SEAoIZW50aXRpZXMYAiADKAQiMgoJVmlld1JlYWR5Eg8KB3ZpZXdfaWQYASABKAQSFAoMZW50aXR5X2NvdW50GAIgASgEIp8BCglSZWplY3Rpb24SCwoDc2VxGAEgASgEEg4KBmNvbHVtbhgCIAEoDRILCgNyb3cYAyABKA0SJQoEY29kZRgEIAEoDjIXLnNwYXRpYWxkYi52MS5FcnJvckNvZGUSDgoGcmVhc29uGAUgASgJEg4KBmVudGl0eRgGIAEoBBIRCgljb21wb25lbnQYByABKA0SDgoGZGV0YWlsGAggASgJIi8KDlJlamVjdGlvbkNvdW50Eg4KBnJlYXNvbhgBIAEoCRINCgVjb3VudBgCIAEoBCp+CgtMZWF2ZVJlYXNvbhIcChhMRUFWRV9SRUFTT05fVU5TUEVDSUZJRUQQABIcChhMRUFWRV9SRUFTT05fT1VUX09GX1ZJRVcQARIYChRMRUFWRV9SRUFTT05fREVMRVRFRBACEhkKFUxFQVZFX1JFQVNPTl9GSUxURVJFRBADKu8CCglFcnJvckNvZGUSGgoWRVJST1JfQ09ERV9VTlNQRUNJRklFRBAAEhYKEkVSUk9SX0NPREVfSU5WQUxJRBABEhgKFEVSUk9SX0NPREVfTk9UX0ZPVU5EEAISHQoZRVJST1JfQ09ERV9BTFJFQURZX0VYSVNUUxADEh4KGkVSUk9SX0NPREVfVU5BVVRIRU5USUNBVEVEEAQSGAoURVJST1JfQ09ERV9GT1JCSURERU4QBRIgChxFUlJPUl9DT0RFX05PVF9BVVRIT1JJVEFUSVZFEAYSFwoTRVJST1JfQ09ERV9DT05GTElDVBAHEhkKFUVSUk9SX0NPREVfT1ZFUkxPQURFRBAIEhYKEkVSUk9SX0NPREVfVElNRU9VVBAJEhoKFkVSUk9SX0NPREVfVU5BVkFJTEFCTEUQChIYChRFUlJPUl9DT0RFX0RBVEFfTE9TUxALEhcKE0VSUk9SX0NPREVfSU5URVJOQUwQDDKbAgoNV29ya2VyU2VydmljZRJGCgZBdHRhY2gSGy5zcGF0aWFsZGIudjEuQ2xpZW50TWVzc2FnZRobLnNwYXRpYWxkYi52MS5TZXJ2ZXJNZXNzYWdlKAEwARI9CgRPcGVuEhkuc3BhdGlhbGRiLnYxLk9wZW5SZXF1ZXN0Ghouc3BhdGlhbGRiLnYxLk9wZW5SZXNwb25zZRJECgZGcmFtZXMSGy5zcGF0aWFsZGIudjEuRnJhbWVzUmVxdWVzdBobLnNwYXRpYWxkYi52MS5TZXJ2ZXJNZXNzYWdlMAESPQoEU2VuZBIZLnNwYXRpYWxkYi52MS5TZW5kUmVxdWVzdBoaLnNwYXRpYWxkYi52MS5TZW5kUmVzcG9uc2ViBnByb3RvMw", [file_spatialdb_v1_authority, file_spatialdb_v1_query]);
 
 /**
  * @generated from message spatialdb.v1.OpenRequest
@@ -206,6 +206,18 @@ export type ClientMessage = Message<"spatialdb.v1.ClientMessage"> & {
      */
     value: AuthorityReport;
     case: "authorityReport";
+  } | {
+    /**
+     * @generated from field: spatialdb.v1.TakeHold take_hold = 16;
+     */
+    value: TakeHold;
+    case: "takeHold";
+  } | {
+    /**
+     * @generated from field: spatialdb.v1.EndHold end_hold = 17;
+     */
+    value: EndHold;
+    case: "endHold";
   } | { case: undefined; value?: undefined };
 };
 
@@ -727,6 +739,60 @@ export const AskSchema: GenMessage<Ask> = /*@__PURE__*/
   messageDesc(file_spatialdb_v1_worker, 20);
 
 /**
+ * In a world with layers, of a tool that may edit: nobody else writes this component of this entity for a while. Its owner is
+ * told (ComponentHolds), keeps it, and is refused with COMPONENT_HELD. A later hold of the same component takes its place.
+ * Answered with HoldTaken; refused if the entity or the layer's owner of such a component is missing.
+ *
+ * @generated from message spatialdb.v1.TakeHold
+ */
+export type TakeHold = Message<"spatialdb.v1.TakeHold"> & {
+  /**
+   * @generated from field: uint64 entity = 1;
+   */
+  entity: bigint;
+
+  /**
+   * @generated from field: uint32 component = 2;
+   */
+  component: number;
+
+  /**
+   * Up to limits.hold_ms_max. It ends earlier with EndHold, or with the session.
+   *
+   * @generated from field: uint32 for_ms = 3;
+   */
+  forMs: number;
+};
+
+/**
+ * Describes the message spatialdb.v1.TakeHold.
+ * Use `create(TakeHoldSchema)` to create a new message.
+ */
+export const TakeHoldSchema: GenMessage<TakeHold> = /*@__PURE__*/
+  messageDesc(file_spatialdb_v1_worker, 21);
+
+/**
+ * Lets go before the time. A hold that is over already is none: nothing happens.
+ *
+ * @generated from message spatialdb.v1.EndHold
+ */
+export type EndHold = Message<"spatialdb.v1.EndHold"> & {
+  /**
+   * As HoldTaken gives it.
+   *
+   * @generated from field: uint64 epoch = 1;
+   */
+  epoch: bigint;
+};
+
+/**
+ * Describes the message spatialdb.v1.EndHold.
+ * Use `create(EndHoldSchema)` to create a new message.
+ */
+export const EndHoldSchema: GenMessage<EndHold> = /*@__PURE__*/
+  messageDesc(file_spatialdb_v1_worker, 22);
+
+/**
  * From the worker's own loop, so that a hung loop shows.
  *
  * @generated from message spatialdb.v1.Heartbeat
@@ -759,7 +825,7 @@ export type Heartbeat = Message<"spatialdb.v1.Heartbeat"> & {
  * Use `create(HeartbeatSchema)` to create a new message.
  */
 export const HeartbeatSchema: GenMessage<Heartbeat> = /*@__PURE__*/
-  messageDesc(file_spatialdb_v1_worker, 21);
+  messageDesc(file_spatialdb_v1_worker, 23);
 
 /**
  * Either side ends the session politely.
@@ -792,7 +858,7 @@ export type Goodbye = Message<"spatialdb.v1.Goodbye"> & {
  * Use `create(GoodbyeSchema)` to create a new message.
  */
 export const GoodbyeSchema: GenMessage<Goodbye> = /*@__PURE__*/
-  messageDesc(file_spatialdb_v1_worker, 22);
+  messageDesc(file_spatialdb_v1_worker, 24);
 
 /**
  * @generated from message spatialdb.v1.ServerMessage
@@ -871,6 +937,12 @@ export type ServerMessage = Message<"spatialdb.v1.ServerMessage"> & {
      */
     value: Authority;
     case: "authority";
+  } | {
+    /**
+     * @generated from field: spatialdb.v1.HoldTaken hold_taken = 12;
+     */
+    value: HoldTaken;
+    case: "holdTaken";
   } | { case: undefined; value?: undefined };
 };
 
@@ -879,7 +951,7 @@ export type ServerMessage = Message<"spatialdb.v1.ServerMessage"> & {
  * Use `create(ServerMessageSchema)` to create a new message.
  */
 export const ServerMessageSchema: GenMessage<ServerMessage> = /*@__PURE__*/
-  messageDesc(file_spatialdb_v1_worker, 23);
+  messageDesc(file_spatialdb_v1_worker, 25);
 
 /**
  * @generated from message spatialdb.v1.Welcome
@@ -968,7 +1040,7 @@ export type Welcome = Message<"spatialdb.v1.Welcome"> & {
  * Use `create(WelcomeSchema)` to create a new message.
  */
 export const WelcomeSchema: GenMessage<Welcome> = /*@__PURE__*/
-  messageDesc(file_spatialdb_v1_worker, 24);
+  messageDesc(file_spatialdb_v1_worker, 26);
 
 /**
  * Which workers write which components of which entities. What no layer writes is for tools, and for whoever creates.
@@ -1015,7 +1087,7 @@ export type LayerInfo = Message<"spatialdb.v1.LayerInfo"> & {
  * Use `create(LayerInfoSchema)` to create a new message.
  */
 export const LayerInfoSchema: GenMessage<LayerInfo> = /*@__PURE__*/
-  messageDesc(file_spatialdb_v1_worker, 25);
+  messageDesc(file_spatialdb_v1_worker, 27);
 
 /**
  * @generated from message spatialdb.v1.ComponentInfo
@@ -1039,7 +1111,7 @@ export type ComponentInfo = Message<"spatialdb.v1.ComponentInfo"> & {
  * Use `create(ComponentInfoSchema)` to create a new message.
  */
 export const ComponentInfoSchema: GenMessage<ComponentInfo> = /*@__PURE__*/
-  messageDesc(file_spatialdb_v1_worker, 26);
+  messageDesc(file_spatialdb_v1_worker, 28);
 
 /**
  * @generated from message spatialdb.v1.SpaceInfo
@@ -1061,7 +1133,7 @@ export type SpaceInfo = Message<"spatialdb.v1.SpaceInfo"> & {
  * Use `create(SpaceInfoSchema)` to create a new message.
  */
 export const SpaceInfoSchema: GenMessage<SpaceInfo> = /*@__PURE__*/
-  messageDesc(file_spatialdb_v1_worker, 27);
+  messageDesc(file_spatialdb_v1_worker, 29);
 
 /**
  * The settings for this worker type as they are now, whole.
@@ -1080,7 +1152,7 @@ export type FlagsChanged = Message<"spatialdb.v1.FlagsChanged"> & {
  * Use `create(FlagsChangedSchema)` to create a new message.
  */
 export const FlagsChangedSchema: GenMessage<FlagsChanged> = /*@__PURE__*/
-  messageDesc(file_spatialdb_v1_worker, 28);
+  messageDesc(file_spatialdb_v1_worker, 30);
 
 /**
  * The schema as it is now. Frames after this may have values of components that are new, or with fields that are.
@@ -1106,7 +1178,7 @@ export type SchemaChanged = Message<"spatialdb.v1.SchemaChanged"> & {
  * Use `create(SchemaChangedSchema)` to create a new message.
  */
 export const SchemaChangedSchema: GenMessage<SchemaChanged> = /*@__PURE__*/
-  messageDesc(file_spatialdb_v1_worker, 29);
+  messageDesc(file_spatialdb_v1_worker, 31);
 
 /**
  * @generated from message spatialdb.v1.Resumed
@@ -1119,7 +1191,7 @@ export type Resumed = Message<"spatialdb.v1.Resumed"> & {
  * Use `create(ResumedSchema)` to create a new message.
  */
 export const ResumedSchema: GenMessage<Resumed> = /*@__PURE__*/
-  messageDesc(file_spatialdb_v1_worker, 30);
+  messageDesc(file_spatialdb_v1_worker, 32);
 
 /**
  * @generated from message spatialdb.v1.Reset
@@ -1132,7 +1204,7 @@ export type Reset = Message<"spatialdb.v1.Reset"> & {
  * Use `create(ResetSchema)` to create a new message.
  */
 export const ResetSchema: GenMessage<Reset> = /*@__PURE__*/
-  messageDesc(file_spatialdb_v1_worker, 31);
+  messageDesc(file_spatialdb_v1_worker, 33);
 
 /**
  * A page of the answer to an Ask. Every partition answers as of one cut through the world.
@@ -1190,7 +1262,43 @@ export type Answer = Message<"spatialdb.v1.Answer"> & {
  * Use `create(AnswerSchema)` to create a new message.
  */
 export const AnswerSchema: GenMessage<Answer> = /*@__PURE__*/
-  messageDesc(file_spatialdb_v1_worker, 32);
+  messageDesc(file_spatialdb_v1_worker, 34);
+
+/**
+ * Comes before the frame that says the TakeHold is decided (applied_seq); a Rejection of that seq takes it back. What the
+ * session writes behind its TakeHold is written under the hold.
+ *
+ * @generated from message spatialdb.v1.HoldTaken
+ */
+export type HoldTaken = Message<"spatialdb.v1.HoldTaken"> & {
+  /**
+   * The seq of the TakeHold this answers.
+   *
+   * @generated from field: uint64 seq = 1;
+   */
+  seq: bigint;
+
+  /**
+   * Names the hold.
+   *
+   * @generated from field: uint64 epoch = 2;
+   */
+  epoch: bigint;
+
+  /**
+   * World time, as in frames.
+   *
+   * @generated from field: int64 until_us = 3;
+   */
+  untilUs: bigint;
+};
+
+/**
+ * Describes the message spatialdb.v1.HoldTaken.
+ * Use `create(HoldTakenSchema)` to create a new message.
+ */
+export const HoldTakenSchema: GenMessage<HoldTaken> = /*@__PURE__*/
+  messageDesc(file_spatialdb_v1_worker, 35);
 
 /**
  * Comes before the frame that says the ReserveIds is decided (applied_seq).
@@ -1221,7 +1329,7 @@ export type IdsReserved = Message<"spatialdb.v1.IdsReserved"> & {
  * Use `create(IdsReservedSchema)` to create a new message.
  */
 export const IdsReservedSchema: GenMessage<IdsReserved> = /*@__PURE__*/
-  messageDesc(file_spatialdb_v1_worker, 33);
+  messageDesc(file_spatialdb_v1_worker, 36);
 
 /**
  * Comes before the frame that says the Create is decided (applied_seq).
@@ -1250,7 +1358,7 @@ export type Created = Message<"spatialdb.v1.Created"> & {
  * Use `create(CreatedSchema)` to create a new message.
  */
 export const CreatedSchema: GenMessage<Created> = /*@__PURE__*/
-  messageDesc(file_spatialdb_v1_worker, 34);
+  messageDesc(file_spatialdb_v1_worker, 37);
 
 /**
  * Changes to the set of (entity, component) pairs that this session sees. Apply a frame whole.
@@ -1372,7 +1480,7 @@ export type Frame = Message<"spatialdb.v1.Frame"> & {
  * Use `create(FrameSchema)` to create a new message.
  */
 export const FrameSchema: GenMessage<Frame> = /*@__PURE__*/
-  messageDesc(file_spatialdb_v1_worker, 35);
+  messageDesc(file_spatialdb_v1_worker, 38);
 
 /**
  * @generated from message spatialdb.v1.EventsMissed
@@ -1399,7 +1507,7 @@ export type EventsMissed = Message<"spatialdb.v1.EventsMissed"> & {
  * Use `create(EventsMissedSchema)` to create a new message.
  */
 export const EventsMissedSchema: GenMessage<EventsMissed> = /*@__PURE__*/
-  messageDesc(file_spatialdb_v1_worker, 36);
+  messageDesc(file_spatialdb_v1_worker, 39);
 
 /**
  * Squares of a view of densities. x, y are numbers of squares: [x, x + 1) * square_m.
@@ -1447,7 +1555,7 @@ export type DensityColumn = Message<"spatialdb.v1.DensityColumn"> & {
  * Use `create(DensityColumnSchema)` to create a new message.
  */
 export const DensityColumnSchema: GenMessage<DensityColumn> = /*@__PURE__*/
-  messageDesc(file_spatialdb_v1_worker, 37);
+  messageDesc(file_spatialdb_v1_worker, 40);
 
 /**
  * @generated from message spatialdb.v1.Left
@@ -1469,7 +1577,7 @@ export type Left = Message<"spatialdb.v1.Left"> & {
  * Use `create(LeftSchema)` to create a new message.
  */
 export const LeftSchema: GenMessage<Left> = /*@__PURE__*/
-  messageDesc(file_spatialdb_v1_worker, 38);
+  messageDesc(file_spatialdb_v1_worker, 41);
 
 /**
  * The view has been filled: what it matches is in view as of this frame.
@@ -1493,7 +1601,7 @@ export type ViewReady = Message<"spatialdb.v1.ViewReady"> & {
  * Use `create(ViewReadySchema)` to create a new message.
  */
 export const ViewReadySchema: GenMessage<ViewReady> = /*@__PURE__*/
-  messageDesc(file_spatialdb_v1_worker, 39);
+  messageDesc(file_spatialdb_v1_worker, 42);
 
 /**
  * @generated from message spatialdb.v1.Rejection
@@ -1551,7 +1659,7 @@ export type Rejection = Message<"spatialdb.v1.Rejection"> & {
  * Use `create(RejectionSchema)` to create a new message.
  */
 export const RejectionSchema: GenMessage<Rejection> = /*@__PURE__*/
-  messageDesc(file_spatialdb_v1_worker, 40);
+  messageDesc(file_spatialdb_v1_worker, 43);
 
 /**
  * @generated from message spatialdb.v1.RejectionCount
@@ -1573,7 +1681,7 @@ export type RejectionCount = Message<"spatialdb.v1.RejectionCount"> & {
  * Use `create(RejectionCountSchema)` to create a new message.
  */
 export const RejectionCountSchema: GenMessage<RejectionCount> = /*@__PURE__*/
-  messageDesc(file_spatialdb_v1_worker, 41);
+  messageDesc(file_spatialdb_v1_worker, 44);
 
 /**
  * @generated from enum spatialdb.v1.LeaveReason
