@@ -5,13 +5,13 @@ use super::*;
 use crate::authority::layers::Layer;
 use crate::authority::tiling::{Axis, Cut, Half};
 
-const LAYER: LayerId = LayerId(0);
+pub(super) const LAYER: LayerId = LayerId(0);
 const SPACE: SpaceId = SpaceId(0);
 const E: EntityId = EntityId(9);
 const HP: ComponentId = ComponentId(1000);
-const WEST: RegionId = RegionId(1);
-const EAST: RegionId = RegionId(2);
-const NOWHERE: RegionId = RegionId(3);
+pub(super) const WEST: RegionId = RegionId(1);
+pub(super) const EAST: RegionId = RegionId(2);
+pub(super) const NOWHERE: RegionId = RegionId(3);
 const ANN: SessionId = SessionId(11);
 const BOB: SessionId = SessionId(12);
 
@@ -24,7 +24,7 @@ fn writer(session: SessionId, epoch: u64, gains: u64) -> Writer {
 }
 
 /// Ann owns what is west of 0 since epoch 1, Bob what is east since epoch 2; borders have a hysteresis of 10 m.
-fn table() -> LeaseTable {
+pub(super) fn table() -> LeaseTable {
     let layer = Layer { border_hysteresis_m: 10.0, ..Layer::new("l", "t", vec![HP]) };
     let layers =
         Layers::new(vec![layer], &[SPACE], &Limits::default(), |c| c.to_string()).expect("one layer");
