@@ -102,7 +102,7 @@ mod tests {
         table.follow(E, LAYER, Some(WEST), at(12.0), Revision(3));
         assert_eq!(told(&table, at(12.0)).why, Why::Follows(Some(EAST)));
         table.forget();
-        assert_eq!(table.belonging(E, LAYER, None), None, "nothing is known");
+        assert_eq!(table.belonging(EntityId(10), LAYER, None), None, "nothing is known");
     }
 
     #[test]
