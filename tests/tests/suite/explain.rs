@@ -161,8 +161,7 @@ async fn near_a_border_it_is_said_how_far_it_has_to_go() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn a_refused_write_is_shown_with_its_reason_and_the_owner() {
     let world = World::launch(Launch::probe().config(HALVES));
-    let (mut ann, bob, entities) = halves(&world).await;
-    // It crosses the border of partitions too: what was refused there before is found.
+    let (mut ann, mut bob, entities) = halves(&world).await;
     let ours = hp(&ann, entities[1], 1);
     let outcome = ann.write(ours).await;
     let rejection = outcome.rejections.first().expect("it is Bob's").clone();
@@ -174,6 +173,17 @@ async fn a_refused_write_is_shown_with_its_reason_and_the_owner() {
     assert!(refused.world_time_us > 0 && refused.world_time_us <= told.world_time_us);
     assert!(refused.detail.contains(&format!("owned by session {}", bob.welcome.session_id)), "{refused:?}");
     assert_eq!(owner(&told), "bob");
+
+    // What was refused in one partition is found when the entity is in another one.
+    let theirs = hp(&bob, entities[0], 1);
+    assert_eq!(bob.write(theirs).await.rejections.len(), 1);
+    let before = explain(&world, entities[0]).await;
+    let away = moves(&ann, entities[0], 300.0);
+    assert_eq!(ann.write(away).await, Outcome::default());
+    bob.until("Bob has it", |client| client.owned.owns("halves", entities[0])).await;
+    let after = explain(&world, entities[0]).await;
+    assert_ne!(before.partition, after.partition);
+    assert_eq!(after.refused.expect("it is remembered").session.expect("a session").name, "bob");
 
     drop(ann);
     let gone = eventually("Ann is gone", || async {

@@ -181,6 +181,7 @@ fn what_an_entity_carries_counts_in_the_next_partition() {
     here.obey(&Order::Grant(EAST, Epoch(3), ANN));
     moved(&mut here, -50.0, 50.0, 5);
     here.hold(E, HP, Hold { epoch: Epoch(8), by: BOB });
+    assert_eq!(here.holds_of(E), [(HP, Hold { epoch: Epoch(8), by: BOB })]);
     let carried = here.take(E, &[LAYER], at(50.0), Revision(0));
     assert_eq!((here.apart_count(), here.is_apart(E)), (0, false));
     assert_eq!(there.arrive(E, carried, at(50.0), Revision(20)), []);
