@@ -15,8 +15,9 @@ use super::client::{Client, ClientArgs};
 use super::print;
 
 const EXAMPLES: &str = "\
-It tells where the entity is, who wrote each of its components last, who owns it in each layer and why, and which write
-of it was refused last. Of a session it tells whether it sees the entity, by which of its views, and why not.
+It tells where the entity is, who wrote each of its components last, who owns it in each layer
+and why, and which write of it was refused last. Of a session it tells whether it sees the
+entity, by which of its views, and why not.
 
 Examples:
   Why do my writes of entity 4242 not count?
