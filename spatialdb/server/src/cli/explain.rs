@@ -22,7 +22,7 @@ entity, by which of its views, and why not.
 Examples:
   Why do my writes of entity 4242 not count?
     spatialdb explain 4242
-  Why does a viewer not see it? By name, or by the id that `spatialdb workers` shows:
+  Why does a viewer not see it? By name, or by the id that `spatialdb workers --json` shows:
     spatialdb explain 4242 --session viewer-1
     spatialdb explain 4242 --session 17 --view 2
   Why does a query not find it?
