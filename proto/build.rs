@@ -2,13 +2,15 @@
 
 use std::{env, error::Error, fs, path::PathBuf};
 
-const FILES: [&str; 7] = [
+const FILES: [&str; 9] = [
     "spatialdb/v1/schema.proto",
     "spatialdb/v1/components.proto",
     "spatialdb/v1/authority.proto",
     "spatialdb/v1/query.proto",
     "spatialdb/v1/worker.proto",
     "spatialdb/v1/world.proto",
+    "spatialdb/v1/region.proto",
+    "spatialdb/v1/explain.proto",
     "spatialdb/v1/admin.proto",
 ];
 

@@ -32,10 +32,10 @@ pub use message::{
     Lead, LeaveReason, MovedEntity, MovedValue, Outbox, Outcome, PeerBody, PeerMessage, Rejection,
     RouteChange, Shape, ToSession,
 };
-pub use partition::{EntityState, HitRef, Partition, Query, QueryAnswer, Tuning};
+pub use partition::{Cause, EntityState, Explained, HitRef, Partition, Query, QueryAnswer, Refused, Tuning};
 pub use session::{
-    AuthorityBody, AuthorityMessage, DensityColumn, FrameBody, SeenTable, Session, ToPartition,
-    check_interest,
+    AuthorityBody, AuthorityMessage, DensityColumn, FrameBody, SeenTable, Session, Sight, ToPartition,
+    ViewSight, check_interest,
 };
 pub use world::{PartitionMap, World};
 

@@ -10,11 +10,13 @@ mod census;
 mod changes;
 mod cut;
 mod events;
+mod explain;
 mod grid;
 mod interests;
 mod moves;
 mod publish;
 mod query;
+mod refusals;
 mod row_map;
 mod store;
 mod table;
@@ -29,8 +31,10 @@ pub use self::answer::{HitRef, QueryAnswer};
 pub(crate) use self::census::{Area, Census, KindId, Square, TOP_LEVEL, UNTYPED};
 pub(crate) use self::changes::EVERYWHERE;
 pub(crate) use self::events::RowEvent;
+pub use self::explain::Explained;
 pub(crate) use self::grid::{CellKey, CellRange, CellRow, Grid, NOWHERE};
 pub use self::query::{EntityState, Query};
+pub use self::refusals::{Cause, Refused};
 pub(crate) use self::store::{PublishSeq, Row, RowId, Store};
 pub(crate) use self::table::SetId;
 use self::table::Slot;
@@ -101,6 +105,10 @@ pub struct Partition {
     subscriber_ids: SubscriberIds,
     sweep: Sweep,
     outcomes: IndexMap<SessionId, Outcome, FxBuildHasher>,
+    /// The last refused writes; `None`: there was none.
+    refusals: Option<Box<refusals::Refusals>>,
+    /// As the driver told the time last.
+    now: Micros,
     /// Of how many rows the outcomes of sessions without views tell.
     untold_rows: u64,
     /// After a restart, until the session is greeted: leaves that it was not told of.
@@ -133,6 +141,8 @@ impl Partition {
             subscriber_ids: SubscriberIds::default(),
             sweep: Sweep::default(),
             outcomes: IndexMap::default(),
+            refusals: None,
+            now: 0,
             untold_rows: 0,
             owed: IndexMap::default(),
             departed: FxHashMap::default(),

@@ -21,6 +21,7 @@ mod scalar_value;
 mod schema;
 mod shape;
 mod sources;
+mod told;
 mod wire;
 
 pub use compat::{additions, changes, incompatibilities, losses};

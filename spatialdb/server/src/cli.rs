@@ -13,6 +13,7 @@ mod completions;
 mod config;
 mod drain;
 mod error;
+mod explain;
 mod flags;
 mod folder;
 mod get;
@@ -82,6 +83,7 @@ enum Command {
     Query(query::QueryArgs),
     Watch(watch::WatchArgs),
     Get(get::GetArgs),
+    Explain(explain::ExplainArgs),
     Workers(workers::WorkersArgs),
     Wanted(wanted::WantedArgs),
     Drain(drain::DrainArgs),
@@ -117,6 +119,7 @@ pub fn main() -> ExitCode {
         Command::Query(args) => on_runtime(query::run(args)),
         Command::Watch(args) => on_runtime(watch::run(args)),
         Command::Get(args) => on_runtime(get::run(args)),
+        Command::Explain(args) => on_runtime(explain::run(args)),
         Command::Workers(args) => on_runtime(workers::run(args)),
         Command::Wanted(args) => on_runtime(wanted::run(args)),
         Command::Drain(args) => on_runtime(drain::run(args)),

@@ -256,6 +256,7 @@ fn check_limits(config: &WorldConfig) -> Result<(), LaunchError> {
         ("sessions_max", limits.sessions_max, 1, 1 << 20),
         ("session_messages_in_flight_max", limits.session_messages_in_flight_max, 1, 1 << 20),
         ("queries_at_once_max", limits.queries_at_once_max, 1, 1 << 10),
+        ("refusals_kept_max", limits.refusals_kept_max, 0, 1 << 20),
         ("constraint_depth_max", limits.constraint_depth_max, 1, 64),
         ("constraint_text_bytes_max", limits.constraint_text_bytes_max, 1, 1 << 20),
     ];

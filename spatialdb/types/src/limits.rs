@@ -114,6 +114,8 @@ limits! {
     queries_at_once_max = 8;
     /// Streams at once that tell who owns what.
     authority_watchers_max = 1024;
+    /// Entities of which one partition remembers the last refused write, for `explain`; the oldest are forgotten first.
+    refusals_kept_max = 1024;
     /// Flags of one worker type.
     worker_flags_max = 256;
     /// Name and value of one flag.

@@ -93,6 +93,10 @@ async fn call(channel: &Channel, name: &str, token: Option<&str>) -> Answer {
         }
         "ListRegions" => admin.list_regions(with(v1::ListRegionsRequest::default(), token)).await.map(drop),
         "GetWanted" => admin.get_wanted(with(v1::GetWantedRequest {}, token)).await.map(drop),
+        "ExplainEntity" => {
+            let request = v1::ExplainEntityRequest { entity: 1, ..Default::default() };
+            admin.explain_entity(with(request, token)).await.map(drop)
+        }
         "WatchAuthority" => admin.watch_authority(with(v1::WatchAuthorityRequest {}, token)).await.map(drop),
         "SplitRegion" => admin.split_region(with(v1::SplitRegionRequest::default(), token)).await.map(drop),
         "MergeRegions" => {
@@ -198,6 +202,7 @@ async fn each_way_in_with_each_kind_of_token() {
         "ListRegions",
         "GetWanted",
         "WatchAuthority",
+        "ExplainEntity",
     ];
     let edit = ["SetFlags", "ApplySchema"];
     // This world is open: who is let in finds nothing to steer.

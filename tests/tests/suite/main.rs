@@ -14,6 +14,7 @@ mod densities;
 mod doors;
 mod earth;
 mod events;
+mod explain;
 mod fields;
 mod flight;
 mod holds;

@@ -11,6 +11,7 @@ mod crossing;
 mod order;
 #[cfg(test)]
 mod tests;
+mod why;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -22,6 +23,7 @@ pub use self::apart::{Gained, Hold};
 pub use self::check::{Refusal, Seen, Writer};
 pub use self::crossing::{Carried, Crossing};
 pub use self::order::{Answer, NewShape, Order, Table};
+pub use self::why::{Belonging, Why};
 use super::layers::Layers;
 use super::tiling::Tiling;
 

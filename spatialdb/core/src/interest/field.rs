@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use spatialdb_types::{ComponentId, Position};
 
+use super::Subject;
 use crate::wire::{self, Field};
 
 /// A comparison of one scalar field.
@@ -96,20 +97,35 @@ pub enum Comparison {
 impl FieldTest {
     /// Whether a value of the component passes.
     pub fn passes(&self, value: &[u8]) -> bool {
+        self.holds_for(self.read(value))
+    }
+
+    /// What the field has; `None`: the entity lacks the component.
+    pub(super) fn found(&self, subject: &Subject<'_>) -> Option<Scalar> {
+        if self.component == ComponentId::POSITION {
+            return subject.position.map(|at| self.read_position(at).into());
+        }
+        subject.values.value(self.component).map(|value| self.read(value).into())
+    }
+
+    fn read<'a>(&'a self, value: &'a [u8]) -> Read<'a> {
         let mut found = None;
         seek(value, &self.path, &mut found);
-        let read = found.and_then(|field| self.encoding.read(field)).unwrap_or_else(|| self.default.read());
-        self.holds_for(read)
+        found.and_then(|field| self.encoding.read(field)).unwrap_or_else(|| self.default.read())
     }
 
     /// Whether a position passes: it is not stored encoded.
     pub(super) fn passes_position(&self, at: Position) -> bool {
-        self.holds_for(match self.path.first().map_or(0, |step| step.field) {
+        self.holds_for(self.read_position(at))
+    }
+
+    fn read_position(&self, at: Position) -> Read<'static> {
+        match self.path.first().map_or(0, |step| step.field) {
             1 => Read::Unsigned(u64::from(at.space.0)),
             2 => Read::Float(at.point.x),
             3 => Read::Float(at.point.y),
             _ => Read::Float(at.point.z),
-        })
+        }
     }
 
     fn holds_for(&self, read: Read<'_>) -> bool {
@@ -148,6 +164,17 @@ impl Read<'_> {
             (Read::Float(a), Read::Float(b)) => a.partial_cmp(&b),
             (Read::Bytes(a), Read::Bytes(b)) => Some(a.cmp(b)),
             _ => None,
+        }
+    }
+}
+
+impl From<Read<'_>> for Scalar {
+    fn from(read: Read<'_>) -> Self {
+        match read {
+            Read::Signed(v) => Self::Signed(v),
+            Read::Unsigned(v) => Self::Unsigned(v),
+            Read::Float(v) => Self::Float(v),
+            Read::Bytes(v) => Self::Bytes(v.into()),
         }
     }
 }

@@ -10,6 +10,7 @@ use rustc_hash::FxBuildHasher;
 use spatialdb_types::{ComponentId, EntityId, PartitionId, Position, Reason, Seq, SessionId};
 
 use super::authority::Standing;
+use super::refusals::{Cause, Refusals, Refused, detail};
 use super::{Partition, PublishSeq, RowId, Slot, Store};
 use crate::authority::leases::{Refusal, Writer};
 use crate::columns::{
@@ -17,7 +18,7 @@ use crate::columns::{
 };
 use crate::events::{Event, EventWrites};
 use crate::message::{Outbox, Outcome, Rejection};
-use crate::wire;
+use crate::{Micros, wire};
 
 /// How many rows of a column are found before the first is written: what they touch stays in the processor's cache.
 const AT_ONCE: usize = 128;
@@ -41,6 +42,10 @@ pub(super) struct Run {
     decided: u32,
     outcome: Outcome,
     rejections_max: u64,
+    /// What the partition remembers of refused writes, while this goes on.
+    refusals: Option<Box<Refusals>>,
+    refusals_max: u64,
+    now: Micros,
     /// Entities that may lie in another partition now.
     pub(super) crossed: Vec<EntityId>,
     pub(super) deleted: Vec<EntityId>,
@@ -65,7 +70,7 @@ impl Partition {
     }
 
     pub(super) fn apply_from(&mut self, batch: &Batch, source: Source, outbox: &mut Outbox) {
-        let mut run = Run::new(batch, source, self.limits.rejections_per_frame_max);
+        let mut run = Run::new(batch, source, self);
         if let (Some(authority), Source::Edge) = (&mut self.authority, source) {
             authority.seen(&self.store, batch.session, &batch.seen);
         }
@@ -85,6 +90,7 @@ impl Partition {
             }
             self.interests.note(op);
         }
+        self.refusals = run.refusals.take();
         self.updates_applied += u64::from(run.decided);
         self.note_decided(batch, run.decided);
         if !run.outcome.is_empty() {
@@ -425,7 +431,7 @@ impl Partition {
 }
 
 impl Run {
-    fn new(batch: &Batch, source: Source, rejections_max: u64) -> Self {
+    fn new(batch: &Batch, source: Source, partition: &mut Partition) -> Self {
         Self {
             session: batch.session,
             writer: batch.writer(),
@@ -434,7 +440,10 @@ impl Run {
             source,
             decided: 0,
             outcome: Outcome::default(),
-            rejections_max,
+            rejections_max: partition.limits.rejections_per_frame_max,
+            refusals: partition.refusals.take(),
+            refusals_max: partition.limits.refusals_kept_max,
+            now: partition.now,
             crossed: Vec::new(),
             deleted: Vec::new(),
             park: batch.part(),
@@ -444,25 +453,29 @@ impl Run {
     }
 
     fn reject(&mut self, column: u32, row: u32, entity: EntityId, component: ComponentId, reason: Reason) {
-        let detail = match reason {
-            Reason::EntityExists => format!("entity {entity} exists already"),
-            Reason::EntityNotFound => format!("entity {entity} does not exist"),
-            Reason::ValueTooLarge => {
-                format!("entity {entity}, component {component}: the fields together pass value_bytes_max")
-            }
-            _ => format!("entity {entity} has no component {component}"),
-        };
+        if reason != Reason::EntityNotFound {
+            self.note(entity, component, Cause::Reason(reason));
+        }
+        let detail = detail(reason, entity, component);
         let rejection = Rejection { seq: self.seq, column, row, reason, entity, component, detail };
         self.outcome.reject(rejection, self.rejections_max);
     }
 
     fn refuse(&mut self, column: u32, row: u32, entity: EntityId, component: ComponentId, why: &Refusal) {
+        self.note(entity, component, Cause::Authority(why.clone()));
         let (seq, reason) = (self.seq, why.reason());
         // Who writes what it lost may write a lot of it.
         let is_told = (self.outcome.rejections.len() as u64) < self.rejections_max;
         let detail = if is_told { why.to_string() } else { String::new() };
         let rejection = Rejection { seq, column, row, reason, entity, component, detail };
         self.outcome.reject(rejection, self.rejections_max);
+    }
+
+    /// Remembers why, for whoever asks later.
+    fn note(&mut self, entity: EntityId, component: ComponentId, why: Cause) {
+        let refused = Refused { at: self.now, session: self.session, component, why };
+        let max = self.refusals_max;
+        self.refusals.get_or_insert_with(|| Box::new(Refusals::new(max))).note(entity, refused);
     }
 
     fn not_found(&mut self, column: u32, row: u32, entity: EntityId, component: ComponentId) {

@@ -17,6 +17,7 @@ use std::sync::Arc;
 use spatialdb_types::{ComponentId, EntityId, LayerId, PartitionId, Position, Revision, SessionId};
 
 use self::follows::Follows;
+pub(super) use self::follows::leader_of;
 use self::news::{News, Word};
 pub(super) use self::places::Standing;
 use self::squares::Squares;

@@ -6,7 +6,7 @@ use std::io::Write;
 use clap::Args;
 use serde_json::{Value, json};
 use spatialdb_proto::v1::{
-    AuthorityUpdate, Border, Lease, ListRegionsRequest, LossReason, Region, RegionPhase, Side,
+    AuthorityUpdate, Border, Lease, ListRegionsRequest, LossReason, Region, RegionPast, RegionPhase, Side,
     WatchAuthorityRequest, WorkerName,
 };
 
@@ -140,7 +140,7 @@ fn line(region: &Region) -> String {
     cells.map(|(cell, name)| format!("{name} {cell}")).collect::<Vec<_>>().join("  ")
 }
 
-fn area(lease: &Lease) -> String {
+pub(super) fn area(lease: &Lease) -> String {
     if lease.space.is_none() {
         return "-".to_owned();
     }
@@ -156,7 +156,7 @@ fn worker(name: Option<&WorkerName>) -> String {
     }
 }
 
-fn phase(region: &Region) -> String {
+pub(super) fn phase(region: &Region) -> String {
     let next = region.next.as_ref().map(|next| format!(" to {}", worker(Some(next)))).unwrap_or_default();
     format!("{}{next}", phase_name(region))
 }
@@ -207,7 +207,17 @@ fn worker_json(name: Option<&WorkerName>) -> Value {
     )
 }
 
-fn region_json(region: &Region) -> Value {
+/// Why somebody lost a region.
+pub(super) fn loss_name(before: &RegionPast) -> &'static str {
+    match before.reason() {
+        LossReason::Unspecified => "unknown",
+        LossReason::HandedOver => "handed-over",
+        LossReason::Silent => "silent",
+        LossReason::Ended => "ended",
+    }
+}
+
+pub(super) fn region_json(region: &Region) -> Value {
     let lease = region.lease.clone().unwrap_or_default();
     let borders = lease.borders.iter().map(|border| {
         json!({
@@ -216,15 +226,10 @@ fn region_json(region: &Region) -> Value {
             "epoch": border.epoch.to_string(),
         })
     });
-    let before = region.before.as_ref().map(|before| {
-        let reason = match before.reason() {
-            LossReason::Unspecified => "unknown",
-            LossReason::HandedOver => "handed-over",
-            LossReason::Silent => "silent",
-            LossReason::Ended => "ended",
-        };
-        json!({ "session_id": before.session_id.to_string(), "reason": reason })
-    });
+    let before = region
+        .before
+        .as_ref()
+        .map(|before| json!({ "session_id": before.session_id.to_string(), "reason": loss_name(before) }));
     json!({
         "region": lease.region.to_string(),
         "layer": lease.layer,

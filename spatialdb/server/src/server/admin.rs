@@ -3,6 +3,7 @@
 //! Responsible for: checking what is asked, and telling what came of it. Not responsible for: what the issuer decides
 //! (`authority`), and who may ask (`http::doors`).
 
+mod explain;
 mod watch;
 mod wire;
 
@@ -111,6 +112,13 @@ impl AdminService for Admin {
             wire::wanted(worker_type, staff, surplus.unwrap_or_default())
         });
         Ok(Response::new(v1::GetWantedResponse { types: types.collect(), open: self.edge.layers.is_open() }))
+    }
+
+    async fn explain_entity(
+        &self,
+        request: Request<v1::ExplainEntityRequest>,
+    ) -> Result<Response<v1::EntityExplanation>, Status> {
+        answer(explain::explain(&self.edge, request.into_inner()).await)
     }
 
     async fn watch_authority(

@@ -5,10 +5,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use spatialdb_core::authority::issuer::{Notice, Said};
 use spatialdb_core::world::Owner;
-use spatialdb_core::{Micros, Outcome, SeenTable, ToSession, View};
+use spatialdb_core::{Micros, Outcome, SeenTable, Sight, ToSession, View};
 use spatialdb_schema::Schema;
-use spatialdb_types::{PartitionId, Seq, ViewId};
-use tokio::sync::{Notify, mpsc};
+use spatialdb_types::{EntityId, PartitionId, Seq, ViewId};
+use tokio::sync::{Notify, mpsc, oneshot};
 
 use crate::auth::Principal;
 
@@ -35,6 +35,8 @@ pub(super) enum Event {
     },
     /// The issuer has something to tell the worker.
     Notice(Notice),
+    /// Somebody asks what the session sees of an entity.
+    Sight(EntityId, oneshot::Sender<Sight>),
     /// The worker has something to tell the issuer, once its messages up to that one are decided.
     Said(Seq, Said),
     /// The flags of its worker type are others now.

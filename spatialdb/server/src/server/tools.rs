@@ -70,7 +70,7 @@ impl WorldService for Tools {
         request: Request<v1::GetEntityRequest>,
     ) -> Result<Response<v1::Entity>, Status> {
         let entity = EntityId(request.into_inner().entity);
-        match self.find(entity).await {
+        match follow(&self.edge, entity, |answer| Control::Entity { entity, answer }).await {
             Some((partition, state)) => Ok(Response::new(entity_of(&self.edge, partition, state))),
             None => {
                 let error = Error::new(Reason::EntityNotFound, format!("entity {entity} does not exist"));
@@ -115,24 +115,27 @@ impl WorldService for Tools {
     }
 }
 
-impl Tools {
-    async fn find(&self, entity: EntityId) -> Option<(PartitionId, EntityState)> {
-        let mut at = self.edge.routes.get(entity).unwrap_or_else(|| self.edge.map.home(entity, None));
-        for _ in 0..FOLLOW_MAX {
-            let (answer, answered) = oneshot::channel();
-            self.edge.partition(at).tell(Control::Entity { entity, answer });
-            match answered.await.ok()? {
-                Whereabouts::Here(state) => return Some((at, state)),
-                Whereabouts::MovedTo(to) => at = to,
-                // It may just have settled elsewhere.
-                Whereabouts::Unknown => match self.edge.routes.get(entity) {
-                    Some(to) if to != at => at = to,
-                    _ => return None,
-                },
-            }
+/// What the partition says that has an entity, and which one that is. `None`: no such entity.
+pub(super) async fn follow<T>(
+    edge: &Edge,
+    entity: EntityId,
+    ask: impl Fn(oneshot::Sender<Whereabouts<T>>) -> Control,
+) -> Option<(PartitionId, T)> {
+    let mut at = edge.routes.get(entity).unwrap_or_else(|| edge.map.home(entity, None));
+    for _ in 0..FOLLOW_MAX {
+        let (answer, answered) = oneshot::channel();
+        edge.partition(at).tell(ask(answer));
+        match answered.await.ok()? {
+            Whereabouts::Here(state) => return Some((at, state)),
+            Whereabouts::MovedTo(to) => at = to,
+            // It may just have settled elsewhere.
+            Whereabouts::Unknown => match edge.routes.get(entity) {
+                Some(to) if to != at => at = to,
+                _ => return None,
+            },
         }
-        None
     }
+    None
 }
 
 /// Ends early if nobody listens any longer.

@@ -5,13 +5,13 @@ use super::*;
 use crate::authority::layers::Layer;
 use crate::authority::tiling::{Axis, Cut, Half};
 
-const LAYER: LayerId = LayerId(0);
+pub(super) const LAYER: LayerId = LayerId(0);
 const SPACE: SpaceId = SpaceId(0);
 const E: EntityId = EntityId(9);
 const HP: ComponentId = ComponentId(1000);
-const WEST: RegionId = RegionId(1);
-const EAST: RegionId = RegionId(2);
-const NOWHERE: RegionId = RegionId(3);
+pub(super) const WEST: RegionId = RegionId(1);
+pub(super) const EAST: RegionId = RegionId(2);
+pub(super) const NOWHERE: RegionId = RegionId(3);
 const ANN: SessionId = SessionId(11);
 const BOB: SessionId = SessionId(12);
 
@@ -24,7 +24,7 @@ fn writer(session: SessionId, epoch: u64, gains: u64) -> Writer {
 }
 
 /// Ann owns what is west of 0 since epoch 1, Bob what is east since epoch 2; borders have a hysteresis of 10 m.
-fn table() -> LeaseTable {
+pub(super) fn table() -> LeaseTable {
     let layer = Layer { border_hysteresis_m: 10.0, ..Layer::new("l", "t", vec![HP]) };
     let layers =
         Layers::new(vec![layer], &[SPACE], &Limits::default(), |c| c.to_string()).expect("one layer");
@@ -181,6 +181,8 @@ fn what_an_entity_carries_counts_in_the_next_partition() {
     here.obey(&Order::Grant(EAST, Epoch(3), ANN));
     moved(&mut here, -50.0, 50.0, 5);
     here.hold(E, HP, Hold { epoch: Epoch(8), by: BOB, until: 0 });
+    let held: Vec<_> = here.holds_of(E).collect();
+    assert_eq!(held, [(HP, Hold { epoch: Epoch(8), by: BOB, until: 0 })]);
     let carried = here.take(E, &[LAYER], at(50.0), Revision(0));
     assert_eq!((here.apart_count(), here.is_apart(E)), (0, false));
     assert_eq!(there.arrive(E, carried, at(50.0), Revision(20)), []);

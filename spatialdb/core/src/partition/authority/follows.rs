@@ -323,7 +323,7 @@ impl Partition {
 }
 
 /// Whom an entity follows: field 1 of its Follows. Nobody follows itself.
-fn leader_of(store: &Store, id: RowId) -> Option<EntityId> {
+pub(in crate::partition) fn leader_of(store: &Store, id: RowId) -> Option<EntityId> {
     let value = store.value(id, ComponentId::FOLLOWS)?;
     let numbers = wire::fields(value).filter_map(|(number, field)| match field {
         Field::Varint(leader) if number == 1 => Some(EntityId(leader)),

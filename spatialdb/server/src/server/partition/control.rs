@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use spatialdb_core::authority::issuer::Loads;
 use spatialdb_core::authority::leases::Order;
-use spatialdb_core::{EntityState, PeerMessage, Query, ToPartition, ViewSet};
+use spatialdb_core::{EntityState, Explained, PeerMessage, Query, Refused, ToPartition, ViewSet};
 use spatialdb_types::{EntityId, PartitionId, SessionId};
 use tokio::sync::oneshot;
 
@@ -22,7 +22,17 @@ pub(in crate::server) enum Control {
     Cut(u64, Arc<[Query]>),
     Entity {
         entity: EntityId,
-        answer: oneshot::Sender<Whereabouts>,
+        answer: oneshot::Sender<Whereabouts<EntityState>>,
+    },
+    /// Why an entity is as it is.
+    Explain {
+        entity: EntityId,
+        answer: oneshot::Sender<Whereabouts<Explained>>,
+    },
+    /// The last write of an entity that was refused there.
+    Refused {
+        entity: EntityId,
+        answer: oneshot::Sender<Option<Refused>>,
     },
     /// Of the issuer.
     Order(Order),
@@ -62,8 +72,8 @@ impl ViewSlots {
 }
 
 /// What a partition knows of an entity.
-pub(in crate::server) enum Whereabouts {
-    Here(EntityState),
+pub(in crate::server) enum Whereabouts<T> {
+    Here(T),
     MovedTo(PartitionId),
     Unknown,
 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use spatialdb_core::authority::issuer::Loads;
 use spatialdb_core::{Batch, Micros, Outbox, Partition, RouteChange, ShadowMismatch, ToPartition};
-use spatialdb_types::{PartitionId, SessionId};
+use spatialdb_types::{EntityId, PartitionId, SessionId};
 
 use super::alarm::Alarm;
 use super::control::{Control, Note, Whereabouts};
@@ -99,6 +99,7 @@ impl Driver {
     /// A turn of the thread: some of all that waits. Returns how long it may sleep.
     pub(super) fn turn(&mut self, edge: &Edge) -> Duration {
         self.alarm(edge).clear();
+        self.machine.set_time(edge.clock.now());
         self.drain_control(edge);
         self.hear_notes(HEARD_AT_ONCE);
         let start = edge.clock.now();
@@ -146,7 +147,8 @@ impl Driver {
         is_later
     }
 
-    pub(super) fn apply(&mut self, batch: &Batch) {
+    pub(super) fn apply(&mut self, edge: &Edge, batch: &Batch) {
+        self.machine.set_time(edge.clock.now());
         self.machine.apply(batch, &mut self.outbox);
     }
 
@@ -208,7 +210,7 @@ impl Driver {
             if before >= half && before - taken < half {
                 gauges.room.notify_waiters();
             }
-            self.apply(&batch);
+            self.apply(edge, &batch);
             self.fences.batch_applied();
             if self.machine.must_publish() {
                 return;
@@ -242,13 +244,17 @@ impl Driver {
             Control::Entity { entity, answer } => {
                 // Whoever is told that it moved asks there next: the move must be in that queue before.
                 self.deliver(edge);
-                let whereabouts = match (self.machine.entity(entity), self.machine.departed_to(entity)) {
-                    (Some(state), _) => Whereabouts::Here(state),
-                    (None, Some(to)) => Whereabouts::MovedTo(to),
-                    (None, None) => Whereabouts::Unknown,
-                };
                 // Whoever asked may have gone: then the answer is dropped.
-                let _ = answer.send(whereabouts);
+                let _ = answer.send(self.whereabouts(entity, self.machine.entity(entity)));
+            }
+            Control::Explain { entity, answer } => {
+                self.deliver(edge);
+                // As above.
+                let _ = answer.send(self.whereabouts(entity, self.machine.explain(entity)));
+            }
+            Control::Refused { entity, answer } => {
+                // As above.
+                let _ = answer.send(self.machine.refused(entity).cloned());
             }
             Control::Order(order) => self.machine.order(&order, &mut self.outbox),
             Control::Load { doublings, answer } => {
@@ -263,6 +269,15 @@ impl Driver {
                 let _ = answer.send((doublings, loads));
             }
             Control::Stop => self.stopped = true,
+        }
+    }
+
+    /// What is known of an entity here, or where it went.
+    fn whereabouts<T>(&self, entity: EntityId, here: Option<T>) -> Whereabouts<T> {
+        match (here, self.machine.departed_to(entity)) {
+            (Some(state), _) => Whereabouts::Here(state),
+            (None, Some(to)) => Whereabouts::MovedTo(to),
+            (None, None) => Whereabouts::Unknown,
         }
     }
 

@@ -106,7 +106,7 @@ impl PartitionHandle {
     /// Has a batch applied. Only while inside the gate of the routes, and after `wait_for_room`.
     pub(in crate::server) fn send(&self, edge: &Edge, batch: Batch) {
         let rows = batch.row_count();
-        if rows <= ROWS_AT_HAND && self.at_hand(edge, |driver| driver.apply(&batch)) {
+        if rows <= ROWS_AT_HAND && self.at_hand(edge, |driver| driver.apply(edge, &batch)) {
             return;
         }
         self.gauges.queue_rows.fetch_add(rows as u64, Ordering::Relaxed);

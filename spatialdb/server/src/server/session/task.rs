@@ -179,6 +179,10 @@ impl Task {
                 }
             }
             Event::Notice(notice) => self.session.notice(notice),
+            Event::Sight(entity, answer) => {
+                // Whoever asked may have gone.
+                let _ = answer.send(self.session.sight(entity));
+            }
             Event::Said(seq, said) => self.said.push_back((seq, said)),
             Event::FlagsChanged => self.flags_changed = true,
             Event::SchemaChanged(schema) => self.schema_changed = Some(schema),

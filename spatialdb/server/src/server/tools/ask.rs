@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use spatialdb_core::Query;
+use spatialdb_core::{Constraint, Query};
 use spatialdb_proto::v1;
 use spatialdb_types::{ComponentId, Error, Position, Reason};
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
@@ -51,6 +51,14 @@ pub(in crate::server) fn question_of(edge: &Edge, ask: v1::Ask) -> Result<Query,
     let components: Result<Vec<ComponentId>, Error> =
         ask.components.into_iter().map(|id| known.component(ComponentId(id))).collect();
     query_of(edge, ask.constraint, components?, ask.limit, ask.count_only, ask.nearest_to)
+}
+
+/// A constraint of somebody who asks once.
+///
+/// # Errors
+/// What is wrong with it.
+pub(in crate::server) fn constraint_of(edge: &Edge, wire: v1::Constraint) -> Result<Constraint, Error> {
+    Known::of(edge, Near::Unknown).constraint(Some(wire))
 }
 
 fn query_of(

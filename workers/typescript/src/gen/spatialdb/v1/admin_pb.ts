@@ -5,143 +5,19 @@
 // @generated from file spatialdb/v1/admin.proto (package spatialdb.v1, syntax proto3)
 /* eslint-disable */
 
-import type { GenEnum, GenFile, GenMessage, GenService } from "@bufbuild/protobuf/codegenv2";
-import { enumDesc, fileDesc, messageDesc, serviceDesc } from "@bufbuild/protobuf/codegenv2";
-import type { Lease, LossReason } from "./authority_pb.js";
-import { file_spatialdb_v1_authority } from "./authority_pb.js";
+import type { GenFile, GenMessage, GenService } from "@bufbuild/protobuf/codegenv2";
+import { fileDesc, messageDesc, serviceDesc } from "@bufbuild/protobuf/codegenv2";
+import type { EntityExplanationSchema, ExplainEntityRequestSchema } from "./explain_pb.js";
+import { file_spatialdb_v1_explain } from "./explain_pb.js";
+import type { Region, RegionSchema } from "./region_pb.js";
+import { file_spatialdb_v1_region } from "./region_pb.js";
 import type { Message } from "@bufbuild/protobuf";
 
 /**
  * Describes the file spatialdb/v1/admin.proto.
  */
 export const file_spatialdb_v1_admin: GenFile = /*@__PURE__*/
-  fileDesc("ChhzcGF0aWFsZGIvdjEvYWRtaW4ucHJvdG8SDHNwYXRpYWxkYi52MSKFAgoGUmVnaW9uEiIKBWxlYXNlGAEgASgLMhMuc3BhdGlhbGRiLnYxLkxlYXNlEigKBXBoYXNlGAIgASgOMhkuc3BhdGlhbGRiLnYxLlJlZ2lvblBoYXNlEicKBW93bmVyGAMgASgLMhguc3BhdGlhbGRiLnYxLldvcmtlck5hbWUSJgoEbmV4dBgEIAEoCzIYLnNwYXRpYWxkYi52MS5Xb3JrZXJOYW1lEigKBmJlZm9yZRgFIAEoCzIYLnNwYXRpYWxkYi52MS5SZWdpb25QYXN0EiQKA3BpbhgGIAEoCzIXLnNwYXRpYWxkYi52MS5SZWdpb25QaW4SDAoEbG9hZBgHIAEoBCIuCgpXb3JrZXJOYW1lEhIKCnNlc3Npb25faWQYASABKAQSDAoEbmFtZRgCIAEoCSJKCgpSZWdpb25QYXN0EhIKCnNlc3Npb25faWQYASABKAQSKAoGcmVhc29uGAIgASgOMhguc3BhdGlhbGRiLnYxLkxvc3NSZWFzb24iGwoJUmVnaW9uUGluEg4KBndvcmtlchgBIAEoCSKTAQoPV29ya2VyQXV0aG9yaXR5EhIKCnNlc3Npb25faWQYASABKAQSEwoLd29ya2VyX3R5cGUYAiABKAkSDAoEbmFtZRgDIAEoCRITCgtyZWdpb25zX21heBgEIAEoDRIOCgZzaWxlbnQYBSABKAgSEAoIZHJhaW5pbmcYBiABKAgSEgoKc2Vlbl9lcG9jaBgHIAEoBCJjCgZXYW50ZWQSEwoLd29ya2VyX3R5cGUYASABKAkSDgoGd2FudGVkGAIgASgNEhEKCWNvbm5lY3RlZBgDIAEoDRIQCghkcmFpbmluZxgEIAEoDRIPCgdzdXJwbHVzGAUgASgJIjQKEkxpc3RSZWdpb25zUmVxdWVzdBINCgVsYXllchgBIAEoCRIPCgdib3JkZXJzGAIgASgIIkoKE0xpc3RSZWdpb25zUmVzcG9uc2USJQoHcmVnaW9ucxgBIAMoCzIULnNwYXRpYWxkYi52MS5SZWdpb24SDAoEb3BlbhgCIAEoCCJEChJTcGxpdFJlZ2lvblJlcXVlc3QSDgoGcmVnaW9uGAEgASgEEgsKAXgYAiABKAFIABILCgF5GAMgASgBSABCBAoCYXQiKQoTU3BsaXRSZWdpb25SZXNwb25zZRISCgpuZXdfcmVnaW9uGAEgASgEIjEKE01lcmdlUmVnaW9uc1JlcXVlc3QSDAoEZ29uZRgBIAEoBBIMCgRrZWVwGAIgASgEIhYKFE1lcmdlUmVnaW9uc1Jlc3BvbnNlIjIKEFBpblJlZ2lvblJlcXVlc3QSDgoGcmVnaW9uGAEgASgEEg4KBndvcmtlchgCIAEoCSIkChJVbnBpblJlZ2lvblJlcXVlc3QSDgoGcmVnaW9uGAEgASgEIjcKEkRyYWluV29ya2VyUmVxdWVzdBIMCgRuYW1lGAEgASgJEhMKC3dvcmtlcl90eXBlGAIgASgJIhIKEEdldFdhbnRlZFJlcXVlc3QiRgoRR2V0V2FudGVkUmVzcG9uc2USIwoFdHlwZXMYASADKAsyFC5zcGF0aWFsZGIudjEuV2FudGVkEgwKBG9wZW4YAiABKAgiFwoVV2F0Y2hBdXRob3JpdHlSZXF1ZXN0IpMCCg9BdXRob3JpdHlVcGRhdGUSDgoGbnVtYmVyGAEgASgEEhAKCGtleWZyYW1lGAIgASgIEhAKCGNvbXBsZXRlGAMgASgIEgwKBG9wZW4YBCABKAgSFQoNd29ybGRfdGltZV91cxgFIAEoAxIuCgd3b3JrZXJzGAYgAygLMh0uc3BhdGlhbGRiLnYxLldvcmtlckF1dGhvcml0eRIlCgdyZWdpb25zGAcgAygLMhQuc3BhdGlhbGRiLnYxLlJlZ2lvbhIkCgZ3YW50ZWQYCCADKAsyFC5zcGF0aWFsZGIudjEuV2FudGVkEhQKDHJlZ2lvbnNfZ29uZRgJIAMoBBIUCgx3b3JrZXJzX2dvbmUYCiADKAQqsgEKC1JlZ2lvblBoYXNlEhwKGFJFR0lPTl9QSEFTRV9VTlNQRUNJRklFRBAAEhgKFFJFR0lPTl9QSEFTRV9VTk9XTkVEEAESGQoVUkVHSU9OX1BIQVNFX0dSQU5USU5HEAISFgoSUkVHSU9OX1BIQVNFX09XTkVEEAMSHQoZUkVHSU9OX1BIQVNFX0hBTkRJTkdfT1ZFUhAEEhkKFVJFR0lPTl9QSEFTRV9SRVZPS0lORxAFMo0FCgxBZG1pblNlcnZpY2USUgoLTGlzdFJlZ2lvbnMSIC5zcGF0aWFsZGIudjEuTGlzdFJlZ2lvbnNSZXF1ZXN0GiEuc3BhdGlhbGRiLnYxLkxpc3RSZWdpb25zUmVzcG9uc2USUgoLU3BsaXRSZWdpb24SIC5zcGF0aWFsZGIudjEuU3BsaXRSZWdpb25SZXF1ZXN0GiEuc3BhdGlhbGRiLnYxLlNwbGl0UmVnaW9uUmVzcG9uc2USVQoMTWVyZ2VSZWdpb25zEiEuc3BhdGlhbGRiLnYxLk1lcmdlUmVnaW9uc1JlcXVlc3QaIi5zcGF0aWFsZGIudjEuTWVyZ2VSZWdpb25zUmVzcG9uc2USQQoJUGluUmVnaW9uEh4uc3BhdGlhbGRiLnYxLlBpblJlZ2lvblJlcXVlc3QaFC5zcGF0aWFsZGIudjEuUmVnaW9uEkUKC1VucGluUmVnaW9uEiAuc3BhdGlhbGRiLnYxLlVucGluUmVnaW9uUmVxdWVzdBoULnNwYXRpYWxkYi52MS5SZWdpb24STgoLRHJhaW5Xb3JrZXISIC5zcGF0aWFsZGIudjEuRHJhaW5Xb3JrZXJSZXF1ZXN0Gh0uc3BhdGlhbGRiLnYxLldvcmtlckF1dGhvcml0eRJMCglHZXRXYW50ZWQSHi5zcGF0aWFsZGIudjEuR2V0V2FudGVkUmVxdWVzdBofLnNwYXRpYWxkYi52MS5HZXRXYW50ZWRSZXNwb25zZRJWCg5XYXRjaEF1dGhvcml0eRIjLnNwYXRpYWxkYi52MS5XYXRjaEF1dGhvcml0eVJlcXVlc3QaHS5zcGF0aWFsZGIudjEuQXV0aG9yaXR5VXBkYXRlMAFiBnByb3RvMw", [file_spatialdb_v1_authority]);
-
-/**
- * A region, as it is now.
- *
- * @generated from message spatialdb.v1.Region
- */
-export type Region = Message<"spatialdb.v1.Region"> & {
-  /**
-   * Which one, of which layer, where, and its last grant; epoch 0: it never had an owner. Borders only if asked for.
-   *
-   * @generated from field: spatialdb.v1.Lease lease = 1;
-   */
-  lease?: Lease | undefined;
-
-  /**
-   * @generated from field: spatialdb.v1.RegionPhase phase = 2;
-   */
-  phase: RegionPhase;
-
-  /**
-   * Who owns it. Not set: nobody.
-   *
-   * @generated from field: spatialdb.v1.WorkerName owner = 3;
-   */
-  owner?: WorkerName | undefined;
-
-  /**
-   * Who gets it, while it is handed over.
-   *
-   * @generated from field: spatialdb.v1.WorkerName next = 4;
-   */
-  next?: WorkerName | undefined;
-
-  /**
-   * Who had it before.
-   *
-   * @generated from field: spatialdb.v1.RegionPast before = 5;
-   */
-  before?: RegionPast | undefined;
-
-  /**
-   * Not set: its shape may change.
-   *
-   * @generated from field: spatialdb.v1.RegionPin pin = 6;
-   */
-  pin?: RegionPin | undefined;
-
-  /**
-   * How much there is to do: its entities, give or take a tenth.
-   *
-   * @generated from field: uint64 load = 7;
-   */
-  load: bigint;
-};
-
-/**
- * Describes the message spatialdb.v1.Region.
- * Use `create(RegionSchema)` to create a new message.
- */
-export const RegionSchema: GenMessage<Region> = /*@__PURE__*/
-  messageDesc(file_spatialdb_v1_admin, 0);
-
-/**
- * @generated from message spatialdb.v1.WorkerName
- */
-export type WorkerName = Message<"spatialdb.v1.WorkerName"> & {
-  /**
-   * @generated from field: uint64 session_id = 1;
-   */
-  sessionId: bigint;
-
-  /**
-   * @generated from field: string name = 2;
-   */
-  name: string;
-};
-
-/**
- * Describes the message spatialdb.v1.WorkerName.
- * Use `create(WorkerNameSchema)` to create a new message.
- */
-export const WorkerNameSchema: GenMessage<WorkerName> = /*@__PURE__*/
-  messageDesc(file_spatialdb_v1_admin, 1);
-
-/**
- * @generated from message spatialdb.v1.RegionPast
- */
-export type RegionPast = Message<"spatialdb.v1.RegionPast"> & {
-  /**
-   * @generated from field: uint64 session_id = 1;
-   */
-  sessionId: bigint;
-
-  /**
-   * Why no longer.
-   *
-   * @generated from field: spatialdb.v1.LossReason reason = 2;
-   */
-  reason: LossReason;
-};
-
-/**
- * Describes the message spatialdb.v1.RegionPast.
- * Use `create(RegionPastSchema)` to create a new message.
- */
-export const RegionPastSchema: GenMessage<RegionPast> = /*@__PURE__*/
-  messageDesc(file_spatialdb_v1_admin, 2);
-
-/**
- * @generated from message spatialdb.v1.RegionPin
- */
-export type RegionPin = Message<"spatialdb.v1.RegionPin"> & {
-  /**
-   * Only the worker of this name may own it. Empty: any.
-   *
-   * @generated from field: string worker = 1;
-   */
-  worker: string;
-};
-
-/**
- * Describes the message spatialdb.v1.RegionPin.
- * Use `create(RegionPinSchema)` to create a new message.
- */
-export const RegionPinSchema: GenMessage<RegionPin> = /*@__PURE__*/
-  messageDesc(file_spatialdb_v1_admin, 3);
+  fileDesc("ChhzcGF0aWFsZGIvdjEvYWRtaW4ucHJvdG8SDHNwYXRpYWxkYi52MSKTAQoPV29ya2VyQXV0aG9yaXR5EhIKCnNlc3Npb25faWQYASABKAQSEwoLd29ya2VyX3R5cGUYAiABKAkSDAoEbmFtZRgDIAEoCRITCgtyZWdpb25zX21heBgEIAEoDRIOCgZzaWxlbnQYBSABKAgSEAoIZHJhaW5pbmcYBiABKAgSEgoKc2Vlbl9lcG9jaBgHIAEoBCJjCgZXYW50ZWQSEwoLd29ya2VyX3R5cGUYASABKAkSDgoGd2FudGVkGAIgASgNEhEKCWNvbm5lY3RlZBgDIAEoDRIQCghkcmFpbmluZxgEIAEoDRIPCgdzdXJwbHVzGAUgASgJIjQKEkxpc3RSZWdpb25zUmVxdWVzdBINCgVsYXllchgBIAEoCRIPCgdib3JkZXJzGAIgASgIIkoKE0xpc3RSZWdpb25zUmVzcG9uc2USJQoHcmVnaW9ucxgBIAMoCzIULnNwYXRpYWxkYi52MS5SZWdpb24SDAoEb3BlbhgCIAEoCCJEChJTcGxpdFJlZ2lvblJlcXVlc3QSDgoGcmVnaW9uGAEgASgEEgsKAXgYAiABKAFIABILCgF5GAMgASgBSABCBAoCYXQiKQoTU3BsaXRSZWdpb25SZXNwb25zZRISCgpuZXdfcmVnaW9uGAEgASgEIjEKE01lcmdlUmVnaW9uc1JlcXVlc3QSDAoEZ29uZRgBIAEoBBIMCgRrZWVwGAIgASgEIhYKFE1lcmdlUmVnaW9uc1Jlc3BvbnNlIjIKEFBpblJlZ2lvblJlcXVlc3QSDgoGcmVnaW9uGAEgASgEEg4KBndvcmtlchgCIAEoCSIkChJVbnBpblJlZ2lvblJlcXVlc3QSDgoGcmVnaW9uGAEgASgEIjcKEkRyYWluV29ya2VyUmVxdWVzdBIMCgRuYW1lGAEgASgJEhMKC3dvcmtlcl90eXBlGAIgASgJIhIKEEdldFdhbnRlZFJlcXVlc3QiRgoRR2V0V2FudGVkUmVzcG9uc2USIwoFdHlwZXMYASADKAsyFC5zcGF0aWFsZGIudjEuV2FudGVkEgwKBG9wZW4YAiABKAgiFwoVV2F0Y2hBdXRob3JpdHlSZXF1ZXN0IpMCCg9BdXRob3JpdHlVcGRhdGUSDgoGbnVtYmVyGAEgASgEEhAKCGtleWZyYW1lGAIgASgIEhAKCGNvbXBsZXRlGAMgASgIEgwKBG9wZW4YBCABKAgSFQoNd29ybGRfdGltZV91cxgFIAEoAxIuCgd3b3JrZXJzGAYgAygLMh0uc3BhdGlhbGRiLnYxLldvcmtlckF1dGhvcml0eRIlCgdyZWdpb25zGAcgAygLMhQuc3BhdGlhbGRiLnYxLlJlZ2lvbhIkCgZ3YW50ZWQYCCADKAsyFC5zcGF0aWFsZGIudjEuV2FudGVkEhQKDHJlZ2lvbnNfZ29uZRgJIAMoBBIUCgx3b3JrZXJzX2dvbmUYCiADKAQy4wUKDEFkbWluU2VydmljZRJSCgtMaXN0UmVnaW9ucxIgLnNwYXRpYWxkYi52MS5MaXN0UmVnaW9uc1JlcXVlc3QaIS5zcGF0aWFsZGIudjEuTGlzdFJlZ2lvbnNSZXNwb25zZRJSCgtTcGxpdFJlZ2lvbhIgLnNwYXRpYWxkYi52MS5TcGxpdFJlZ2lvblJlcXVlc3QaIS5zcGF0aWFsZGIudjEuU3BsaXRSZWdpb25SZXNwb25zZRJVCgxNZXJnZVJlZ2lvbnMSIS5zcGF0aWFsZGIudjEuTWVyZ2VSZWdpb25zUmVxdWVzdBoiLnNwYXRpYWxkYi52MS5NZXJnZVJlZ2lvbnNSZXNwb25zZRJBCglQaW5SZWdpb24SHi5zcGF0aWFsZGIudjEuUGluUmVnaW9uUmVxdWVzdBoULnNwYXRpYWxkYi52MS5SZWdpb24SRQoLVW5waW5SZWdpb24SIC5zcGF0aWFsZGIudjEuVW5waW5SZWdpb25SZXF1ZXN0GhQuc3BhdGlhbGRiLnYxLlJlZ2lvbhJOCgtEcmFpbldvcmtlchIgLnNwYXRpYWxkYi52MS5EcmFpbldvcmtlclJlcXVlc3QaHS5zcGF0aWFsZGIudjEuV29ya2VyQXV0aG9yaXR5EkwKCUdldFdhbnRlZBIeLnNwYXRpYWxkYi52MS5HZXRXYW50ZWRSZXF1ZXN0Gh8uc3BhdGlhbGRiLnYxLkdldFdhbnRlZFJlc3BvbnNlElQKDUV4cGxhaW5FbnRpdHkSIi5zcGF0aWFsZGIudjEuRXhwbGFpbkVudGl0eVJlcXVlc3QaHy5zcGF0aWFsZGIudjEuRW50aXR5RXhwbGFuYXRpb24SVgoOV2F0Y2hBdXRob3JpdHkSIy5zcGF0aWFsZGIudjEuV2F0Y2hBdXRob3JpdHlSZXF1ZXN0Gh0uc3BhdGlhbGRiLnYxLkF1dGhvcml0eVVwZGF0ZTABYgZwcm90bzM", [file_spatialdb_v1_explain, file_spatialdb_v1_region]);
 
 /**
  * A worker of a type that serves a layer, as it is now.
@@ -198,7 +74,7 @@ export type WorkerAuthority = Message<"spatialdb.v1.WorkerAuthority"> & {
  * Use `create(WorkerAuthoritySchema)` to create a new message.
  */
 export const WorkerAuthoritySchema: GenMessage<WorkerAuthority> = /*@__PURE__*/
-  messageDesc(file_spatialdb_v1_admin, 4);
+  messageDesc(file_spatialdb_v1_admin, 0);
 
 /**
  * How many workers of a type there should be, and are.
@@ -241,7 +117,7 @@ export type Wanted = Message<"spatialdb.v1.Wanted"> & {
  * Use `create(WantedSchema)` to create a new message.
  */
 export const WantedSchema: GenMessage<Wanted> = /*@__PURE__*/
-  messageDesc(file_spatialdb_v1_admin, 5);
+  messageDesc(file_spatialdb_v1_admin, 1);
 
 /**
  * @generated from message spatialdb.v1.ListRegionsRequest
@@ -267,7 +143,7 @@ export type ListRegionsRequest = Message<"spatialdb.v1.ListRegionsRequest"> & {
  * Use `create(ListRegionsRequestSchema)` to create a new message.
  */
 export const ListRegionsRequestSchema: GenMessage<ListRegionsRequest> = /*@__PURE__*/
-  messageDesc(file_spatialdb_v1_admin, 6);
+  messageDesc(file_spatialdb_v1_admin, 2);
 
 /**
  * @generated from message spatialdb.v1.ListRegionsResponse
@@ -291,7 +167,7 @@ export type ListRegionsResponse = Message<"spatialdb.v1.ListRegionsResponse"> & 
  * Use `create(ListRegionsResponseSchema)` to create a new message.
  */
 export const ListRegionsResponseSchema: GenMessage<ListRegionsResponse> = /*@__PURE__*/
-  messageDesc(file_spatialdb_v1_admin, 7);
+  messageDesc(file_spatialdb_v1_admin, 3);
 
 /**
  * @generated from message spatialdb.v1.SplitRegionRequest
@@ -327,7 +203,7 @@ export type SplitRegionRequest = Message<"spatialdb.v1.SplitRegionRequest"> & {
  * Use `create(SplitRegionRequestSchema)` to create a new message.
  */
 export const SplitRegionRequestSchema: GenMessage<SplitRegionRequest> = /*@__PURE__*/
-  messageDesc(file_spatialdb_v1_admin, 8);
+  messageDesc(file_spatialdb_v1_admin, 4);
 
 /**
  * @generated from message spatialdb.v1.SplitRegionResponse
@@ -346,7 +222,7 @@ export type SplitRegionResponse = Message<"spatialdb.v1.SplitRegionResponse"> & 
  * Use `create(SplitRegionResponseSchema)` to create a new message.
  */
 export const SplitRegionResponseSchema: GenMessage<SplitRegionResponse> = /*@__PURE__*/
-  messageDesc(file_spatialdb_v1_admin, 9);
+  messageDesc(file_spatialdb_v1_admin, 5);
 
 /**
  * @generated from message spatialdb.v1.MergeRegionsRequest
@@ -370,7 +246,7 @@ export type MergeRegionsRequest = Message<"spatialdb.v1.MergeRegionsRequest"> & 
  * Use `create(MergeRegionsRequestSchema)` to create a new message.
  */
 export const MergeRegionsRequestSchema: GenMessage<MergeRegionsRequest> = /*@__PURE__*/
-  messageDesc(file_spatialdb_v1_admin, 10);
+  messageDesc(file_spatialdb_v1_admin, 6);
 
 /**
  * @generated from message spatialdb.v1.MergeRegionsResponse
@@ -383,7 +259,7 @@ export type MergeRegionsResponse = Message<"spatialdb.v1.MergeRegionsResponse"> 
  * Use `create(MergeRegionsResponseSchema)` to create a new message.
  */
 export const MergeRegionsResponseSchema: GenMessage<MergeRegionsResponse> = /*@__PURE__*/
-  messageDesc(file_spatialdb_v1_admin, 11);
+  messageDesc(file_spatialdb_v1_admin, 7);
 
 /**
  * @generated from message spatialdb.v1.PinRegionRequest
@@ -407,7 +283,7 @@ export type PinRegionRequest = Message<"spatialdb.v1.PinRegionRequest"> & {
  * Use `create(PinRegionRequestSchema)` to create a new message.
  */
 export const PinRegionRequestSchema: GenMessage<PinRegionRequest> = /*@__PURE__*/
-  messageDesc(file_spatialdb_v1_admin, 12);
+  messageDesc(file_spatialdb_v1_admin, 8);
 
 /**
  * @generated from message spatialdb.v1.UnpinRegionRequest
@@ -424,7 +300,7 @@ export type UnpinRegionRequest = Message<"spatialdb.v1.UnpinRegionRequest"> & {
  * Use `create(UnpinRegionRequestSchema)` to create a new message.
  */
 export const UnpinRegionRequestSchema: GenMessage<UnpinRegionRequest> = /*@__PURE__*/
-  messageDesc(file_spatialdb_v1_admin, 13);
+  messageDesc(file_spatialdb_v1_admin, 9);
 
 /**
  * @generated from message spatialdb.v1.DrainWorkerRequest
@@ -448,7 +324,7 @@ export type DrainWorkerRequest = Message<"spatialdb.v1.DrainWorkerRequest"> & {
  * Use `create(DrainWorkerRequestSchema)` to create a new message.
  */
 export const DrainWorkerRequestSchema: GenMessage<DrainWorkerRequest> = /*@__PURE__*/
-  messageDesc(file_spatialdb_v1_admin, 14);
+  messageDesc(file_spatialdb_v1_admin, 10);
 
 /**
  * @generated from message spatialdb.v1.GetWantedRequest
@@ -461,7 +337,7 @@ export type GetWantedRequest = Message<"spatialdb.v1.GetWantedRequest"> & {
  * Use `create(GetWantedRequestSchema)` to create a new message.
  */
 export const GetWantedRequestSchema: GenMessage<GetWantedRequest> = /*@__PURE__*/
-  messageDesc(file_spatialdb_v1_admin, 15);
+  messageDesc(file_spatialdb_v1_admin, 11);
 
 /**
  * @generated from message spatialdb.v1.GetWantedResponse
@@ -487,7 +363,7 @@ export type GetWantedResponse = Message<"spatialdb.v1.GetWantedResponse"> & {
  * Use `create(GetWantedResponseSchema)` to create a new message.
  */
 export const GetWantedResponseSchema: GenMessage<GetWantedResponse> = /*@__PURE__*/
-  messageDesc(file_spatialdb_v1_admin, 16);
+  messageDesc(file_spatialdb_v1_admin, 12);
 
 /**
  * @generated from message spatialdb.v1.WatchAuthorityRequest
@@ -500,7 +376,7 @@ export type WatchAuthorityRequest = Message<"spatialdb.v1.WatchAuthorityRequest"
  * Use `create(WatchAuthorityRequestSchema)` to create a new message.
  */
 export const WatchAuthorityRequestSchema: GenMessage<WatchAuthorityRequest> = /*@__PURE__*/
-  messageDesc(file_spatialdb_v1_admin, 17);
+  messageDesc(file_spatialdb_v1_admin, 13);
 
 /**
  * @generated from message spatialdb.v1.AuthorityUpdate
@@ -580,58 +456,7 @@ export type AuthorityUpdate = Message<"spatialdb.v1.AuthorityUpdate"> & {
  * Use `create(AuthorityUpdateSchema)` to create a new message.
  */
 export const AuthorityUpdateSchema: GenMessage<AuthorityUpdate> = /*@__PURE__*/
-  messageDesc(file_spatialdb_v1_admin, 18);
-
-/**
- * @generated from enum spatialdb.v1.RegionPhase
- */
-export enum RegionPhase {
-  /**
-   * @generated from enum value: REGION_PHASE_UNSPECIFIED = 0;
-   */
-  UNSPECIFIED = 0,
-
-  /**
-   * Nobody owns it.
-   *
-   * @generated from enum value: REGION_PHASE_UNOWNED = 1;
-   */
-  UNOWNED = 1,
-
-  /**
-   * It is being given to its owner.
-   *
-   * @generated from enum value: REGION_PHASE_GRANTING = 2;
-   */
-  GRANTING = 2,
-
-  /**
-   * Its owner has it.
-   *
-   * @generated from enum value: REGION_PHASE_OWNED = 3;
-   */
-  OWNED = 3,
-
-  /**
-   * Its owner has it, and the next one gets ready.
-   *
-   * @generated from enum value: REGION_PHASE_HANDING_OVER = 4;
-   */
-  HANDING_OVER = 4,
-
-  /**
-   * It is being taken from whoever had it; nobody may write it.
-   *
-   * @generated from enum value: REGION_PHASE_REVOKING = 5;
-   */
-  REVOKING = 5,
-}
-
-/**
- * Describes the enum spatialdb.v1.RegionPhase.
- */
-export const RegionPhaseSchema: GenEnum<RegionPhase> = /*@__PURE__*/
-  enumDesc(file_spatialdb_v1_admin, 0);
+  messageDesc(file_spatialdb_v1_admin, 14);
 
 /**
  * @generated from service spatialdb.v1.AdminService
@@ -707,6 +532,16 @@ export const AdminService: GenService<{
     methodKind: "unary";
     input: typeof GetWantedRequestSchema;
     output: typeof GetWantedResponseSchema;
+  },
+  /**
+   * Why an entity belongs to whom it belongs to, who wrote it, who sees it and why not, and why its last write was refused.
+   *
+   * @generated from rpc spatialdb.v1.AdminService.ExplainEntity
+   */
+  explainEntity: {
+    methodKind: "unary";
+    input: typeof ExplainEntityRequestSchema;
+    output: typeof EntityExplanationSchema;
   },
   /**
    * All there is, then what changes. Whoever reads slowly is told less often, never less: each update is what has changed
