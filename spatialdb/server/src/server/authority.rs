@@ -196,7 +196,8 @@ pub(super) async fn keep(edge: Arc<Edge>) {
     }
     let mut interval = tokio::time::interval(TICK);
     interval.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let mut ticks = 0;
+    // Ticks come late, never early: what is said between any two of them is heard.
+    let (mut ticks, mut looked) = (0, edge.clock.now());
     loop {
         interval.tick().await;
         ticks += 1;
@@ -206,9 +207,10 @@ pub(super) async fn keep(edge: Arc<Edge>) {
             .sessions
             .iter()
             .filter(|port| edge.authority.concerns(&port.stats.worker_type))
-            .filter(|port| port.stats.was_heard_since(now.saturating_sub(TICK.as_micros() as Micros)))
+            .filter(|port| port.stats.was_heard_since(looked))
             .map(|port| (*port.key(), load_of(&port.stats)))
             .collect();
+        looked = now;
         edge.authority.act(&edge, |issuer, now, outbox| {
             for (session, load) in heard {
                 issuer.heard(session, now, outbox);
