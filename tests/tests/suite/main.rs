@@ -31,6 +31,7 @@ mod schema;
 mod slow;
 mod tls;
 mod tools;
+mod traffic;
 mod views;
 mod watch;
 mod workers;
