@@ -22,6 +22,7 @@ run: setup ## Launch the earth world with its workers; ctrl-c stops it
 	@echo "Launching the earth world. Once it says that it is ready, look at it from another terminal:"
 	@echo "  $(SPATIALDB) workers"
 	@echo "  $(SPATIALDB) query --sphere 950000,5267000,0,50000 --has earth.City"
+	@echo "  $(SPATIALDB) flags set flight aircraft_multiplier=4    # and watch: $(SPATIALDB) regions --watch"
 	@echo "  workers/python/examples/ has workers to read and change"
 	@echo
 	@exec $(SPATIALDB) launch snapshots/earth.snapshot --config snapshots/earth/world.toml $(ARGS)

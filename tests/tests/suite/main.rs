@@ -33,6 +33,7 @@ mod schema;
 mod slow;
 mod tls;
 mod tools;
+mod traffic;
 mod views;
 mod watch;
 mod workers;

@@ -40,8 +40,8 @@ impl Own {
         command.current_dir(&self.path).env("PATH", search_path())
     }
 
-    /// Launches it and waits until sheep have moved and the worker says so itself.
-    fn lives(&self) {
+    /// Launches it, waits until sheep have moved and the worker says so itself, and lets it share the work with another one.
+    fn lives(&self, by_hand: &[&str]) {
         let checked = self.run(&["config", "check"]);
         assert_eq!(
             (checked.code, checked.stdout.lines().next()),
@@ -54,31 +54,74 @@ impl Own {
         let ready = world.stdout.find("ready", |line| line.strip_prefix("ready ").map(str::to_owned));
         let address = ready.unwrap_or_else(|| panic!("{}", world.stderr.text()));
         world.stderr.wait_for("sheep in the meadow: 30");
-        let before = sheep(&address);
-        assert_eq!(before.len(), 30);
-        let deadline = Instant::now() + DEADLINE;
-        loop {
-            let now = sheep(&address);
-            let moved = now.iter().filter(|line| !before.contains(line)).count();
-            // Only the heading is written: what else a sheep has stays.
-            assert!(
-                now.iter().all(|line| line["components"]["meadow.Sheep"]["speedMps"].is_number()),
-                "{now:?}"
-            );
-            if moved == 30 {
-                break;
-            }
-            assert!(Instant::now() < deadline, "{moved} sheep have moved:\n{}", world.stderr.text());
-            thread::sleep(Duration::from_millis(20));
-        }
+        all_walk(&address);
         let workers = self.run(&["workers", "--json", "--address", &address]).stdout;
         assert!(workers.contains("shepherd-1"), "{workers}");
+        self.shares(&address, by_hand);
         world.signal(Signal::TERM);
         assert_eq!(world.wait(), Some(0), "{}", world.stderr.text());
         world.stderr.wait_for_end();
         let said = world.stderr.text();
         assert!(!said.contains(" WARN ") && !said.contains(" ERROR ") && !said.contains("refused"), "{said}");
     }
+
+    /// A worker that is started by hand gets half of the meadow. When it is drained it gives that back, and ends.
+    fn shares(&self, address: &str, by_hand: &[&str]) {
+        let mut command = Command::new(by_hand[0]);
+        // What the command line says wins.
+        let name = if by_hand.contains(&"by-hand") { "another" } else { "by-hand" };
+        command.args(&by_hand[1..]).env("SPATIALDB_ADDRESS", address).env("SPATIALDB_WORKER_NAME", name);
+        let worker = Process::start(self.with_program(&mut command).env("PYTHONUNBUFFERED", "1"));
+        worker.stdout.wait_for("sheep in the meadow: 30");
+        let at = |args: &[&str]| self.run(&[args, &["--address", address]].concat());
+        let region = regions(address).into_iter().find(|region| region["space"] == 0).expect("of the meadow");
+        let region = region["region"].as_str().expect("an id").to_owned();
+        let split = at(&["split", &region, "--x", "0"]);
+        assert_eq!(split.code, Some(0), "{}", split.stderr);
+        until("each has half", || {
+            let regions = regions(address);
+            let has = |name| regions.iter().any(|one| one["space"] == 0 && one["owner"]["name"] == name);
+            has("shepherd-1") && has("by-hand")
+        });
+        all_walk(address);
+        let drained = at(&["drain", "by-hand"]);
+        assert_eq!(drained.code, Some(0), "{}", drained.stderr);
+        let ended = worker.finish();
+        assert_eq!((ended.code, ended.stderr.as_str()), (Some(0), ""), "{}", ended.stdout);
+        assert!(!ended.stdout.contains("refused"), "{}", ended.stdout);
+        all_walk(address);
+    }
+}
+
+/// Waits until every sheep is somewhere else.
+fn all_walk(address: &str) {
+    let place = |one: &Value| one["components"]["spatialdb.v1.Position"].clone();
+    let before = sheep(address);
+    assert_eq!(before.len(), 30);
+    until("all sheep walk", || {
+        let now = sheep(address);
+        // Only the heading is written: what else a sheep has stays.
+        assert!(now.iter().all(|one| one["components"]["meadow.Sheep"]["speedMps"].is_number()), "{now:?}");
+        let walks = |one: &Value| {
+            let then = before.iter().find(|then| then["entity"] == one["entity"]);
+            then.is_some_and(|then| place(then) != place(one))
+        };
+        now.len() == 30 && now.iter().all(walks)
+    });
+}
+
+fn until(what: &str, holds: impl Fn() -> bool) {
+    let deadline = Instant::now() + DEADLINE;
+    while !holds() {
+        assert!(Instant::now() < deadline, "not in time: {what}");
+        thread::sleep(Duration::from_millis(20));
+    }
+}
+
+fn regions(address: &str) -> Vec<Value> {
+    let asked = run_in(&repository(), &["regions", "--json", "--address", address]);
+    assert_eq!(asked.code, Some(0), "{}", asked.stderr);
+    asked.stdout.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect()
 }
 
 fn sheep(address: &str) -> Vec<Value> {
@@ -113,7 +156,7 @@ fn a_world_with_a_worker_in_python_lives() {
         "{missing:?}"
     );
     unix::fs::symlink(repository().join(".venv"), own.path.join(".venv")).expect("linked");
-    own.lives();
+    own.lives(&[".venv/bin/python", "worker.py", "--replace", "by-hand"]);
     succeeds(own.with_program(Command::new(".venv/bin/python").args(["-B", "-m", "unittest"])));
 }
 
@@ -129,7 +172,7 @@ fn a_world_with_a_worker_in_rust_lives() {
     // Without optimisation, which takes long and shows nothing more.
     fs::create_dir_all(own.path.join("target/release")).expect("made");
     fs::copy(built.join("debug/shepherd"), own.path.join("target/release/shepherd")).expect("built");
-    own.lives();
+    own.lives(&["target/release/shepherd"]);
     let mut cargo = Command::new("cargo");
     succeeds(own.with_program(cargo.args(["test", "--offline", "--quiet"]).env("CARGO_TARGET_DIR", &built)));
 }
@@ -139,7 +182,7 @@ fn a_world_with_a_worker_in_typescript_lives() {
     let own = Own::new("typescript");
     let mut npm = Command::new("npm");
     succeeds(npm.args(["install", "--prefer-offline", "--no-audit", "--no-fund"]).current_dir(&own.path));
-    own.lives();
+    own.lives(&["node", "dist/worker.js", "--replace", "by-hand"]);
     succeeds(own.with_program(Command::new("npm").arg("test")));
 }
 

@@ -6,6 +6,7 @@
 mod earth;
 mod fleet;
 mod flight;
+mod report;
 mod routes;
 mod run;
 mod sphere;
@@ -29,17 +30,18 @@ use crate::{
 /// The world is found by SPATIALDB_ADDRESS (127.0.0.1:7400 if not set), SPATIALDB_WORKER_TYPE, SPATIALDB_WORKER_NAME and
 /// SPATIALDB_TOKEN, which `spatialdb launch` sets. Aircraft live in the world: a worker that starts again flies
 /// on those that are there. One instance flies all of them, and a second one refuses to start; in a world with layers
-/// several share them, each by its regions.
+/// several share them, each by its regions. The flag aircraft_multiplier of the world, 1 to 100, says how many times as many
+/// aircraft there should be: `spatialdb flags set flight aircraft_multiplier=4`.
 #[derive(Debug, Parser)]
 #[command(version)]
 struct Arguments {
-    /// How many aircraft to keep in the air.
+    /// How many aircraft to keep in the air, at a multiplier of 1.
     #[arg(long, default_value_t = 2000, value_parser = clap::value_parser!(u32).range(0..=1_000_000))]
     aircraft: u32,
     /// How many times a second each aircraft moves, 0.1 to 100.
     #[arg(long, default_value_t = 10.0, value_parser = in_range::<1, 1000>)]
     rate_hz: f64,
-    /// The speed of every aircraft, in metres a second, 1 to 1,000,000. Faster ones land and are replaced sooner.
+    /// The speed of every aircraft, in metres a second, 1 to 1,000,000.
     #[arg(long, default_value_t = 250.0, value_parser = in_range::<10, 10_000_000>)]
     cruise_mps: f64,
     /// Where the routes come from: the same seed and airports give the same routes.
@@ -87,7 +89,7 @@ async fn run(arguments: &Arguments) -> Result<()> {
         "flight".clone_into(&mut options.name);
     }
     let plan = FleetPlan {
-        aircraft: arguments.aircraft as usize,
+        aircraft: u64::from(arguments.aircraft),
         seed: arguments.seed,
         cruise_mps: arguments.cruise_mps,
         run_id: unix_time_us() as u64,

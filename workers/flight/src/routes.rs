@@ -1,6 +1,6 @@
 //! Which flight has which route.
 //!
-//! Responsible for: a route for each flight number, from a seed: the same seed and airports give the same routes.
+//! Responsible for: the home and the routes of each number, from a seed: the same seed and airports give the same routes.
 //! Not responsible for: when it flies.
 
 use spatialdb_sdk::EntityId;
@@ -26,13 +26,33 @@ pub(crate) struct Route {
     pub(crate) head_start: f64,
 }
 
-/// The route of flight `number`; `None` with fewer than two airports.
-pub(crate) fn route(seed: u64, number: u64, airports: &[(EntityId, Runway)]) -> Option<Route> {
+/// The airport where the aircraft of a number is at home; `None` with fewer than two.
+pub(crate) fn home(seed: u64, number: u64, airports: &[(EntityId, Runway)]) -> Option<EntityId> {
+    (airports.len() >= 2).then(|| airports[Random::of(seed, number, 0).below(airports.len())].0)
+}
+
+/// The first route of a number, which leaves its home; `None` with fewer than two airports.
+pub(crate) fn first(seed: u64, number: u64, airports: &[(EntityId, Runway)]) -> Option<Route> {
+    let mut random = Random::of(seed, number, 0);
+    let from = random.below(airports.len());
+    draw(random, from, airports)
+}
+
+/// The route of a number that departs from there at that time; `None` with fewer than two airports.
+pub(crate) fn onward(
+    seed: u64,
+    number: u64,
+    departs_unix_us: i64,
+    from: usize,
+    airports: &[(EntityId, Runway)],
+) -> Option<Route> {
+    draw(Random::of(seed, number, departs_unix_us), from, airports)
+}
+
+fn draw(mut random: Random, from: usize, airports: &[(EntityId, Runway)]) -> Option<Route> {
     if airports.len() < 2 {
         return None;
     }
-    let mut random = Random(seed ^ number.wrapping_mul(0xD6E8_FEB8_6659_FD93));
-    let from = random.below(airports.len());
     let mut chosen = None;
     for _ in 0..TRIES {
         // Any airport but `from`.
@@ -59,6 +79,12 @@ pub(crate) fn route(seed: u64, number: u64, airports: &[(EntityId, Runway)]) -> 
 struct Random(u64);
 
 impl Random {
+    fn of(seed: u64, number: u64, time_us: i64) -> Self {
+        let mixed =
+            number.wrapping_mul(0xD6E8_FEB8_6659_FD93) ^ (time_us as u64).wrapping_mul(0xA076_1D64_78BD_642F);
+        Self(seed ^ mixed)
+    }
+
     fn next(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
         let mut z = self.0;
@@ -93,7 +119,7 @@ mod tests {
     #[test]
     fn a_number_has_one_route_per_seed() {
         let airports = airports(500);
-        let routes = |seed| (0..50).map(|number| route(seed, number, &airports)).collect::<Vec<_>>();
+        let routes = |seed| (0..50).map(|number| first(seed, number, &airports)).collect::<Vec<_>>();
         assert_eq!(routes(1), routes(1));
         assert_ne!(routes(1), routes(2));
     }
@@ -102,17 +128,31 @@ mod tests {
     fn routes_join_two_airports_at_a_sane_distance() {
         let airports = airports(500);
         for number in 0..2000 {
-            let route = route(7, number, &airports).expect("enough airports");
+            let route = first(7, number, &airports).expect("enough airports");
             assert_ne!(route.from, route.to);
+            assert_eq!(Some(route.from), home(7, number, &airports));
             assert!(LENGTH_M.contains(&route.length_m), "{route:?}");
             assert!((0.0..1.0).contains(&route.head_start));
         }
     }
 
     #[test]
+    fn who_flies_on_leaves_where_it_is_and_goes_elsewhere_each_time() {
+        let airports = airports(500);
+        let to = |time| {
+            let route = onward(7, 3, time, 42, &airports).expect("enough airports");
+            assert_eq!(route.from, airports[42].0);
+            route.to
+        };
+        let places: std::collections::BTreeSet<_> = (0..50).map(|minute| to(minute * 60_000_000)).collect();
+        assert!(places.len() > 40, "{places:?}");
+        assert_eq!(to(60_000_000), to(60_000_000));
+    }
+
+    #[test]
     fn few_airports_are_no_panic() {
-        assert_eq!(route(1, 1, &airports(0)), None);
-        assert_eq!(route(1, 1, &airports(1)), None);
-        assert!(route(1, 1, &airports(2)).is_some());
+        assert_eq!((first(1, 1, &airports(0)), home(1, 1, &airports(0))), (None, None));
+        assert_eq!((first(1, 1, &airports(1)), onward(1, 1, 1, 0, &airports(1))), (None, None));
+        assert!(first(1, 1, &airports(2)).is_some());
     }
 }

@@ -3,7 +3,10 @@
 //! Responsible for: feeding the fleet with what the session says, carrying out its orders, logs.
 //! Not responsible for: which aircraft fly where (`fleet.rs`), the session and its loop (the SDK).
 
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::{
+    collections::BTreeMap,
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+};
 
 use anyhow::{Context, Result, bail};
 use spatialdb_sdk::{
@@ -16,12 +19,17 @@ use crate::{
     earth::{AIRCRAFT_HEADING_DEG, Aircraft, Airport},
     fleet::{Duty, Fleet, Launch, Orders},
     flight::Runway,
+    report::Report,
 };
 
 const AIRPORTS: ViewId = ViewId(1);
 const AIRCRAFT: ViewId = ViewId(2);
 // Well within the rows of a message.
 const MOVES_MAX: usize = 32_768;
+// The flag of the world that says how many times the aircraft there should be, and its bounds.
+const MULTIPLIER: &str = "aircraft_multiplier";
+const MULTIPLIER_MAX: u64 = 100;
+const WANTED_MAX: u64 = 1_000_000;
 const REPORT_INTERVAL: Duration = Duration::from_secs(10);
 // The session of a run that was just killed may still be listed.
 const OTHERS_PATIENCE: Duration = Duration::from_secs(5);
@@ -63,29 +71,16 @@ pub(crate) async fn connect_alone(options: WorkerOptions) -> Result<Worker> {
 /// The worker while it runs.
 pub(crate) struct Pilot {
     fleet: Fleet,
+    multiplier: u64,
     moves: Batch,
     report: Report,
     report_due: Instant,
 }
 
-/// What happened since the last line in the log.
-#[derive(Default)]
-struct Report {
-    ticks: u64,
-    ticks_skipped: u64,
-    busy: Duration,
-    created: u64,
-    retired: u64,
-    rejected: u64,
-    /// Refused because the aircraft was lost a moment before.
-    late: u64,
-    last_rejection: String,
-}
-
 impl Pilot {
     pub(crate) fn new(fleet: Fleet) -> Self {
         let report_due = Instant::now() + REPORT_INTERVAL;
-        Self { fleet, moves: Batch::new(), report: Report::default(), report_due }
+        Self { fleet, multiplier: 1, moves: Batch::new(), report: Report::default(), report_due }
     }
 
     /// Flies until it is told to stop, or the session ends for good.
@@ -94,7 +89,29 @@ impl Pilot {
         worker.subscribe(airports).await.context("cannot subscribe to the airports")?;
         let aircraft = View::new(AIRCRAFT, Constraint::has::<Aircraft>()).component::<Aircraft>();
         worker.subscribe(aircraft).await.context("cannot subscribe to the aircraft")?;
+        self.heed(&worker.welcomed().flags);
         worker.run(self, period).await
+    }
+
+    /// Does as the flags of the world say. One that says nothing sensible changes nothing.
+    fn heed(&mut self, flags: &BTreeMap<String, String>) {
+        let value = flags.get(MULTIPLIER).map_or("1", String::as_str);
+        let told = value.parse().ok().filter(|told| (1..=MULTIPLIER_MAX).contains(told));
+        match told.filter(|told| self.fleet.originals() * told <= WANTED_MAX) {
+            Some(told) => {
+                let before = std::mem::replace(&mut self.multiplier, told);
+                let wanted = self.fleet.multiply(told);
+                if before != told {
+                    tracing::info!(multiplier = told, before, wanted, "other number of aircraft wanted");
+                }
+            }
+            None => tracing::warn!(
+                flag = MULTIPLIER,
+                value,
+                goes_on_with = self.multiplier,
+                "a flag cannot be used: 1 to {MULTIPLIER_MAX}, and {WANTED_MAX} aircraft at most, are possible"
+            ),
+        }
     }
 
     fn take(&mut self, worker: &Worker, event: Event) {
@@ -115,12 +132,15 @@ impl Pilot {
             Event::RejectionsCollapsed { reason, count } => {
                 self.report.rejected += count;
                 self.report.last_rejection = reason;
+                self.fleet.some_refused();
             }
             Event::Reset => self.fleet.reset(),
+            Event::FlagsChanged(flags) => self.heed(&flags),
             Event::RegionGained(region) => tracing::info!(region = region.id.0, "region gained"),
             Event::RegionLost { region, reason } => {
                 tracing::info!(region = region.id.0, ?reason, "region lost");
             }
+            Event::Lost { entities, .. } => entities.into_iter().for_each(|entity| self.fleet.lost(entity)),
             Event::Draining => tracing::info!("draining"),
             Event::Goodbye { reason, detail, .. } => {
                 tracing::info!(reason, detail, "the server says goodbye");
@@ -130,6 +150,7 @@ impl Pilot {
                 tracing::warn!(error, lost, retry_in_ms, "disconnected");
             }
             Event::Reconnected(welcomed) => {
+                self.heed(&welcomed.flags);
                 tracing::info!(
                     session_id = welcomed.session_id,
                     incarnation = welcomed.incarnation,
@@ -170,6 +191,9 @@ impl Pilot {
     }
 
     fn rejected(&mut self, rejected: &Rejected) {
+        if let Some(entity) = rejected.entity {
+            self.fleet.refused(entity);
+        }
         // It was lost while the write was on its way.
         if rejected.code == ErrorCode::NotAuthoritative {
             self.report.late += 1;
@@ -183,15 +207,17 @@ impl Pilot {
         self.report.last_rejection = format!("{}: {}", rejected.reason, rejected.detail);
     }
 
-    /// Moves what is to be moved now, and puts what is to be deleted into the batch.
+    /// Moves what is to be moved now, and puts what must not be left out into the batch.
     async fn carry_out(
         &mut self,
         worker: &mut Worker,
         orders: Orders,
         batch: &mut Batch,
     ) -> Result<(), SendError> {
+        self.report.departed += orders.departures.len() as u64;
         self.report.retired += orders.retire.len() as u64;
         let mut sent = self.fly(worker, &orders);
+        orders.departures.iter().for_each(|(entity, aircraft)| batch.update(*entity, aircraft));
         orders.retire.iter().for_each(|entity| batch.delete(*entity));
         for launch in orders.launches {
             let created = worker.create(new_entities(&launch)).await;
@@ -257,11 +283,14 @@ impl Simulation for Pilot {
     }
 }
 
-/// Whether this worker keeps up the flights of an airport: it lies in a region of its own.
+/// Whether this worker creates the aircraft that are at home at an airport: that lies in a region of its own.
 fn serves(worker: &Worker, airport: EntityId) -> bool {
+    if worker.is_world_open() {
+        return true;
+    }
     let Some(place) = worker.replica().position(airport) else { return false };
     let is_here = |space, area: &Box3| space == Some(place.space) && area.contains(place.point);
-    worker.is_world_open() || worker.regions().any(|region| is_here(region.space, &region.area))
+    worker.regions().any(|region| is_here(region.space, &region.area))
 }
 
 fn new_entities(launch: &Launch) -> NewEntities {
@@ -273,15 +302,4 @@ fn new_entities(launch: &Launch) -> NewEntities {
         new.component(row, aircraft);
     }
     new
-}
-
-impl Report {
-    fn log(self, aircraft: usize) {
-        let Self { ticks, ticks_skipped, created, retired, rejected, late, .. } = self;
-        let tick_ms = self.busy.as_secs_f64() * 1000.0 / (ticks.max(1) as f64);
-        tracing::info!(aircraft, ticks, ticks_skipped, tick_ms, created, retired, late, "flying");
-        if rejected > 0 {
-            tracing::warn!(rejected, last = self.last_rejection, "the server refused writes");
-        }
-    }
 }

@@ -51,7 +51,7 @@ from .events import (
     SchemaChanged,
     ViewReady,
 )
-from .options import Options
+from .options import Options, replaced_name
 from .positions import Positions
 from .replica import Replica
 from .view import View
@@ -63,5 +63,5 @@ __all__ = [
     "Layer", "LeaveReason", "Left", "LossImminent", "LossReason", "Lost", "NotConnected", "Options", "Overflowed",
     "Positions", "ProtocolError", "Reconnected", "Refused", "Region", "RegionChanged", "RegionGained", "RegionLost",
     "Rejected", "Replaced", "Replica", "Reset", "SchemaChanged", "Side", "SpatialdbError", "Square", "Unreachable",
-    "View", "ViewReady", "Worker", "component_id", "connect", "event_ids", "query",
+    "View", "ViewReady", "Worker", "component_id", "connect", "event_ids", "query", "replaced_name",
 ]  # fmt: skip

@@ -7,9 +7,24 @@ Not responsible for: acting on them.
 from __future__ import annotations
 
 import os
+import sys
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 ADDRESS_DEFAULT = "127.0.0.1:7400"
+
+
+def replaced_name(arguments: Sequence[str] | None = None) -> str:
+    """The name after `--replace` among the arguments, else of the program's: whose place the worker takes. Empty if there is
+    none: then the name is what `connect` finds otherwise."""
+    left = list(sys.argv[1:] if arguments is None else arguments)
+    for argument, value in zip(left, [*left[1:], ""]):
+        if argument == "--replace" or argument.startswith("--replace="):
+            name = value if argument == "--replace" else argument.partition("=")[2]
+            if not name or name.startswith("--"):
+                raise ValueError("--replace needs the name of a worker, e.g. --replace flight-1")
+            return name
+    return ""
 
 
 @dataclass

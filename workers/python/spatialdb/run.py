@@ -21,10 +21,11 @@ from .events import Event
 if TYPE_CHECKING:
     from .worker import Worker
 
-#: What is called each tick, of an event, and before regions are lost. They may be coroutine functions.
+#: What is called each tick, of an event, before regions are lost, and at the end. They may be coroutine functions.
 Tick = Callable[["Worker"], Union[Awaitable[None], None]]
 OnEvent = Callable[["Worker", Event], Union[Awaitable[None], None]]
 BeforeLoss = Callable[["Worker", "list[Region]"], Union[Awaitable[None], None]]
+BeforeEnd = Callable[["Worker"], Union[Awaitable[None], None]]
 
 _HEARTBEAT_S = 1.0
 
@@ -33,13 +34,20 @@ class Loop:
     """One run of a worker."""
 
     def __init__(
-        self, worker: Worker, tick: Tick, period_s: float, on_event: OnEvent | None, before_loss: BeforeLoss | None
+        self,
+        worker: Worker,
+        tick: Tick,
+        period_s: float,
+        on_event: OnEvent | None,
+        before_loss: BeforeLoss | None,
+        before_end: BeforeEnd | None = None,
     ) -> None:
         self._worker = worker
         self._tick = tick
         self._period_s = period_s
         self._on_event = on_event
         self._before_loss = before_loss
+        self._before_end = before_end
         self._stop = asyncio.Event()
         # What the worker does it does one after the other.
         self._turn = asyncio.Lock()
@@ -59,6 +67,7 @@ class Loop:
                 await asyncio.wait(tasks)
             async with self._turn:
                 await self._call(self._before_loss, list(self._worker.regions.values()))
+                await self._call(self._before_end)
             await self._worker.close()
 
     async def _hear(self) -> None:

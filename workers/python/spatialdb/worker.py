@@ -26,7 +26,7 @@ from .link import Link
 from .options import Options
 from .query import Constraint, Densities, Place, look_at, place_of, wire_of
 from .replica import Replica
-from .run import BeforeLoss, Loop, OnEvent, Tick
+from .run import BeforeEnd, BeforeLoss, Loop, OnEvent, Tick
 from .session import Asking, Question, Session
 from .v1 import query_pb2, worker_pb2
 from .v1.components_pb2 import Position
@@ -344,6 +344,7 @@ class Worker:
         period_s: float = 0.1,
         on_event: OnEvent | None = None,
         before_loss: BeforeLoss | None = None,
+        before_end: BeforeEnd | None = None,
     ) -> None:
         """Ticks until SIGTERM or SIGINT, or until the worker was drained, and then closes. Sends heartbeats.
 
@@ -351,12 +352,13 @@ class Worker:
         nothing that is not in the world as well: another worker may have what it owns at any moment. period_s: from tick
         to tick; one that takes longer puts the next ones off. on_event(worker, event): something happened; `run` reads
         `events`. before_loss(worker, regions): others are about to get these: writes what is not in the world yet; when it
-        is done the worker has let go of them. Also called, with all regions, before the worker ends.
+        is done the worker has let go of them. Also called, with all regions, before the worker ends. before_end(worker): the
+        worker ends, and may still write what it owns: the last call of all.
         Each may be a coroutine function. What they raise ends the worker, but for NotConnected.
         """
         if not period_s > 0:
             raise ValueError(f"period_s = {period_s}: more than 0 is needed")
-        await Loop(self, tick, period_s, on_event, before_loss).run()
+        await Loop(self, tick, period_s, on_event, before_loss, before_end).run()
 
     async def close(self) -> None:
         """Ends the session politely: what was written before is still applied, if the server takes it within 5 s."""

@@ -7,6 +7,7 @@ import unittest
 
 from spatialdb.authority import Drained, Gained, LossImminent, Region
 from spatialdb.errors import NotConnected
+from spatialdb.options import replaced_name
 from spatialdb.run import Loop
 
 REGION = Region(id=1, layer="all", space=0, x_min=0, y_min=0, x_max=1, y_max=1, epoch=1)
@@ -34,8 +35,8 @@ class Fake:
         self.said.append("close")
 
 
-def run(worker, tick, on_event=None, before_loss=None):
-    return asyncio.wait_for(Loop(worker, tick, 0.005, on_event, before_loss).run(), 10)
+def run(worker, tick, on_event=None, before_loss=None, before_end=None):
+    return asyncio.wait_for(Loop(worker, tick, 0.005, on_event, before_loss, before_end).run(), 10)
 
 
 class RunTest(unittest.IsolatedAsyncioTestCase):
@@ -60,8 +61,8 @@ class RunTest(unittest.IsolatedAsyncioTestCase):
         worker = Fake()
         worker.is_ready = False
         asyncio.get_running_loop().call_later(0.05, os.kill, os.getpid(), signal.SIGTERM)
-        await run(worker, lambda worker: self.fail("not ready"))
-        self.assertEqual(worker.said, ["heartbeat", "close"])
+        await run(worker, lambda worker: self.fail("not ready"), before_end=lambda worker: worker.said.append("end"))
+        self.assertEqual(worker.said, ["heartbeat", "end", "close"])
 
     async def test_a_tick_that_finds_no_session_is_left_out_and_one_that_fails_ends_the_worker(self):
         worker, ticks = Fake(), []
@@ -73,3 +74,11 @@ class RunTest(unittest.IsolatedAsyncioTestCase):
         with self.assertRaisesRegex(ZeroDivisionError, "a bug"):
             await run(worker, tick)
         self.assertEqual(len(ticks), 3)
+
+    def test_whose_place_is_taken_stands_on_the_command_line(self):
+        self.assertEqual(replaced_name(["--fast", "--replace", "flight-1"]), "flight-1")
+        self.assertEqual((replaced_name(["--replace=flight-2"]), replaced_name([])), ("flight-2", ""))
+        for wrong in (["--replace"], ["--replace="], ["--replace", "--fast"]):
+            with self.assertRaisesRegex(ValueError, "the name of a worker"):
+                replaced_name(wrong)
+

@@ -44,6 +44,15 @@ pub trait Simulation {
     ) -> impl Future<Output = Result<(), Self::Error>> {
         async { Ok(()) }
     }
+
+    /// The worker ends: what is put into the batch is sent last of all. Does nothing if left out.
+    fn before_end(
+        &mut self,
+        _worker: &mut Worker,
+        _batch: &mut Batch,
+    ) -> impl Future<Output = Result<(), Self::Error>> {
+        async { Ok(()) }
+    }
 }
 
 /// What a turn of the loop is about.
@@ -124,6 +133,9 @@ impl Worker {
         }
         let (regions, seen) = (self.regions().cloned().collect::<Vec<_>>(), self.authority_seen());
         simulation.before_loss(&mut self, &regions, &mut batch).await?;
+        self.send_if_connected(&mut batch, seen).await?;
+        let seen = self.authority_seen();
+        simulation.before_end(&mut self, &mut batch).await?;
         self.send_if_connected(&mut batch, seen).await?;
         self.goodbye("").await;
         Ok(())

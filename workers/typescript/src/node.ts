@@ -45,6 +45,18 @@ export function openWorld(options: Omit<NodeConnectOptions, "workerType"> = {}):
   return Object.assign(new World(transport), { close: () => transport.close() });
 }
 
+/**
+ * The name after `--replace` among the arguments: whose place the worker takes, say in a debugger. Undefined if there is none:
+ * then the name is what `connect` finds otherwise.
+ */
+export function replacedName(args: readonly string[] = process.argv.slice(2)): string | undefined {
+  const at = args.findIndex((arg) => arg === "--replace" || arg.startsWith("--replace="));
+  if (at < 0) return undefined;
+  const name = args[at] === "--replace" ? args[at + 1] : args[at]!.slice("--replace=".length);
+  if (!name || name.startsWith("--")) throw invalid("--replace needs the name of a worker, e.g. --replace flight-1");
+  return name;
+}
+
 function transportOf(options: Omit<NodeConnectOptions, "workerType">): Transport {
   const tls = options.tls ?? tlsOfEnvironment();
   const origin = originOf(options.address || process.env["SPATIALDB_ADDRESS"] || ADDRESS_DEFAULT, tls ? "https" : "http");

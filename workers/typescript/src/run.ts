@@ -23,12 +23,15 @@ export interface RunOptions {
    * them. Also called, with all regions, before the worker ends.
    */
   beforeLoss?: (worker: Worker, regions: readonly Region[]) => void | Promise<void>;
+  /** The worker ends, and may still write what it owns: the last call of all. */
+  beforeEnd?: (worker: Worker) => void | Promise<void>;
   /** Ends the worker when it is aborted. */
   stop?: AbortSignal;
 }
 
 /** See `Worker.run`. @internal */
-export async function run(worker: Worker, { tick, periodMs = 100, beforeLoss, stop }: RunOptions): Promise<void> {
+export async function run(worker: Worker, options: RunOptions): Promise<void> {
+  const { tick, periodMs = 100, beforeLoss, beforeEnd, stop } = options;
   if (!(periodMs > 0)) throw invalid(`periodMs is ${periodMs}; it must be more than 0`);
   const turns = new Turns();
   const end = new End(worker, stop);
@@ -53,6 +56,7 @@ export async function run(worker: Worker, { tick, periodMs = 100, beforeLoss, st
       await end.orAfter(Math.min(tickAt, beatAt) - performance.now());
     }
     await turns.take(() => beforeLoss?.(worker, [...worker.regions.values()]));
+    await turns.take(() => beforeEnd?.(worker));
   } finally {
     forget();
     end.forget();

@@ -5,6 +5,7 @@ import { test } from "node:test";
 import type { Region } from "../src/authority.js";
 import { disconnected, SpatialdbError } from "../src/errors.js";
 import { Emitter, type WorkerEvents } from "../src/events.js";
+import { replacedName } from "../src/node.js";
 import { run } from "../src/run.js";
 import type { Worker } from "../src/worker.js";
 
@@ -53,8 +54,8 @@ test("it ends when it is told to, and ticks only while it is ready", async () =>
   await run(fake.worker, { periodMs: 5, tick: () => assert.fail("not ready"), stop: stop.signal });
   const signalled = new Fake();
   setTimeout(() => process.kill(process.pid, "SIGTERM"), 30);
-  await run(signalled.worker, { periodMs: 5, tick: () => undefined });
-  assert.deepEqual([fake.said, signalled.said], [["heartbeat", "close"], ["heartbeat", "close"]]);
+  await run(signalled.worker, { periodMs: 5, tick: () => undefined, beforeEnd: () => { signalled.said.push("end"); } });
+  assert.deepEqual([fake.said, signalled.said], [["heartbeat", "close"], ["heartbeat", "end", "close"]]);
   assert.equal(process.listenerCount("SIGTERM"), 0);
 });
 
@@ -67,4 +68,12 @@ test("a tick that finds no session is left out, and one that fails ends the work
   const ended = new Fake();
   setTimeout(() => ended.events.emit("closed", new SpatialdbError("SESSION_REPLACED", "another")), 10);
   await assert.rejects(run(ended.worker, { periodMs: 5, tick: () => undefined }), /SESSION_REPLACED/);
+});
+
+test("whose place is taken stands on the command line", () => {
+  assert.equal(replacedName(["--fast", "--replace", "flight-1"]), "flight-1");
+  assert.deepEqual([replacedName(["--replace=flight-2"]), replacedName([])], ["flight-2", undefined]);
+  for (const wrong of [["--replace"], ["--replace="], ["--replace", "--fast"]]) {
+    assert.throws(() => replacedName(wrong), /the name of a worker/);
+  }
 });

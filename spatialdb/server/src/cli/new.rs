@@ -75,14 +75,14 @@ impl Language {
     fn files(self) -> &'static [File] {
         match self {
             Self::Python => {
-                template!("python": "worker.py", "test_world.py", "requirements.txt", "gitignore")
+                template!("python": "worker.py", "authority.py", "test_world.py", "requirements.txt", "gitignore")
             }
             Self::Rust => {
                 template!("rust": "Cargo.toml", "build.rs", "src/main.rs", "tests/world.rs", "gitignore")
             }
             Self::Typescript => {
                 template!(
-                    "typescript": "package.json", "package-lock.json", "tsconfig.json", "src/worker.ts",
+                    "typescript": "package.json", "package-lock.json", "tsconfig.json", "src/worker.ts", "src/authority.ts",
                     "test/world.test.mjs", "gitignore",
                 )
             }

@@ -1,38 +1,12 @@
-//! A fleet against a world that loses, delays and answers: whatever happens, the number of aircraft comes right.
+//! What one fleet does; `shared` has several in one world.
 
-use std::collections::{BTreeSet, VecDeque};
-
-use proptest::prelude::*;
+mod shared;
 
 use super::*;
 use crate::sphere::Place;
 
-const AIRCRAFT: usize = 7;
-
-/// What a fleet wrote and the world has not applied.
-enum Written {
-    Launch(Launch),
-    Retire(EntityId),
-}
-
-/// What the world did and the fleet has not heard.
-enum Heard {
-    Entered(EntityId, Aircraft),
-    Left(EntityId),
-    Created(String, Vec<Option<EntityId>>),
-}
-
-/// The world, the wire in both directions, and one run of the worker.
-struct World {
-    now_us: i64,
-    runs: u64,
-    next_id: u64,
-    aircraft: BTreeMap<EntityId, Aircraft>,
-    ids_ever: BTreeSet<EntityId>,
-    written: VecDeque<Written>,
-    heard: VecDeque<Heard>,
-    fleet: Fleet,
-}
+const AIRCRAFT: u64 = 7;
+const NOW: i64 = 1_000_000;
 
 fn plan(run_id: u64) -> FleetPlan {
     FleetPlan { aircraft: AIRCRAFT, seed: 3, cruise_mps: 250.0, run_id }
@@ -45,208 +19,105 @@ fn airports() -> impl Iterator<Item = (EntityId, Runway)> {
     })
 }
 
-impl World {
-    fn new() -> Self {
-        let mut world = Self {
-            now_us: 1_000_000,
-            runs: 0,
-            next_id: 1,
-            aircraft: BTreeMap::new(),
-            ids_ever: BTreeSet::new(),
-            written: VecDeque::new(),
-            heard: VecDeque::new(),
-            fleet: Fleet::new(plan(0)),
-        };
-        world.start();
-        world
-    }
-
-    /// A new run: its view is filled from the world as it is, with nothing of the old run still to be applied.
-    fn start(&mut self) {
-        self.runs += 1;
-        self.fleet = Fleet::new(plan(self.runs));
-        self.fill();
-    }
-
-    fn fill(&mut self) {
-        self.heard.clear();
-        airports().for_each(|(entity, runway)| self.fleet.airport(entity, runway));
-        for (entity, aircraft) in &self.aircraft {
-            self.fleet.adopt(*entity, aircraft.clone());
-        }
-    }
-
-    /// SIGKILL: the world applies the first `applied` messages on the wire and loses the others.
-    fn kill(&mut self, applied: usize) {
-        for _ in 0..applied {
-            self.apply_one();
-        }
-        self.written.clear();
-        self.start();
-    }
-
-    /// The connection drops and comes back: unanswered creates are repeated and answered, then the view is
-    /// filled.
-    fn reconnect(&mut self, applied: usize) {
-        for _ in 0..applied {
-            self.apply_one();
-        }
-        self.written.retain(|written| matches!(written, Written::Launch(_)));
-        while !self.written.is_empty() {
-            self.apply_one();
-        }
-        self.heard.retain(|heard| matches!(heard, Heard::Created(..)));
-        while !self.heard.is_empty() {
-            self.hear_one();
-        }
-        self.fleet.reset();
-        self.fill();
-    }
-
-    fn tick(&mut self, seconds: i64) {
-        self.now_us += seconds * 1_000_000;
-        let orders = self.fleet.tick(self.now_us, &Duty::ALL);
-        self.written.extend(orders.retire.into_iter().map(Written::Retire));
-        self.written.extend(orders.launches.into_iter().map(Written::Launch));
-    }
-
-    fn apply_one(&mut self) {
-        match self.written.pop_front() {
-            Some(Written::Retire(entity)) => {
-                if let Some(aircraft) = self.aircraft.remove(&entity) {
-                    assert!(self.now_us >= aircraft.arrives_unix_us, "{entity} was deleted in flight");
-                    self.heard.push_back(Heard::Left(entity));
-                }
-            }
-            Some(Written::Launch(launch)) => {
-                let mut entities = Vec::new();
-                for (aircraft, _) in launch.aircraft {
-                    let entity = EntityId(self.next_id);
-                    self.next_id += 1;
-                    assert!(self.ids_ever.insert(entity));
-                    self.heard.push_back(Heard::Entered(entity, aircraft.clone()));
-                    self.aircraft.insert(entity, aircraft);
-                    entities.push(Some(entity));
-                }
-                self.heard.push_back(Heard::Created(launch.request_id, entities));
-            }
-            None => {}
-        }
-        // A landed one whose delete was lost may still stand about beside its replacement.
-        let flying = self.aircraft.values().filter(|aircraft| self.now_us < aircraft.arrives_unix_us).count();
-        assert!(flying <= AIRCRAFT, "{flying} aircraft in flight");
-    }
-
-    fn hear_one(&mut self) {
-        match self.heard.pop_front() {
-            Some(Heard::Entered(entity, aircraft)) => self.fleet.adopt(entity, aircraft),
-            Some(Heard::Left(entity)) => self.fleet.forget(entity),
-            Some(Heard::Created(request_id, entities)) => {
-                self.fleet.created(&request_id, &entities, self.now_us);
-            }
-            None => {}
-        }
-    }
-
-    fn settle(&mut self) {
-        for _ in 0..4 {
-            self.tick(1);
-            while !self.written.is_empty() || !self.heard.is_empty() {
-                self.apply_one();
-                self.hear_one();
-            }
-        }
-    }
+fn empty(plan: FleetPlan) -> Fleet {
+    let mut fleet = Fleet::new(plan);
+    airports().for_each(|(entity, runway)| fleet.airport(entity, runway));
+    fleet
 }
 
-#[derive(Clone, Debug)]
-enum Step {
-    Tick(i64),
-    Apply,
-    Hear,
-    Kill(usize),
-    Reconnect(usize),
-}
-
-fn step() -> impl Strategy<Value = Step> {
-    prop_oneof![
-        3 => (1..40_000_i64).prop_map(Step::Tick),
-        4 => Just(Step::Apply),
-        4 => Just(Step::Hear),
-        1 => (0..4_usize).prop_map(Step::Kill),
-        1 => (0..4_usize).prop_map(Step::Reconnect),
-    ]
-}
-
-proptest! {
-    #[test]
-    fn no_kill_or_reconnect_doubles_or_loses_an_aircraft(steps in proptest::collection::vec(step(), 0..80)) {
-        let mut world = World::new();
-        for step in steps {
-            match step {
-                Step::Tick(seconds) => world.tick(seconds),
-                Step::Apply => world.apply_one(),
-                Step::Hear => world.hear_one(),
-                Step::Kill(applied) => world.kill(applied),
-                Step::Reconnect(applied) => world.reconnect(applied),
-            }
-        }
-        world.settle();
-        prop_assert_eq!(world.aircraft.len(), AIRCRAFT);
-        let callsigns: BTreeSet<_> = world.aircraft.values().map(|aircraft| &aircraft.callsign).collect();
-        prop_assert_eq!(callsigns.len(), AIRCRAFT, "two aircraft with one callsign");
+/// Carries out all launches, as entities from `first` on.
+fn launch(fleet: &mut Fleet, orders: Orders, first: u64) -> Vec<(EntityId, Aircraft)> {
+    let mut made = Vec::new();
+    for launch in orders.launches {
+        let start = first + made.len() as u64;
+        let ids: Vec<EntityId> = (start..start + launch.aircraft.len() as u64).map(EntityId).collect();
+        let all = ids.iter().copied().zip(launch.aircraft.into_iter().map(|(aircraft, _)| aircraft));
+        made.extend(all);
+        fleet.created(&launch.request_id, &ids.into_iter().map(Some).collect::<Vec<_>>(), NOW);
     }
+    made.iter().for_each(|(entity, aircraft)| fleet.adopt(*entity, aircraft.clone()));
+    made
+}
+
+fn filled() -> (Fleet, Vec<(EntityId, Aircraft)>) {
+    let mut fleet = empty(plan(1));
+    let orders = fleet.tick(NOW, &Duty::ALL);
+    let made = launch(&mut fleet, orders, 1);
+    assert_eq!(made.len() as u64, AIRCRAFT);
+    (fleet, made)
 }
 
 #[test]
 fn a_new_run_goes_on_where_the_world_is() {
-    let mut world = World::new();
-    world.settle();
-    let before = world.aircraft.clone();
-    world.kill(0);
-    let orders = world.fleet.tick(world.now_us, &Duty::ALL);
+    let (_, made) = filled();
+    let mut fleet = empty(plan(2));
+    made.iter().for_each(|(entity, aircraft)| fleet.adopt(*entity, aircraft.clone()));
+    let orders = fleet.tick(NOW, &Duty::ALL);
     assert_eq!((orders.launches.as_slice(), orders.retire.as_slice()), ([].as_slice(), [].as_slice()));
     let moved: Vec<_> = orders.moves.iter().map(|(entity, _)| *entity).collect();
-    assert_eq!(moved, before.keys().copied().collect::<Vec<_>>());
+    assert_eq!(moved, made.into_iter().map(|(entity, _)| entity).collect::<Vec<_>>());
 }
 
 #[test]
-fn too_many_aircraft_are_retired_newest_first() {
-    let mut fleet = Fleet::new(plan(1));
-    airports().for_each(|(entity, runway)| fleet.airport(entity, runway));
-    let (from, to) = (1_000_000, 1_000_001);
-    let aircraft = Aircraft { from, to, arrives_unix_us: i64::MAX, ..Default::default() };
-    for id in 1..=AIRCRAFT as u64 + 2 {
-        fleet.adopt(EntityId(id), aircraft.clone());
-    }
-    let orders = fleet.tick(1_000_000, &Duty::ALL);
-    assert_eq!(orders.retire, [EntityId(8), EntityId(9)]);
-    assert_eq!((orders.moves.len(), orders.launches.len(), fleet.len()), (AIRCRAFT, 0, AIRCRAFT));
+fn a_higher_multiplier_adds_numbers_and_a_lower_one_takes_them_away() {
+    let (mut fleet, _) = filled();
+    assert_eq!(fleet.multiply(3), 3 * AIRCRAFT);
+    let orders = fleet.tick(NOW, &Duty::ALL);
+    let made = launch(&mut fleet, orders, 100);
+    let numbers: Vec<_> = made.iter().map(|(_, aircraft)| number_of(&aircraft.callsign)).collect();
+    assert_eq!(numbers, (8..=21).map(Some).collect::<Vec<_>>());
+    assert_eq!(fleet.tick(NOW, &Duty::ALL).moves.len() as u64, 3 * AIRCRAFT);
+
+    fleet.multiply(2);
+    let orders = fleet.tick(NOW, &Duty::ALL);
+    assert_eq!(orders.retire, (107..114).map(EntityId).collect::<Vec<_>>());
+    assert_eq!((orders.moves.len() as u64, orders.launches.len()), (2 * AIRCRAFT, 0));
+    assert_eq!(fleet.tick(NOW, &Duty::ALL).retire, [], "it is told once");
+    fleet.refused(EntityId(107));
+    assert_eq!(fleet.tick(NOW, &Duty::ALL).retire, [EntityId(107)], "it was refused");
 }
 
 #[test]
-fn a_landed_aircraft_is_retired_and_replaced_by_one_that_takes_off() {
-    let mut world = World::new();
-    world.settle();
-    let first = world.aircraft.values().map(|aircraft| aircraft.arrives_unix_us).min().expect("aircraft");
-    let landed =
-        world.aircraft.iter().find(|(_, aircraft)| aircraft.arrives_unix_us == first).expect("first").0;
-    let orders = world.fleet.tick(first, &Duty::ALL);
-    assert_eq!(orders.retire, [*landed]);
-    let [launch] = orders.launches.as_slice() else { panic!("{orders:?}") };
-    let [(aircraft, position)] = launch.aircraft.as_slice() else { panic!("{launch:?}") };
-    assert_eq!((aircraft.departed_unix_us, position.point.z), (first, 10.0));
+fn who_has_landed_takes_off_from_there_at_that_moment() {
+    let (mut fleet, made) = filled();
+    let (entity, landed) =
+        made.into_iter().min_by_key(|(_, aircraft)| aircraft.arrives_unix_us).expect("one");
+    let mut other = empty(plan(2));
+    other.adopt(entity, landed.clone());
+    let at = landed.arrives_unix_us;
+    let orders = fleet.tick(at + 300_000, &Duty::ALL);
+    let [(departed, next)] = orders.departures.as_slice() else { panic!("{orders:?}") };
+    assert_eq!((*departed, &next.callsign, next.from), (entity, &landed.callsign, landed.to));
+    assert_eq!((next.departed_unix_us, orders.retire.len(), orders.launches.len()), (at, 0, 0));
+    assert_eq!(orders.moves.len() as u64, AIRCRAFT);
+    assert_eq!(fleet.tick(at + 400_000, &Duty::ALL).departures, []);
+    // Another worker that knows only the flight which has ended plans the same.
+    let planned = &other.tick(at + 900_000, &Duty::ALL).departures[0].1;
+    assert_eq!((planned.to, planned.arrives_unix_us), (next.to, next.arrives_unix_us));
+    // After a long time without workers nobody has been on the way.
+    let mut late = empty(plan(3));
+    late.adopt(entity, landed);
+    let now = at + 3_600_000_000;
+    assert_eq!(late.tick(now, &Duty::ALL).departures[0].1.departed_unix_us, now);
 }
 
 #[test]
 fn a_refused_create_is_tried_again_after_a_pause() {
-    let mut fleet = Fleet::new(plan(1));
-    airports().for_each(|(entity, runway)| fleet.airport(entity, runway));
+    let mut fleet = empty(plan(1));
     let request_id = fleet.tick(1_000_000, &Duty::ALL).launches[0].request_id.clone();
     assert_eq!(fleet.tick(1_100_000, &Duty::ALL).launches, [], "the create is pending");
     fleet.not_created(&request_id, 1_200_000);
     assert_eq!(fleet.tick(1_300_000, &Duty::ALL).launches, [], "the pause");
     assert_eq!(fleet.tick(2_200_000, &Duty::ALL).launches.len(), 1);
+}
+
+#[test]
+fn one_that_was_created_and_is_never_shown_is_created_again() {
+    let mut fleet = empty(FleetPlan { aircraft: 1, ..plan(1) });
+    let request_id = fleet.tick(NOW, &Duty::ALL).launches[0].request_id.clone();
+    fleet.created(&request_id, &[Some(EntityId(5))], NOW);
+    assert_eq!(fleet.tick(NOW + 1_000_000, &Duty::ALL).launches, []);
+    assert_eq!(fleet.tick(NOW + 6_000_000, &Duty::ALL).launches.len(), 1);
 }
 
 #[test]
@@ -257,37 +128,42 @@ fn an_aircraft_between_unknown_airports_is_retired() {
 }
 
 #[test]
+fn one_that_is_not_of_the_fleet_flies_until_it_lands() {
+    let mut fleet = empty(FleetPlan { aircraft: 0, ..plan(1) });
+    let (from, to, arrives_unix_us) = (1_000_000, 1_000_001, 5_000_000);
+    fleet.adopt(EntityId(5), Aircraft { from, to, arrives_unix_us, ..Default::default() });
+    assert_eq!(fleet.tick(1_000_000, &Duty::ALL).moves.len(), 1);
+    assert_eq!(fleet.tick(5_000_000, &Duty::ALL).retire, [EntityId(5)]);
+}
+
+#[test]
 fn many_aircraft_are_launched_in_messages_of_a_sane_size() {
-    let mut fleet = Fleet::new(FleetPlan { aircraft: 12_000, ..plan(1) });
-    airports().for_each(|(entity, runway)| fleet.airport(entity, runway));
-    let rows: Vec<_> =
-        fleet.tick(1_000_000, &Duty::ALL).launches.iter().map(|launch| launch.aircraft.len()).collect();
-    assert_eq!(rows, [5000, 5000, 2000]);
+    let mut fleet = empty(FleetPlan { aircraft: 32_000, ..plan(1) });
+    let rows = |orders: Orders| -> Vec<_> { orders.launches.iter().map(|one| one.aircraft.len()).collect() };
+    assert_eq!(rows(fleet.tick(1_000_000, &Duty::ALL)), [5000, 5000, 5000, 5000]);
+    assert_eq!(rows(fleet.tick(1_000_000, &Duty::ALL)), [5000, 5000, 2000]);
 }
 
 #[test]
 fn who_share_the_work_have_each_aircraft_and_each_number_once() {
     let wanted = FleetPlan { aircraft: 101, ..plan(0) };
-    let mut numbers = BTreeSet::new();
-    let mut ids = 1..;
     let mut all: Vec<(EntityId, Aircraft)> = Vec::new();
     for part in 0..3 {
         let serves = |airport: EntityId| airport.0 % 3 == part;
-        let mut fleet = Fleet::new(wanted);
-        airports().for_each(|(entity, runway)| fleet.airport(entity, runway));
-        let orders = fleet.tick(1_000_000, &Duty { flies: &|_| false, serves: &serves });
+        let orders = empty(wanted).tick(NOW, &Duty { flies: &|_| false, serves: &serves });
         for (aircraft, _) in orders.launches.iter().flat_map(|launch| &launch.aircraft) {
-            assert!(serves(EntityId(aircraft.from)));
-            assert!(numbers.insert(aircraft.callsign.clone()), "{} is there twice", aircraft.callsign);
-            all.push((EntityId(ids.next().expect("without end")), aircraft.clone()));
+            assert!(serves(EntityId(aircraft.from)), "the first flight leaves its home");
+            all.push((EntityId(1 + all.len() as u64), aircraft.clone()));
         }
     }
-    assert_eq!(all.len(), 101);
+    let mut callsigns: Vec<_> = all.iter().map(|(_, aircraft)| aircraft.callsign.as_str()).collect();
+    callsigns.sort_unstable();
+    callsigns.dedup();
+    assert_eq!((all.len(), callsigns.len()), (101, 101));
 
-    let mut fleet = Fleet::new(wanted);
-    airports().for_each(|(entity, runway)| fleet.airport(entity, runway));
+    let mut fleet = empty(wanted);
     all.iter().for_each(|(entity, aircraft)| fleet.adopt(*entity, aircraft.clone()));
     let duty = Duty { flies: &|entity| entity.0 % 2 == 0, serves: &|airport| airport.0 % 3 == 1 };
-    let orders = fleet.tick(1_000_000, &duty);
+    let orders = fleet.tick(NOW, &duty);
     assert_eq!((orders.moves.len(), orders.retire.len(), orders.launches.len()), (50, 0, 0));
 }

@@ -1,12 +1,14 @@
-// Lets the sheep walk, ten times a second, and keeps them in the meadow.
+// Lets the sheep walk, ten times a second, and keeps them in the meadow. It moves those that it owns.
 //
 // spatialdb starts it with the world and tells it by the environment where the world is; it may as well be started by
-// hand.
+// hand: `--replace shepherd-1` takes the place of the one that the world has started.
 
 import { readFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
+import { parseArgs } from "node:util";
 import * as grpc from "@grpc/grpc-js";
 import * as loader from "@grpc/proto-loader";
+import { Authority, type Layer, type Word } from "./authority.js";
 
 interface Sheep {
   heading_deg: number;
@@ -21,11 +23,13 @@ interface Frame {
   positions: { entities: number[]; x: number[]; y: number[]; z: number[] }[];
   columns: { component: number; entities: number[]; values: Buffer[] }[];
   view_ready: { entity_count: number }[];
-  rejections: { reason: string; detail: string }[];
+  rejections: { code: string; reason: string; detail: string }[];
 }
 interface ServerMessage {
-  body?: "frame" | "goodbye" | string;
+  body?: "welcome" | "frame" | "authority" | "goodbye" | string;
+  welcome?: { layers: Layer[] };
   frame?: Frame;
+  authority?: Word;
   goodbye?: { reason: string; detail: string };
 }
 
@@ -50,17 +54,29 @@ const definitions = loader.loadSync(["spatialdb/v1/worker.proto", "meadow.proto"
 const service = definitions["spatialdb.v1.WorkerService"] as loader.ServiceDefinition;
 const sheepType = definitions["meadow.Sheep"] as loader.MessageTypeDefinition<Partial<Sheep>, Sheep>;
 
+/** It keeps nothing that is not in the world: another shepherd may go on with any sheep. */
 class Shepherd {
   private seq = 0;
   private seenFrame = 0;
+  private authority = new Authority([]);
+  private isFilled = false;
   private readonly places = new Map<number, [number, number, number]>();
   private readonly sheep = new Map<number, Sheep>();
 
   constructor(private readonly call: grpc.ClientDuplexStream<object, ServerMessage>) {
     call.on("data", (message: ServerMessage) => {
-      if (message.body === "frame" && message.frame) this.apply(message.frame);
-      if (message.body === "goodbye") console.log("goodbye:", message.goodbye?.reason, message.goodbye?.detail);
+      if (message.welcome) this.authority = new Authority(message.welcome.layers);
+      if (message.frame) this.apply(message.frame);
+      if (message.authority) this.report(this.authority.hear(message.authority));
+      // Its view has all sheep, so it sees what is in the regions that it may get.
+      if (this.isFilled) this.report(this.authority.warmed());
+      if (message.goodbye) console.log("goodbye:", message.goodbye.reason, message.goodbye.detail);
+      if (this.authority.isDrained) stop();
     });
+  }
+
+  private report(report: object | undefined): void {
+    if (report) this.send({ authority_report: report });
   }
 
   /** Says what it has to say; false while the connection has no room. */
@@ -86,35 +102,40 @@ class Shepherd {
         if (value) this.sheep.set(entity, sheepType.deserialize(value));
       });
     }
-    for (const ready of frame.view_ready) console.log("sheep in the meadow:", ready.entity_count);
-    for (const rejection of frame.rejections) console.log("refused:", rejection.reason, rejection.detail);
+    for (const ready of frame.view_ready) {
+      this.isFilled = true;
+      console.log("sheep in the meadow:", ready.entity_count);
+    }
+    for (const { code, reason, detail } of frame.rejections) {
+      // Somebody else may have got the sheep while the write was on its way.
+      if (code !== "ERROR_CODE_NOT_AUTHORITATIVE") console.log("refused:", reason, detail);
+    }
   }
 
-  /** Moves every sheep by one step. */
+  /** Moves every sheep of its own by one step, from where the world has it. */
   step(): boolean {
     const started = performance.now();
     const [entities, x, y, z, values] = [[], [], [], [], []] as [number[], number[], number[], number[], Buffer[]];
     for (const [entity, sheep] of this.sheep) {
       const place = this.places.get(entity);
-      if (!place) continue;
-      sheep.heading_deg = (sheep.heading_deg + (Math.random() * 2 - 1) * TURN_DEG + 360) % 360;
+      if (!place || !this.authority.owns(entity, SHEEP)) continue;
+      let heading_deg = (sheep.heading_deg + (Math.random() * 2 - 1) * TURN_DEG + 360) % 360;
       if (Math.max(Math.abs(place[0]), Math.abs(place[1])) > EDGE_M) {
         // Back towards the middle.
-        sheep.heading_deg = ((Math.atan2(-place[0], -place[1]) * 180) / Math.PI + 360) % 360;
+        heading_deg = ((Math.atan2(-place[0], -place[1]) * 180) / Math.PI + 360) % 360;
       }
-      const heading = (sheep.heading_deg * Math.PI) / 180;
-      place[0] += sheep.speed_mps * PERIOD_S * Math.sin(heading);
-      place[1] += sheep.speed_mps * PERIOD_S * Math.cos(heading);
+      const heading = (heading_deg * Math.PI) / 180;
       entities.push(entity);
-      x.push(place[0]);
-      y.push(place[1]);
+      x.push(place[0] + sheep.speed_mps * PERIOD_S * Math.sin(heading));
+      y.push(place[1] + sheep.speed_mps * PERIOD_S * Math.cos(heading));
       z.push(place[2]);
-      values.push(sheepType.serialize({ heading_deg: sheep.heading_deg }));
+      values.push(sheepType.serialize({ heading_deg }));
     }
     if (entities.length > 0) {
       // Only the heading is replaced; the other fields stay as they are in the world.
       const headings = { component: SHEEP, entities, values, fields: [HEADING_DEG] };
-      this.send({ update: { positions: [{ entities, x, y, z }], columns: [headings] } });
+      const authority_seen = this.authority.seen;
+      this.send({ update: { authority_seen, positions: [{ entities, x, y, z }], columns: [headings] } });
     }
     const tick_ms = performance.now() - started;
     const load = Math.min(1, tick_ms / 1000 / PERIOD_S);
@@ -122,6 +143,7 @@ class Shepherd {
   }
 }
 
+const { values: options } = parseArgs({ options: { replace: { type: "string" } } });
 const address = process.env["SPATIALDB_ADDRESS"] || "127.0.0.1:7400";
 const WorkerService = grpc.makeClientConstructor(service as unknown as grpc.ServiceDefinition, "WorkerService");
 // With TLS where the environment names the certificates to trust.
@@ -135,11 +157,12 @@ shepherd.send({
     protocol_min: 1,
     protocol_max: 1,
     worker_type: process.env["SPATIALDB_WORKER_TYPE"] || "shepherd",
-    name: process.env["SPATIALDB_WORKER_NAME"] ?? "",
+    name: options.replace ?? process.env["SPATIALDB_WORKER_NAME"] ?? "",
     token: process.env["SPATIALDB_TOKEN"] ?? "",
   },
 });
-shepherd.send({ subscribe: { view: { view_id: 1, constraint: { has_component: SHEEP } } } });
+// With its own updates it sees what the world has, and each step goes on from that.
+shepherd.send({ subscribe: { view: { view_id: 1, constraint: { has_component: SHEEP }, own_updates: true } } });
 
 // A step is left out while the connection has no room for it.
 let hasRoom = true;
@@ -148,7 +171,10 @@ const timer = setInterval(() => {
   if (hasRoom) hasRoom = shepherd.step();
 }, PERIOD_S * 1000);
 
+let isStopped = false;
 function stop(): void {
+  if (isStopped) return;
+  isStopped = true;
   clearInterval(timer);
   shepherd.send({ goodbye: {} });
   call.end();
