@@ -1,8 +1,8 @@
 //! Why an entity belongs to the region that it belongs to: for people who ask.
 
-use spatialdb_types::{ComponentId, EntityId, LayerId, Point3, Position, RegionId};
+use spatialdb_types::{EntityId, LayerId, Point3, Position, RegionId};
 
-use super::{Hold, Lease, LeaseTable};
+use super::{Lease, LeaseTable};
 
 /// The region of an entity in a layer, and why.
 #[derive(Clone, Copy, Debug, PartialEq)]
