@@ -8,6 +8,7 @@
 
 mod client;
 mod judge;
+mod load;
 mod views;
 
 use std::collections::{BTreeMap, VecDeque};

@@ -227,9 +227,10 @@ impl Partition {
     ///
     /// # Panics
     /// If those count in squares of another size: see [`Partition::load_doublings`].
-    pub fn add_load_to(&self, loads: &mut Loads) -> bool {
-        let square = |cell| self.store.grid.square(cell).map(|key| (key.space, key.x, key.y));
-        self.authority.as_ref().is_some_and(|authority| authority.load.add_to(loads, square))
+    pub fn add_load_to(&mut self, loads: &mut Loads) -> bool {
+        let Self { authority, store, .. } = self;
+        let square = |cell| store.grid.square(cell).map(|key| (key.space, key.x, key.y));
+        authority.as_mut().is_some_and(|authority| authority.load.add_to(loads, square))
     }
 
     /// How often the squares in which it counts were doubled.
