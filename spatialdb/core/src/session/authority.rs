@@ -14,6 +14,7 @@ use spatialdb_types::{EntityId, Epoch, Error, LayerId, PartitionId, Reason, Regi
 
 use super::Session;
 use super::after::After;
+use super::gone::Gone;
 use super::tombstones::Tombstones;
 use crate::authority::issuer::Notice;
 use crate::authority::leases::Seen;
@@ -71,6 +72,8 @@ pub(super) struct Authority {
     unshown: VecDeque<(PartitionId, Revision, Vec<EntityAuthority>)>,
     /// Entities that were lost, against older news of them.
     lost: Tombstones<(EntityId, LayerId)>,
+    /// Grants that were lost, against older news of their entities.
+    gone: Gone,
 }
 
 /// An entity of a session's region, and who said so.
@@ -97,7 +100,13 @@ impl Authority {
             held: IndexMap::default(),
             unshown: VecDeque::new(),
             lost: Tombstones::new(partitions),
+            gone: Gone::default(),
         }
+    }
+
+    /// What is remembered of grants that were lost.
+    pub(super) const fn gone(&mut self) -> &mut Gone {
+        &mut self.gone
     }
 
     /// What is remembered of entities that were lost.
@@ -108,6 +117,9 @@ impl Authority {
     /// What a partition says. Losses are told at once; returned are the gains.
     fn hear(&mut self, from: PartitionId, delta: AuthorityDelta, flush: u64) -> Vec<EntityAuthority> {
         let AuthorityDelta { clock, begins_anew, mut changes, .. } = delta;
+        for word in &mut changes {
+            word.is_gain &= !self.gone.includes(word.region, word.epoch);
+        }
         changes.retain(|word| self.take(from, clock, *word, flush));
         if begins_anew {
             let is_old = |held: &Held| held.by == from && held.told < clock;
@@ -240,6 +252,7 @@ impl Session {
                 self.authority.seen.epoch = self.authority.seen.epoch.max(lease.epoch);
             }
             Notice::Lost(region, epoch, _) => {
+                self.authority.gone.lose(*region, *epoch, self.flush.token);
                 let elsewhere = self.authority.lose(*region, *epoch);
                 if !elsewhere.is_empty() {
                     self.authority.tell_entities(elsewhere);
