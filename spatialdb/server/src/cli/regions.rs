@@ -222,6 +222,7 @@ fn region_json(region: &Region) -> Value {
             LossReason::HandedOver => "handed-over",
             LossReason::Silent => "silent",
             LossReason::Ended => "ended",
+            LossReason::Stalled => "stalled",
         };
         json!({ "session_id": before.session_id.to_string(), "reason": reason })
     });

@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use spatialdb_core::Micros;
-use spatialdb_core::authority::issuer::{Border, Issuer, IssuerOutbox, Loads, Said, WorkerInfo};
+use spatialdb_core::authority::issuer::{Border, Issuer, IssuerOutbox, Loads, Said, Signs, WorkerInfo};
 use spatialdb_core::authority::layers::Layers;
 use spatialdb_core::authority::leases::Answer;
 use spatialdb_types::{LayerId, PartitionId, RegionId, SessionId};
@@ -178,17 +178,21 @@ pub(super) async fn keep(edge: Arc<Edge>) {
         ticks += 1;
         let loads = if ticks % TICKS_PER_PASS == 0 { loads(&edge).await } else { None };
         let now = edge.clock.now();
-        let heard: Vec<(SessionId, u32)> = edge
+        let since = now.saturating_sub(TICK.as_micros() as Micros);
+        let workers: Vec<(SessionId, bool, u32, Signs)> = edge
             .sessions
             .iter()
-            .filter(|port| edge.authority.concerns(&port.stats.worker_type))
-            .filter(|port| port.stats.was_heard_since(now.saturating_sub(TICK.as_micros() as Micros)))
-            .map(|port| (*port.key(), load_of(&port.stats)))
+            .map(|port| (*port.key(), port.stats.clone()))
+            .filter(|(_, stats)| edge.authority.concerns(&stats.worker_type))
+            .map(|(id, stats)| (id, stats.was_heard_since(since), load_of(&stats), stats.signs()))
             .collect();
         edge.authority.act(&edge, |issuer, now, outbox| {
-            for (session, load) in heard {
-                issuer.heard(session, now, outbox);
-                issuer.reported(session, load);
+            for (session, is_heard, load, signs) in workers {
+                if is_heard {
+                    issuer.heard(session, now, outbox);
+                    issuer.reported(session, load);
+                }
+                issuer.noted(session, signs, now, outbox);
             }
             issuer.tick(now, outbox);
             if let Some(loads) = loads {
