@@ -85,6 +85,9 @@ impl Partition {
             self.outcomes.entry(batch.session).or_default().merge(outcome, max);
         }
         self.tell_interests(outbox);
+        if let Some(authority) = &mut self.authority {
+            outbox.authority.extend(authority.first_writes());
+        }
         self.after_apply(run, outbox);
     }
 

@@ -9,6 +9,7 @@
 mod news;
 mod places;
 mod squares;
+mod written;
 
 use std::sync::Arc;
 
@@ -17,10 +18,11 @@ use spatialdb_types::{ComponentId, EntityId, LayerId, PartitionId, Position, Rev
 use self::news::News;
 pub(super) use self::places::Standing;
 use self::squares::Squares;
+use self::written::Written;
 use super::{Partition, Row, RowId, SetId, Store};
 use crate::authority::issuer::Loads;
 use crate::authority::layers::{Layers, Strategy};
-use crate::authority::leases::{LeaseTable, Order, Refusal, Seen, Slot, Writer};
+use crate::authority::leases::{Answer, LeaseTable, Order, Refusal, Seen, Slot, Writer};
 use crate::authority::load::LoadMap;
 use crate::columns::Role;
 use crate::message::Outbox;
@@ -38,6 +40,7 @@ pub(super) struct Authority {
     squares: Squares,
     load: LoadMap,
     news: News,
+    written: Written,
     /// The revision counter up to which owners were told what they gained.
     told: Revision,
 }
@@ -60,6 +63,7 @@ impl Authority {
             squares: Squares::new(layers.all().count()),
             load: LoadMap::new(cell_m, layers.all().count(), LOAD_SQUARES_MAX),
             news: News::default(),
+            written: Written::default(),
             told: Revision(0),
         }
     }
@@ -149,6 +153,11 @@ impl Authority {
         self.news.restart();
     }
 
+    /// Which grants were used for the first time.
+    pub(super) fn first_writes(&mut self) -> impl Iterator<Item = Answer> {
+        self.written.take_firsts().map(|(region, epoch)| Answer::Written(region, epoch))
+    }
+
     /// What is known of who owns what.
     pub(super) const fn table(&self) -> &LeaseTable {
         &self.table
@@ -166,7 +175,10 @@ impl Authority {
         if row.apart {
             return self.table.check_apart(row.entity, layer, component, place, writer);
         }
-        self.table.check(place.ok_or(Refusal::Unknown)?, writer)
+        let slot = place.ok_or(Refusal::Unknown)?;
+        self.table.check(slot, writer)?;
+        self.written.note(&self.table, slot);
+        Ok(())
     }
 
     /// The region that a row lies in.

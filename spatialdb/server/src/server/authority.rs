@@ -4,10 +4,11 @@
 //! in its order. Not responsible for: what it decides (`spatialdb_core::authority`), or checking writes (the partition does).
 
 mod picture;
+mod timing;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use spatialdb_core::Micros;
@@ -19,6 +20,7 @@ use tokio::sync::{oneshot, watch};
 use tokio::time::MissedTickBehavior;
 
 pub(super) use self::picture::{Difference, Picture, Staff};
+use self::timing::Timing;
 use super::edge::Edge;
 use super::partition::Control;
 use super::port::{Event, Stats};
@@ -33,6 +35,8 @@ const TICKS_PER_PASS: u64 = 10;
 /// The issuer, if the world has layers. Locked for a moment, by nobody who holds another lock and waits.
 pub(super) struct Authority {
     issuer: Option<Mutex<Issuer>>,
+    /// Locked for a moment, also by who has locked the issuer.
+    timing: Mutex<Timing>,
     worker_types: BTreeSet<String>,
     /// As the issuer has it, for whoever watches.
     picture: watch::Sender<Arc<Picture>>,
@@ -54,7 +58,7 @@ impl Authority {
         let keyframe = issuer.as_ref().map(Issuer::keyframe).unwrap_or_default();
         keyframe.into_iter().for_each(|change| picture.apply(change));
         let picture = watch::Sender::new(Arc::new(picture));
-        Self { issuer: issuer.map(Mutex::new), worker_types, picture }
+        Self { issuer: issuer.map(Mutex::new), timing: Mutex::default(), worker_types, picture }
     }
 
     /// Whether a session of that type is told what it may write.
@@ -69,11 +73,26 @@ impl Authority {
         });
     }
 
-    /// A partition has obeyed.
+    /// A partition has obeyed, or an owner has written there.
     pub(super) fn answer(&self, edge: &Edge, from: PartitionId, answers: impl Iterator<Item = Answer>) {
-        self.act(edge, |issuer, now, outbox| {
-            answers.for_each(|answer| issuer.answer(from, answer, now, outbox));
-        });
+        let mut obeyed = Vec::new();
+        for answer in answers {
+            match answer {
+                Answer::Written(region, epoch) => {
+                    self.timing().wrote(&edge.layers, region, epoch, edge.clock.now());
+                }
+                answer => obeyed.push(answer),
+            }
+        }
+        if !obeyed.is_empty() {
+            self.act(edge, |issuer, now, outbox| {
+                obeyed.into_iter().for_each(|answer| issuer.answer(from, answer, now, outbox));
+            });
+        }
+    }
+
+    fn timing(&self) -> MutexGuard<'_, Timing> {
+        self.timing.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// A session has opened, and others find it.
@@ -146,7 +165,9 @@ impl Authority {
     ) -> Option<R> {
         let mut issuer = self.issuer.as_ref()?.lock().unwrap_or_else(PoisonError::into_inner);
         let mut outbox = IssuerOutbox::default();
-        let result = act(&mut issuer, edge.clock.now(), &mut outbox);
+        let now = edge.clock.now();
+        let result = act(&mut issuer, now, &mut outbox);
+        self.timing().note(&edge.layers, &outbox, now);
         for (to, order) in outbox.partitions {
             edge.partition(to).tell(Control::Order(order));
         }
