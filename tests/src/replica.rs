@@ -92,6 +92,11 @@ impl Replica {
         self.entities.keys().copied().collect()
     }
 
+    /// The number of the last frame.
+    pub const fn last_frame(&self) -> u64 {
+        self.frame
+    }
+
     /// Takes a frame.
     ///
     /// # Panics

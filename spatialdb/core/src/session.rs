@@ -13,6 +13,7 @@ mod after;
 mod anchors;
 mod authority;
 mod events;
+mod gone;
 mod interests;
 mod load;
 mod merge;

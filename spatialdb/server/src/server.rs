@@ -221,7 +221,7 @@ fn tell_layers(edge: &Edge) {
     tracing::debug!(
         lease_ttl_ms = patience.lease_ttl / 1000,
         rest_ms = patience.rest / 1000,
-        stall_after_ms = edge.patience.stall_after.map(|us| us / 1000),
+        stall_after_ms = patience.stall_after.map(|us| us / 1000),
         "patience with workers"
     );
 }

@@ -10,12 +10,13 @@ mod client;
 mod groups;
 mod holds;
 mod judge;
+mod load;
 mod views;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
-use spatialdb_core::authority::issuer::{Issuer, IssuerOutbox, Loads, Notice, Patience, WorkerInfo};
+use spatialdb_core::authority::issuer::{Issuer, IssuerOutbox, Loads, Notice, Patience, Signs, WorkerInfo};
 use spatialdb_core::authority::layers::{GridShape, Layer, Layers, Strategy};
 use spatialdb_core::authority::leases::{Answer, Order, Seen};
 use spatialdb_core::{AuthorityBody, Micros, Outbox, WriteMode};
@@ -54,6 +55,7 @@ pub(crate) struct Authority {
     answers: Vec<VecDeque<Answer>>,
     notices: BTreeMap<SessionId, VecDeque<Notice>>,
     workers: BTreeMap<SessionId, Worker>,
+    looks: u64,
     watch: Watch,
     holds: Holds,
     /// On their way from the issuer.
@@ -71,7 +73,8 @@ impl Authority {
         let spaces: Vec<SpaceId> = (0..plan.spaces).map(SpaceId).collect();
         let layers = Arc::new(layers(&mut rng, plan, &spaces));
         let partitions = usize::from(plan.map.partitions());
-        let patience = Patience { rest: 1_000_000, ..Patience::default() };
+        let stall_after = seed.is_multiple_of(2).then_some(300_000);
+        let patience = Patience { rest: 1_000_000, stall_after, ..Patience::default() };
         Some(Self {
             issuer: Issuer::new(&layers, &spaces, plan.map.ids(), patience, &plan.limits),
             layers,
@@ -80,6 +83,7 @@ impl Authority {
             answers: (0..partitions).map(|_| VecDeque::new()).collect(),
             notices: BTreeMap::new(),
             workers: BTreeMap::new(),
+            looks: 0,
             watch: Watch::default(),
             holds: Holds::default(),
             releases: Vec::new(),
@@ -97,6 +101,11 @@ impl Authority {
                 queue.push_back(notice);
             }
         }
+    }
+
+    fn has_mail(&self) -> bool {
+        self.orders.iter().any(|orders| !orders.is_empty())
+            || self.notices.values().any(|notices| !notices.is_empty())
     }
 
     fn issue(&mut self, act: impl FnOnce(&mut Issuer, &mut IssuerOutbox)) {
@@ -212,8 +221,8 @@ impl Sim {
         while self.authority_delivers()? || self.worker_hears()? || self.worker_says() {
             any = true;
         }
-        self.issuer_looks();
-        Ok(any)
+        // Who is told that it stood still has gone on when it has heard that.
+        Ok(any | self.issuer_looks())
     }
 
     /// When something under way goes on although nothing else happens.
@@ -382,16 +391,28 @@ impl Sim {
         true
     }
 
-    /// Workers are heard, nearly all of them, and time has passed.
+    /// Workers are heard, whether they go on or not, and time has passed. Returns whether anything came of it.
     fn issuer_looks(&mut self) -> bool {
-        let Some(authority) = &mut self.authority else { return false };
         let now = self.now;
-        let sessions: Vec<SessionId> = authority.workers.keys().copied().collect();
+        let said = |session| {
+            let actor = self.actors.iter().find(|actor| actor.id == session);
+            actor.map_or(0, |actor| actor.seq.0)
+        };
+        let Some(authority) = &mut self.authority else { return false };
+        let signs = |(session, worker): (&SessionId, &Worker)| {
+            let looks = authority.looks;
+            (*session, Signs { beats: looks, said: said(*session), tick: worker.number, ..Signs::default() })
+        };
+        let workers: Vec<_> = authority.workers.iter().map(signs).collect();
+        authority.looks += 1;
         self.issue(|issuer, outbox| {
-            sessions.into_iter().for_each(|session| issuer.heard(session, now, outbox));
+            for (session, signs) in workers {
+                issuer.heard(session, now, outbox);
+                issuer.noted(session, signs, now, outbox);
+            }
             issuer.tick(now, outbox);
         });
-        true
+        self.authority.as_ref().is_some_and(Authority::has_mail)
     }
 
     fn issuer_balances(&mut self) -> bool {

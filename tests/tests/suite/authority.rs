@@ -160,6 +160,44 @@ async fn a_layer_without_workers_wants_one_and_gets_it() {
     has(&world, "spatialdb_authority_regions_unowned{layer=\"all\"} 0\n").await;
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn how_long_regions_have_no_owner_and_new_owners_write_nothing_is_measured() {
+    let world =
+        World::launch(Launch::probe().config(&ALL.replace("writes", "with = [\"Position\"]\nwrites")));
+    let first_writes = "spatialdb_authority_first_write_seconds_count{layer=\"all\"}";
+    let mut ann = Client::attach(&world, "sim", "ann").await;
+    let entity = made(&mut ann, &[(1.0, 2.0)]).await[0];
+    ann.until("ann owns the entity", |client| client.owned.owns("all", entity)).await;
+    let metrics = http_get(world.address(), "/metrics").1;
+    assert!(!metrics.contains("unowned_seconds_count") && !metrics.contains(first_writes), "{metrics}");
+    for value in [1, 2] {
+        let write = hp(&ann, entity, value);
+        assert_eq!(ann.write(write).await, Outcome::default());
+    }
+    has(&world, &format!("{first_writes} 1\n")).await;
+    let mut bob = Client::attach(&world, "sim", "bob").await;
+    let write = hp(&bob, entity, 3);
+    assert_eq!(refused(&bob.write(write).await).0, Reason::NotOwner.name());
+    has(&world, "spatialdb_session_rejections_total{reason=\"NOT_OWNER\"} 1\n").await;
+    let regions = ann.owned.regions.len();
+    drop(ann);
+    bob.until("bob owns all", |client| {
+        client.owned.regions.len() == regions && client.owned.owns("all", entity)
+    })
+    .await;
+    has(&world, &format!("spatialdb_authority_unowned_seconds_count{{layer=\"all\"}} {regions}\n")).await;
+    has(&world, &format!("{first_writes} 1\n")).await;
+    let write = hp(&bob, entity, 4);
+    assert_eq!(bob.write(write).await, Outcome::default());
+    has(&world, &format!("{first_writes} 2\n")).await;
+    let metrics = http_get(world.address(), "/metrics").1;
+    let sum = metrics
+        .lines()
+        .find_map(|line| line.strip_prefix("spatialdb_authority_unowned_seconds_sum{layer=\"all\"} "));
+    let sum: f64 = sum.expect("a sum").parse().expect("a number");
+    assert!(0.0 < sum && sum < 0.9 * regions as f64, "at once, not after lease_ttl: {sum} s");
+}
+
 fn text_view(view_id: u64, text: &str) -> v1::View {
     let kind = v1::constraint::Kind::Text(text.to_owned());
     v1::View { view_id, constraint: Some(v1::Constraint { kind: Some(kind) }), ..v1::View::default() }

@@ -60,6 +60,7 @@ macro_rules! drivers {
                 a_region_is_handed_over_behind_what_was_written,
                 a_drained_worker_gives_all_away,
                 who_is_silent_loses_what_it_has,
+                who_has_nothing_to_do_does_not_stand_still,
                 what_was_owned_goes_with_the_connection,
                 events_are_told_once_to_who_has_them_in_view,
                 densities_count_by_square_and_type,

@@ -31,6 +31,7 @@ mod recording;
 mod roster;
 mod schema;
 mod slow;
+mod stalls;
 mod tls;
 mod tools;
 mod traffic;

@@ -29,6 +29,8 @@ class LossReason(enum.Enum):
     SILENT = 2
     #: Its session is over.
     ENDED = 3
+    #: The worker sent heartbeats, and stood still for too long.
+    STALLED = 4
 
     @classmethod
     def _missing_(cls, value: object) -> LossReason:

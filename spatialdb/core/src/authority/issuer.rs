@@ -15,6 +15,7 @@ mod holds;
 mod message;
 mod reshape;
 mod settle;
+mod stall;
 #[cfg(test)]
 mod tests;
 mod watch;
@@ -30,6 +31,7 @@ use spatialdb_types::{
 pub use self::balance::{Loads, SquareLoad};
 use self::holds::Held;
 pub use self::message::{Border, IssuerOutbox, LeaseInfo, LossReason, Notice, Said};
+pub use self::stall::Signs;
 pub use self::watch::{Change, Phase, RegionState, WorkerState};
 use self::workers::Worker;
 pub use self::workers::WorkerInfo;
@@ -47,6 +49,8 @@ use crate::Micros;
 pub struct Patience {
     /// A worker that says nothing for so long loses its leases.
     pub lease_ttl: Micros,
+    /// A worker that says it lives, and lets what waits for it wait for so long, loses its leases. `None`: it keeps them.
+    pub stall_after: Option<Micros>,
     /// Of a longer time between two ticks only so much counts: for the rest the issuer itself did not run.
     pub tick_max: Micros,
     /// A region that changed is not joined with another, and its borders stay, for so long.
@@ -55,7 +59,7 @@ pub struct Patience {
 
 impl Default for Patience {
     fn default() -> Self {
-        Self { lease_ttl: 3_000_000, tick_max: 250_000, rest: 10_000_000 }
+        Self { lease_ttl: 3_000_000, stall_after: None, tick_max: 250_000, rest: 10_000_000 }
     }
 }
 

@@ -100,6 +100,9 @@ impl Partition {
         }
         self.lead(outbox);
         self.tell_interests(outbox);
+        if let Some(authority) = &mut self.authority {
+            outbox.authority.extend(authority.first_writes());
+        }
         self.after_apply(run, outbox);
     }
 

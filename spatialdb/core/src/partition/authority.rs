@@ -11,6 +11,7 @@ mod holds;
 mod news;
 mod places;
 mod squares;
+mod written;
 
 use std::sync::Arc;
 
@@ -21,10 +22,11 @@ pub(super) use self::follows::leader_of;
 use self::news::{News, Word};
 pub(super) use self::places::Standing;
 use self::squares::Squares;
+use self::written::Written;
 use super::{Partition, Row, RowId, SetId, Store};
 use crate::authority::issuer::Loads;
 use crate::authority::layers::{Layers, Strategy};
-use crate::authority::leases::{LeaseTable, Order, Refusal, Seen, Slot, Writer};
+use crate::authority::leases::{Answer, LeaseTable, Order, Refusal, Seen, Slot, Writer};
 use crate::authority::load::LoadMap;
 use crate::columns::Role;
 use crate::message::Outbox;
@@ -43,6 +45,7 @@ pub(super) struct Authority {
     load: LoadMap,
     news: News,
     follows: Follows,
+    written: Written,
     /// The revision counter up to which owners were told what they gained.
     told: Revision,
 }
@@ -68,6 +71,7 @@ impl Authority {
             load: LoadMap::new(cell_m, layers.all().count(), LOAD_SQUARES_MAX),
             news: News::default(),
             follows: Follows::default(),
+            written: Written::default(),
             told: Revision(0),
         }
     }
@@ -157,6 +161,11 @@ impl Authority {
         self.news.restart();
     }
 
+    /// Which grants were used for the first time.
+    pub(super) fn first_writes(&mut self) -> impl Iterator<Item = Answer> {
+        self.written.take_firsts().map(|(region, epoch)| Answer::Written(region, epoch))
+    }
+
     /// What is known of who owns what.
     pub(super) const fn table(&self) -> &LeaseTable {
         &self.table
@@ -174,7 +183,10 @@ impl Authority {
         if row.apart {
             return self.table.check_apart(row.entity, layer, component, place, writer);
         }
-        self.table.check(place.ok_or(Refusal::Unknown)?, writer)
+        let slot = place.ok_or(Refusal::Unknown)?;
+        self.table.check(slot, writer)?;
+        self.written.note(&self.table, slot);
+        Ok(())
     }
 
     /// The region that a row lies in.
@@ -237,9 +249,10 @@ impl Partition {
     ///
     /// # Panics
     /// If those count in squares of another size: see [`Partition::load_doublings`].
-    pub fn add_load_to(&self, loads: &mut Loads) -> bool {
-        let square = |cell| self.store.grid.square(cell).map(|key| (key.space, key.x, key.y));
-        self.authority.as_ref().is_some_and(|authority| authority.load.add_to(loads, square))
+    pub fn add_load_to(&mut self, loads: &mut Loads) -> bool {
+        let Self { authority, store, .. } = self;
+        let square = |cell| store.grid.square(cell).map(|key| (key.space, key.x, key.y));
+        authority.as_mut().is_some_and(|authority| authority.load.add_to(loads, square))
     }
 
     /// How often the squares in which it counts were doubled.

@@ -6,7 +6,7 @@
 //! Responsible for: numbers, their meaning, and the order of what several partitions say of one entity. Not responsible for:
 //! who owns what.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 
 use indexmap::IndexMap;
 use rustc_hash::FxBuildHasher;
@@ -14,6 +14,7 @@ use spatialdb_types::{EntityId, Epoch, Error, LayerId, PartitionId, Reason, Regi
 
 use super::Session;
 use super::after::After;
+use super::gone::Gone;
 use super::tombstones::Tombstones;
 use crate::authority::issuer::Notice;
 use crate::authority::leases::Seen;
@@ -27,9 +28,6 @@ const WORDS_AT_ONCE: usize = 1 << 16;
 
 /// From so many changes on, what waits is reduced to the last word on each entity.
 const REDUCED_FROM: usize = 4096;
-
-/// Of so many regions that were lost it is known when that was.
-const LOSSES_KEPT: usize = 4096;
 
 /// A message to a worker of what it may write.
 #[derive(Clone, Debug, PartialEq)]
@@ -74,10 +72,10 @@ pub(super) struct Authority {
     held: IndexMap<(EntityId, LayerId), Held, FxBuildHasher>,
     /// What was gained in partitions that have not shown yet how it stands, and as of when.
     unshown: VecDeque<(PartitionId, Revision, Vec<EntityAuthority>)>,
-    /// Regions that were lost, and up to which grant: partitions may have told of entities in them that come later.
-    over: BTreeMap<RegionId, Epoch>,
     /// Entities that were lost, against older news of them.
     lost: Tombstones<(EntityId, LayerId)>,
+    /// Grants that were lost, against older news of their entities.
+    gone: Gone,
 }
 
 /// An entity of a session's region, and who said so.
@@ -105,9 +103,14 @@ impl Authority {
             reduced: 0,
             held: IndexMap::default(),
             unshown: VecDeque::new(),
-            over: BTreeMap::new(),
             lost: Tombstones::new(partitions),
+            gone: Gone::default(),
         }
+    }
+
+    /// What is remembered of grants that were lost.
+    pub(super) const fn gone(&mut self) -> &mut Gone {
+        &mut self.gone
     }
 
     /// What is remembered of entities that were lost.
@@ -119,7 +122,7 @@ impl Authority {
     fn hear(&mut self, from: PartitionId, delta: AuthorityDelta, flush: u64) -> Vec<EntityAuthority> {
         let AuthorityDelta { clock, begins_anew, mut changes, .. } = delta;
         for word in &mut changes {
-            let is_over = self.over.get(&word.region).is_some_and(|epoch| word.epoch <= *epoch);
+            let is_over = self.gone.includes(word.region, word.epoch);
             (word.is_gain, word.is_kept) = (word.is_gain && !is_over, word.is_kept && !is_over);
         }
         changes.retain(|word| match (word.is_gain, word.is_kept) {
@@ -218,11 +221,6 @@ impl Authority {
     /// A region is lost, and what belongs to it. Returns what the worker is to hear before, of entities of which it thinks that
     /// they are elsewhere.
     fn lose(&mut self, region: RegionId, epoch: Epoch) -> Vec<EntityAuthority> {
-        self.over.insert(region, epoch);
-        if self.over.len() > LOSSES_KEPT {
-            let oldest = self.over.iter().min_by_key(|(_, epoch)| **epoch).map(|(region, _)| *region);
-            oldest.map(|region| self.over.remove(&region));
-        }
         let is_of = |(of, since): (RegionId, Epoch)| of == region && since <= epoch;
         let lost = self.held.extract_if(.., |_, held| is_of((held.word.region, held.word.epoch)));
         let elsewhere = lost.filter(|(_, held)| held.heard.is_some_and(|heard| !is_of(heard)));
@@ -294,6 +292,7 @@ impl Session {
                 self.authority.seen.epoch = self.authority.seen.epoch.max(lease.epoch);
             }
             Notice::Lost(region, epoch, _) => {
+                self.authority.gone.lose(*region, *epoch, self.flush.token);
                 let words = self.authority.lose(*region, *epoch);
                 if !words.is_empty() {
                     self.authority.tell_entities(words);
@@ -464,19 +463,6 @@ mod tests {
         session.receive(HERE, frame(shown(8, true)));
         hear(&mut session, HERE, 9, vec![word(1, false, 9)]);
         assert_eq!(told(&mut session), Some(vec![word(1, false, 9)]));
-    }
-
-    #[test]
-    fn a_gain_that_comes_behind_the_loss_of_its_region_is_none() {
-        let mut session = session();
-        let lost = Notice::Lost(RegionId(1), Epoch(1), crate::authority::issuer::LossReason::HandedOver);
-        session.announce(lost);
-        assert!(matches!(session.take_authority().expect("lost").body, AuthorityBody::Notice(_)));
-        hear(&mut session, HERE, 5, vec![word(7, true, 5)]);
-        assert_eq!(session.take_authority(), None, "the entity may have gone while nobody owned it");
-        let anew = EntityAuthority { epoch: Epoch(2), ..word(7, true, 6) };
-        hear(&mut session, HERE, 6, vec![anew]);
-        assert_eq!(words(&session.take_authority().expect("another grant")), [anew]);
     }
 
     #[test]

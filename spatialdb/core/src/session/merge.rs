@@ -245,13 +245,14 @@ impl Session {
         if self.flush.awaited.is_empty() {
             self.tombstones.flushed(token);
             self.authority.lost().flushed(token);
+            self.authority.gone().flushed(token);
             self.end_overlaps(token, body);
         }
     }
 
     pub(super) fn start_flush(&mut self) {
-        let is_needed =
-            self.tombstones.are_many() || self.authority.lost().are_many() || !self.overlaps.is_empty();
+        let (lost, gone) = (self.authority.lost().are_many(), self.authority.gone().are_many());
+        let is_needed = self.tombstones.are_many() || lost || gone || !self.overlaps.is_empty();
         if !is_needed || !self.flush.awaited.is_empty() {
             return;
         }

@@ -99,7 +99,7 @@ impl World {
         let layer = Layer { with: with.clone(), handover_timeout: HANDOVER, ..Layer::new("l", "sim", with) };
         let layers = Layers::new(vec![layer], &[SPACE], &Limits::default(), |c| c.to_string());
         let layers = Arc::new(layers.expect("one layer"));
-        let patience = Patience { lease_ttl: TTL, tick_max: Micros::MAX, rest: 0 };
+        let patience = Patience { lease_ttl: TTL, stall_after: None, tick_max: Micros::MAX, rest: 0 };
         let partitions = [PartitionId(0), PartitionId(1)];
         let mut world = Self {
             issuer: Issuer::new(&layers, &[SPACE], partitions, patience, &Limits::default()),

@@ -76,6 +76,7 @@ pub(super) fn run(plan: &Plan) -> Result<Report, BenchError> {
         .figure("pass_ms", ms(pass.at(0.99)), "ms")
         .figure("pass_ms_median", ms(pass.at(0.5)), "ms")
         .figure("partition_ms", ms(sums.at(0.99)), "ms")
+        .figure("partition_ms_median", ms(sums.at(0.5)), "ms")
         .figure("orders_ms_max", ms(obeys.max()), "ms")
         .figure("regions", rig.regions() as f64, "1")
         .fact("passes", pass.count())

@@ -214,6 +214,7 @@ pub(super) fn loss_name(before: &RegionPast) -> &'static str {
         LossReason::HandedOver => "handed-over",
         LossReason::Silent => "silent",
         LossReason::Ended => "ended",
+        LossReason::Stalled => "stalled",
     }
 }
 

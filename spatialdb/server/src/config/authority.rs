@@ -22,11 +22,8 @@ const STALL_AFTER_LONGEST: Duration = Duration::from_secs(3600);
 /// Microseconds.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct AuthorityConfig {
-    /// Of workers that say nothing, and of regions that have changed.
+    /// Of workers that say nothing or stand still, and of regions that have changed.
     pub patience: Patience,
-    /// A worker that says it lives, but whose own loop or writes stand still for so long, loses its leases. `None`: it keeps
-    /// them.
-    pub stall_after: Option<Micros>,
 }
 
 /// Reads `[authority]`.
@@ -41,7 +38,7 @@ pub(super) fn read(mut section: Section) -> Result<AuthorityConfig, ConfigError>
     if let Some(rest) = section.duration("rest", REST_RANGE)? {
         patience.rest = micros(rest);
     }
-    config.stall_after = section.duration("stall_after", tick..=STALL_AFTER_LONGEST)?.map(micros);
+    patience.stall_after = section.duration("stall_after", tick..=STALL_AFTER_LONGEST)?.map(micros);
     section.finish()?;
     Ok(config)
 }
@@ -65,11 +62,11 @@ mod tests {
 
     #[test]
     fn it_is_patient_unless_told() {
-        assert_eq!(parse(""), Ok(AuthorityConfig { patience: Patience::default(), stall_after: None }));
+        assert_eq!(parse(""), Ok(AuthorityConfig { patience: Patience::default() }));
         let told = parse("lease_ttl = \"750ms\"\nrest = \"0s\"\nstall_after = \"1m\"").expect("valid");
         assert_eq!((told.patience.lease_ttl, told.patience.rest), (750_000, 0));
         assert_eq!(told.patience.tick_max, Patience::default().tick_max);
-        assert_eq!(told.stall_after, Some(60_000_000));
+        assert_eq!(told.patience.stall_after, Some(60_000_000));
     }
 
     #[test]

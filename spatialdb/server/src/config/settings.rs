@@ -123,7 +123,10 @@ fn known(config: &WorldConfig) -> Vec<(String, Value)> {
     let micros = |us| duration(Duration::from_micros(us));
     known.push(("authority.lease_ttl".to_owned(), micros(authority.patience.lease_ttl)));
     known.push(("authority.rest".to_owned(), micros(authority.patience.rest)));
-    known.push(("authority.stall_after".to_owned(), authority.stall_after.map_or(Value::Null, micros)));
+    known.push((
+        "authority.stall_after".to_owned(),
+        authority.patience.stall_after.map_or(Value::Null, micros),
+    ));
     known.extend(layers::settings(&config.layers));
     for (index, worker) in config.workers.iter().enumerate() {
         let values = [

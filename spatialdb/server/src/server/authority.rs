@@ -4,13 +4,14 @@
 //! in its order. Not responsible for: what it decides (`spatialdb_core::authority`), or checking writes (the partition does).
 
 mod picture;
+mod timing;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use spatialdb_core::authority::issuer::{Border, Issuer, IssuerOutbox, Loads, Said, WorkerInfo};
+use spatialdb_core::authority::issuer::{Border, Issuer, IssuerOutbox, Loads, Said, Signs, WorkerInfo};
 use spatialdb_core::authority::layers::Layers;
 use spatialdb_core::authority::leases::Answer;
 use spatialdb_core::{Batch, HoldAct, HoldWrites, Micros, Op, Role};
@@ -19,6 +20,7 @@ use tokio::sync::{oneshot, watch};
 use tokio::time::MissedTickBehavior;
 
 pub(super) use self::picture::{Difference, Picture, Staff};
+use self::timing::Timing;
 use super::edge::Edge;
 use super::partition::Control;
 use super::port::{Event, Stats};
@@ -33,6 +35,8 @@ const TICKS_PER_PASS: u64 = 10;
 /// The issuer, if the world has layers. Locked for a moment, by nobody who holds another lock and waits.
 pub(super) struct Authority {
     issuer: Option<Mutex<Issuer>>,
+    /// Locked for a moment, also by who has locked the issuer.
+    timing: Mutex<Timing>,
     worker_types: BTreeSet<String>,
     /// Holds that are over, on their way to their entities.
     releases: Mutex<Vec<(EntityId, ComponentId, Epoch)>>,
@@ -56,7 +60,13 @@ impl Authority {
         let keyframe = issuer.as_ref().map(Issuer::keyframe).unwrap_or_default();
         keyframe.into_iter().for_each(|change| picture.apply(change));
         let picture = watch::Sender::new(Arc::new(picture));
-        Self { issuer: issuer.map(Mutex::new), worker_types, releases: Mutex::default(), picture }
+        Self {
+            issuer: issuer.map(Mutex::new),
+            timing: Mutex::default(),
+            worker_types,
+            releases: Mutex::default(),
+            picture,
+        }
     }
 
     /// Whether a session of that type is told what it may write.
@@ -71,11 +81,26 @@ impl Authority {
         });
     }
 
-    /// A partition has obeyed.
+    /// A partition has obeyed, or an owner has written there.
     pub(super) fn answer(&self, edge: &Edge, from: PartitionId, answers: impl Iterator<Item = Answer>) {
-        self.act(edge, |issuer, now, outbox| {
-            answers.for_each(|answer| issuer.answer(from, answer, now, outbox));
-        });
+        let mut obeyed = Vec::new();
+        for answer in answers {
+            match answer {
+                Answer::Written(region, epoch) => {
+                    self.timing().wrote(&edge.layers, region, epoch, edge.clock.now());
+                }
+                answer => obeyed.push(answer),
+            }
+        }
+        if !obeyed.is_empty() {
+            self.act(edge, |issuer, now, outbox| {
+                obeyed.into_iter().for_each(|answer| issuer.answer(from, answer, now, outbox));
+            });
+        }
+    }
+
+    fn timing(&self) -> MutexGuard<'_, Timing> {
+        self.timing.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// A session has opened, and others find it.
@@ -167,7 +192,9 @@ impl Authority {
     ) -> Option<R> {
         let mut issuer = self.issuer.as_ref()?.lock().unwrap_or_else(PoisonError::into_inner);
         let mut outbox = IssuerOutbox::default();
-        let result = act(&mut issuer, edge.clock.now(), &mut outbox);
+        let now = edge.clock.now();
+        let result = act(&mut issuer, now, &mut outbox);
+        self.timing().note(&edge.layers, &outbox, now);
         for (to, order) in outbox.partitions {
             edge.partition(to).tell(Control::Order(order));
         }
@@ -203,18 +230,21 @@ pub(super) async fn keep(edge: Arc<Edge>) {
         ticks += 1;
         let loads = if ticks % TICKS_PER_PASS == 0 { loads(&edge).await } else { None };
         let now = edge.clock.now();
-        let heard: Vec<(SessionId, u32)> = edge
+        let workers: Vec<(SessionId, bool, u32, Signs)> = edge
             .sessions
             .iter()
-            .filter(|port| edge.authority.concerns(&port.stats.worker_type))
-            .filter(|port| port.stats.was_heard_since(looked))
-            .map(|port| (*port.key(), load_of(&port.stats)))
+            .map(|port| (*port.key(), port.stats.clone()))
+            .filter(|(_, stats)| edge.authority.concerns(&stats.worker_type))
+            .map(|(id, stats)| (id, stats.was_heard_since(looked), load_of(&stats), stats.signs()))
             .collect();
         looked = now;
         edge.authority.act(&edge, |issuer, now, outbox| {
-            for (session, load) in heard {
-                issuer.heard(session, now, outbox);
-                issuer.reported(session, load);
+            for (session, is_heard, load, signs) in workers {
+                if is_heard {
+                    issuer.heard(session, now, outbox);
+                    issuer.reported(session, load);
+                }
+                issuer.noted(session, signs, now, outbox);
             }
             issuer.tick(now, outbox);
             if let Some(loads) = loads {

@@ -48,12 +48,22 @@ pub(super) fn install() {
         describe_counter!(
             "spatialdb_session_rejections_total",
             Unit::Count,
-            "Rows and messages of sessions that were refused."
+            "Rows and messages of sessions that were refused, by reason."
         );
         describe_counter!(
             "spatialdb_session_interests_left_out_total",
             Unit::Count,
             "How often the views that an entity gives its owner's session were left out."
+        );
+        describe_histogram!(
+            "spatialdb_authority_unowned_seconds",
+            Unit::Seconds,
+            "From the moment a region loses its owner to its new owner being told, by layer."
+        );
+        describe_histogram!(
+            "spatialdb_authority_first_write_seconds",
+            Unit::Seconds,
+            "From an owner being told of its region to its first accepted write there, by layer."
         );
         describe_histogram!(
             "spatialdb_authority_pass_seconds",

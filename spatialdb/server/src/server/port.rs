@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use spatialdb_core::authority::issuer::{Notice, Said};
+use spatialdb_core::authority::issuer::{Notice, Said, Signs};
 use spatialdb_core::world::Owner;
 use spatialdb_core::{Micros, Outcome, SeenTable, Sight, ToSession, View};
 use spatialdb_schema::Schema;
@@ -74,6 +74,11 @@ pub(super) struct Stats {
     /// As bits.
     pub(super) tick_ms: AtomicU64,
     pub(super) heartbeat_at: AtomicU64,
+    /// How many came, and the last frame that they named.
+    pub(super) beats: AtomicU64,
+    pub(super) frame_seen: AtomicU64,
+    /// How many other messages came.
+    pub(super) said: AtomicU64,
     /// When the worker said anything last.
     pub(super) heard_at: AtomicU64,
     /// The server waits for room, and does not read the session meanwhile.
@@ -122,6 +127,9 @@ impl Stats {
             load: AtomicU64::default(),
             tick_ms: AtomicU64::default(),
             heartbeat_at: AtomicU64::default(),
+            beats: AtomicU64::default(),
+            frame_seen: AtomicU64::default(),
+            said: AtomicU64::default(),
             heard_at: AtomicU64::default(),
             is_unread: AtomicBool::default(),
             seen: Mutex::default(),
@@ -145,6 +153,19 @@ impl Stats {
     /// Whether it said something since then, or could not be heard.
     pub(super) fn was_heard_since(&self, since: Micros) -> bool {
         self.is_unread.load(Ordering::Relaxed) || self.heard_at.load(Ordering::Relaxed) >= since
+    }
+
+    /// What the worker has shown of its own loop.
+    pub(super) fn signs(&self) -> Signs {
+        // A heartbeat counts when all that it says does.
+        let beats = self.beats.load(Ordering::Acquire);
+        Signs {
+            beats,
+            said: self.said.load(Ordering::Relaxed),
+            tick: self.tick_ms.load(Ordering::Relaxed),
+            frame_seen: self.frame_seen.load(Ordering::Relaxed),
+            frame_sent: self.frames_sent.load(Ordering::Relaxed),
+        }
     }
 
     /// How old the oldest change is that waits for the connection, or how old the last one was when it was taken.

@@ -8,6 +8,7 @@ use spatialdb_core::authority::layers::Strategy;
 use spatialdb_core::authority::leases::Lease;
 use spatialdb_types::{ComponentId, EntityId, Epoch, LayerId, RegionId, Revision, SessionId};
 
+use super::load::{by_square, square_of};
 use super::{Authority, OWNED};
 use crate::driver::Sim;
 use crate::edge::{Column, Message};
@@ -204,14 +205,15 @@ impl Sim {
     ///
     /// # Errors
     /// What is not as it must be.
-    pub(crate) fn judge_authority(&self) -> Result<(), Failure> {
+    pub(crate) fn judge_authority(&mut self) -> Result<(), Failure> {
         let Some(authority) = &self.authority else { return Ok(()) };
         let table = authority.issuer.table();
-        let mut loads = Loads::default();
-        let mut expected: BTreeMap<LayerId, u64> = BTreeMap::new();
         let mut owners: BTreeMap<(EntityId, LayerId), Option<SessionId>> = BTreeMap::new();
-        for partition in &self.partitions {
+        for partition in &mut self.partitions {
             let id = partition.id();
+            let mut counted = Loads::default();
+            partition.add_load_to(&mut counted);
+            let (doublings, mut there) = (partition.load_doublings(), BTreeMap::new());
             let Some(known) = partition.lease_table() else {
                 return fail("table", format!("partition {id} has none"));
             };
@@ -220,25 +222,20 @@ impl Sim {
                     format!("partition {id} knows {:?}, the issuer {:?}", known.leases(), table.leases);
                 return fail("table", detail);
             }
-            let mut part = Loads::default();
-            partition.add_load_to(&mut part);
-            loads.merge(part);
             for &entity in self.model.entities.keys() {
                 let Some((at, layers)) = partition.authority_of(entity) else { continue };
                 for layer in layers {
-                    *expected.entry(layer).or_default() += 1;
+                    let square = at.map(|at| square_of(at, self.plan.cell_m, doublings));
+                    *there.entry((layer, square)).or_default() += 1;
                     let region = known.region_of(entity, layer, at);
                     let lease = region.and_then(|r| known.slot(r)).map(|slot| known.lease(slot));
                     owners.insert((entity, layer), lease.and_then(|lease| lease.owner));
                 }
             }
-        }
-        let mut counted: BTreeMap<LayerId, u64> = loads.nowhere.clone().into_iter().collect();
-        for ((layer, _), squares) in &loads.squares {
-            *counted.entry(*layer).or_default() += squares.iter().map(|square| square.load).sum::<u64>();
-        }
-        if counted != expected {
-            return fail("load", format!("partitions count {counted:?}, there are {expected:?}"));
+            let counted = by_square(counted);
+            if counted != there {
+                return fail("load", format!("partition {id} counts {counted:?}, there are {there:?}"));
+            }
         }
         for (&(entity, layer), &owner) in &owners {
             for (&session, worker) in &authority.workers {

@@ -20,7 +20,8 @@ pub(crate) use self::{
     owners::{
         a_drained_worker_gives_all_away, a_region_is_handed_over_behind_what_was_written,
         in_an_open_world_anything_is_owned, what_was_owned_goes_with_the_connection,
-        who_is_silent_loses_what_it_has, who_owns_an_entity_writes_it,
+        who_has_nothing_to_do_does_not_stand_still, who_is_silent_loses_what_it_has,
+        who_owns_an_entity_writes_it,
     },
     questions::questions_are_answered,
     reconnect::it_comes_back_after_the_server_was_killed,

@@ -77,6 +77,8 @@ pub enum LossReason {
     Silent,
     /// Its session is over.
     Ended,
+    /// The worker sent heartbeats, and stood still for too long.
+    Stalled,
     /// The server gave a reason that this SDK does not know.
     Unknown,
 }
@@ -117,6 +119,7 @@ impl From<v1::LossReason> for LossReason {
             v1::LossReason::HandedOver => Self::HandedOver,
             v1::LossReason::Silent => Self::Silent,
             v1::LossReason::Ended => Self::Ended,
+            v1::LossReason::Stalled => Self::Stalled,
             v1::LossReason::Unspecified => Self::Unknown,
         }
     }

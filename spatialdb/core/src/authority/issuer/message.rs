@@ -93,4 +93,6 @@ pub enum LossReason {
     Silent,
     /// Its session is over.
     Ended,
+    /// The worker was heard, and stood still for too long.
+    Stalled,
 }

@@ -4,6 +4,7 @@ mod chaos;
 mod failures;
 mod handovers;
 mod regions;
+mod stalls;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;

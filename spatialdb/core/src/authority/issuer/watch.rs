@@ -73,6 +73,8 @@ pub struct WorkerState {
     pub regions_max: u32,
     /// It says nothing, and so has nothing.
     pub is_silent: bool,
+    /// It says that it lives and stands still, and so has nothing.
+    pub is_stalled: bool,
     /// It gets nothing more.
     pub is_draining: bool,
     /// The last grant that it has seen.
@@ -123,6 +125,7 @@ impl Issuer {
             name: worker.info.name.clone(),
             regions_max: worker.info.regions_max,
             is_silent: worker.is_silent,
+            is_stalled: worker.pace.is_stalled,
             is_draining: worker.is_draining,
             seen: worker.seen,
         })

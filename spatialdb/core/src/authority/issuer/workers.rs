@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use spatialdb_types::{Epoch, Error, Reason, RegionId, SessionId};
 
+use super::stall::Pace;
 use super::{Issuer, IssuerOutbox, LossReason, Notice, Region, Said, Stand};
 use crate::Micros;
 
@@ -25,8 +26,9 @@ pub(super) struct Worker {
     /// Reaches further into the past while the worker says nothing.
     heard_at: Micros,
     /// Since when the server does not read it.
-    unread_since: Option<Micros>,
+    pub(super) unread_since: Option<Micros>,
     pub(super) is_silent: bool,
+    pub(super) pace: Pace,
     pub(super) is_draining: bool,
     /// The highest epoch that it has processed, all that it wrote before being decided.
     pub(super) seen: Epoch,
@@ -39,7 +41,7 @@ pub(super) struct Worker {
 impl Worker {
     /// Whether it may get anything.
     pub(super) const fn is_willing(&self) -> bool {
-        !self.is_silent && !self.is_draining
+        !self.is_silent && !self.pace.is_stalled && !self.is_draining
     }
 }
 
@@ -55,6 +57,7 @@ impl Issuer {
             heard_at: now,
             unread_since: None,
             is_silent: false,
+            pace: Pace::default(),
             is_draining: false,
             seen: Epoch(0),
             load_reported: 0,
@@ -193,7 +196,7 @@ impl Issuer {
     }
 
     /// Takes all from a session, and what it would have got.
-    fn take_all(&mut self, session: SessionId, why: LossReason, outbox: &mut IssuerOutbox) {
+    pub(super) fn take_all(&mut self, session: SessionId, why: LossReason, outbox: &mut IssuerOutbox) {
         self.leave_out(session, outbox);
         let owned = self.regions.iter().filter(|(_, region)| region.owner() == Some(session));
         let owned: Vec<_> = owned.map(|(id, region)| (*id, region.handover().map(|h| h.to))).collect();

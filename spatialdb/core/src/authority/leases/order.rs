@@ -30,6 +30,8 @@ pub enum Answer {
     Revoked(RegionId, Epoch),
     /// Writes under this grant are accepted here from now on.
     Granted(RegionId, Epoch),
+    /// Nothing was asked: something was written here under this grant, perhaps for the first time.
+    Written(RegionId, Epoch),
 }
 
 /// All that a partition needs to know.

@@ -55,6 +55,7 @@ pub(super) fn worker(state: &WorkerState) -> v1::WorkerAuthority {
         name: state.name.clone(),
         regions_max: state.regions_max,
         silent: state.is_silent,
+        stalled: state.is_stalled,
         draining: state.is_draining,
         seen_epoch: state.seen.0,
     }

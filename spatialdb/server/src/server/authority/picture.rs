@@ -132,6 +132,7 @@ mod tests {
             name: format!("sim-{session}"),
             regions_max: 9,
             is_silent: false,
+            is_stalled: false,
             is_draining,
             seen: Epoch(0),
         })

@@ -96,6 +96,7 @@ pub(in crate::server) const fn loss_reason(reason: LossReason) -> v1::LossReason
         LossReason::HandedOver => v1::LossReason::HandedOver,
         LossReason::Silent => v1::LossReason::Silent,
         LossReason::Ended => v1::LossReason::Ended,
+        LossReason::Stalled => v1::LossReason::Stalled,
     }
 }
 

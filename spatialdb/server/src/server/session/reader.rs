@@ -257,6 +257,9 @@ impl Reader {
         let Some(body) = message.body else {
             return Err(Error::new(Reason::MessageUnexpected, format!("message {seq} has no known body")));
         };
+        if !matches!(body, Body::Heartbeat(_)) {
+            self.port.stats.said.fetch_add(1, Ordering::Relaxed);
+        }
         if let Err(error) = self.permit(&body) {
             if let Body::Create(create) = &body {
                 let rows = intake::row_count(create).min(self.edge.limits.message_rows_max as usize);
@@ -386,6 +389,8 @@ impl Reader {
         stats.is_unread.store(true, Ordering::Relaxed);
         self.edge.wait_for_room().await;
         stats.heard_at.store(self.edge.clock.now(), Ordering::Relaxed);
+        // Nor has it stood still: it goes on with what it wanted to say.
+        stats.said.fetch_add(1, Ordering::Relaxed);
         stats.is_unread.store(false, Ordering::Relaxed);
     }
 
@@ -441,7 +446,9 @@ impl Reader {
         let stats = &self.port.stats;
         stats.load.store(heartbeat.load.to_bits(), Ordering::Relaxed);
         stats.tick_ms.store(heartbeat.tick_ms.to_bits(), Ordering::Relaxed);
+        stats.frame_seen.fetch_max(heartbeat.seen_frame, Ordering::Relaxed);
         stats.heartbeat_at.store(self.edge.clock.now().max(1), Ordering::Relaxed);
+        stats.beats.fetch_add(1, Ordering::Release);
         self.intake.decided(seq);
     }
 }

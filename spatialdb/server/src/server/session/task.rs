@@ -277,10 +277,12 @@ impl Task {
             (0..body.deltas).for_each(|_| self.note_staleness());
             let max = self.edge.limits.frame_bytes_max as usize;
             let outcome = &body.outcome;
-            let refused =
-                outcome.rejections.len() as u64 + outcome.collapsed.iter().map(|(_, n)| n).sum::<u64>();
-            if refused > 0 {
-                metrics::counter!("spatialdb_session_rejections_total").increment(refused);
+            let refused = outcome.rejections.iter().map(|rejection| (rejection.reason, 1));
+            for (reason, count) in
+                refused.chain(outcome.collapsed.iter().map(|(reason, count)| (*reason, *count)))
+            {
+                metrics::counter!("spatialdb_session_rejections_total", "reason" => reason.name())
+                    .increment(count);
             }
             if !body.events.is_empty() {
                 metrics::counter!("spatialdb_session_events_total").increment(body.events.len() as u64);

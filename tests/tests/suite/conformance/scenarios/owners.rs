@@ -133,6 +133,24 @@ pub(crate) fn who_is_silent_loses_what_it_has(kind: Kind) {
     other.close();
 }
 
+pub(crate) fn who_has_nothing_to_do_does_not_stand_still(kind: Kind) {
+    let world = with_bodies("[authority]\nlease_ttl = \"1m\"\nstall_after = \"1s\"\n");
+    let mut idle = Driver::attach(kind, world.address(), "anna");
+    idle.create(json!([body(1)]));
+    idle.owns("bodies", 1);
+    idle.told();
+    let (start, mut told) = (Instant::now(), Vec::new());
+    // Its loop runs: it takes what comes, which is the answers to its heartbeats.
+    while start.elapsed() < Duration::from_secs(3) {
+        idle.ok(json!({"op": "heartbeat", "load": 0.5, "tick_ms": 1}));
+        told.extend(idle.told());
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    assert!(told.is_empty(), "{told:?}");
+    idle.owns("bodies", 1);
+    idle.close();
+}
+
 pub(crate) fn a_drained_worker_gives_all_away(kind: Kind) {
     let world = with_bodies("[authority]\nlease_ttl = \"1m\"\n");
     let mut first = Driver::attach(kind, world.address(), "anna");

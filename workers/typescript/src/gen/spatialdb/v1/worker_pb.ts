@@ -793,7 +793,10 @@ export const EndHoldSchema: GenMessage<EndHold> = /*@__PURE__*/
   messageDesc(file_spatialdb_v1_worker, 22);
 
 /**
- * From the worker's own loop, so that a hung loop shows.
+ * From the worker's own loop, so that a hung loop shows. In a world with stall_after a worker stands still while it sends
+ * only heartbeats that say the same seen_frame and tick_ms as before, and something waits for it: frames after a seen_frame
+ * that is not 0, or regions of which it was told (Authority.gained, warm) and has not said that it knows. See
+ * LOSS_REASON_STALLED.
  *
  * @generated from message spatialdb.v1.Heartbeat
  */
