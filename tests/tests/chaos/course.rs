@@ -61,9 +61,10 @@ impl Course {
     }
 }
 
-/// How many rows were refused so far.
+/// How many rows were refused so far, for whatever reasons.
 fn refused(world: &World) -> u64 {
     let (_, text) = http_get(world.address(), "/metrics");
-    let count = text.lines().find_map(|line| line.strip_prefix("spatialdb_session_rejections_total "));
-    count.map_or(0, |count| count.trim().parse().expect("a number"))
+    let counts = text.lines().filter(|line| line.starts_with("spatialdb_session_rejections_total{"));
+    let count = |line: &str| line.rsplit(' ').next().and_then(|count| count.parse::<u64>().ok());
+    counts.map(|line| count(line).unwrap_or_else(|| panic!("no count: {line}"))).sum::<u64>()
 }
