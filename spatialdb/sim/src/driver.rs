@@ -426,6 +426,7 @@ impl Sim {
         let early = match message.body {
             PeerBody::Settled(_) => bugs.hits(Bug::SettledEarly),
             PeerBody::Cut(..) => bugs.hits(Bug::CutEarly),
+            PeerBody::Follows(_) => bugs.hits(Bug::SwapLeads),
             _ => false,
         };
         if early {
