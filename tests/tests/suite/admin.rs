@@ -8,12 +8,13 @@ use spatialdb_proto::v1::{
     self, RegionPhase, admin_service_client::AdminServiceClient, client_message::Body,
 };
 use spatialdb_tests::{
-    Client, DEADLINE, Launch, Outcome, Process, VITALS, Vitals, World, binary, column, eventually, new_rows,
-    position_rows, run, run_in, spatialdb,
+    Client, DEADLINE, Launch, Outcome, Process, World, binary, eventually, run, run_in, spatialdb,
 };
 use spatialdb_types::Reason;
 use tonic::transport::Channel;
 use tonic::{Status, Streaming};
+
+use crate::owning::{hp, made};
 
 /// One layer in both spaces; nobody is silent for too long, and nothing is joined by itself.
 const LAND: &str = "[authority]\nlease_ttl = \"5m\"\nrest = \"1h\"\n\
@@ -106,24 +107,6 @@ async fn settle(
 fn first(regions: &BTreeMap<u64, v1::Region>) -> u64 {
     let found = regions.values().find(|region| region.lease.as_ref().expect("a lease").space == Some(0));
     id(found.expect("space 0 has a region"))
-}
-
-fn hp(client: &Client, entity: u64, hp: i32) -> Body {
-    Body::Update(v1::Update {
-        authority_seen: client.owned.number,
-        columns: vec![column(VITALS, [(entity, Vitals::hp(hp).bytes())])],
-        ..v1::Update::default()
-    })
-}
-
-async fn made(client: &mut Client, at: &[(f64, f64)]) -> Vec<u64> {
-    let create = v1::Create {
-        count: at.len() as u32,
-        positions: vec![position_rows(at)],
-        columns: vec![new_rows(VITALS, at.iter().map(|_| Vitals::full().bytes()))],
-        ..v1::Create::default()
-    };
-    client.create(create).await
 }
 
 fn is_refused(outcome: &Outcome) -> bool {

@@ -3,11 +3,10 @@
 use std::time::{Duration, Instant};
 
 use spatialdb_proto::{v1, v1::client_message::Body};
-use spatialdb_tests::{
-    Client, Launch, Outcome, VITALS, Vitals, World, column, eventually, http_get, new_rows, position_rows,
-    positions,
-};
+use spatialdb_tests::{Client, Launch, Outcome, VITALS, Vitals, World, column, eventually, http_get};
 use spatialdb_types::Reason;
+
+use crate::owning::{hp, made, moves};
 
 const ALL: &str = "[authority]\nlease_ttl = \"1s\"\n\
     [[layers]]\nname = \"all\"\nworker_type = \"sim\"\nwrites = [\"Position\", \"Vitals\"]\n";
@@ -15,33 +14,6 @@ const ALL: &str = "[authority]\nlease_ttl = \"1s\"\n\
 const HALVES: &str = "[[layers]]\nname = \"halves\"\nworker_type = \"sim\"\nwith = [\"Position\"]\nwrites = [\"Position\", \"Vitals\"]\n\
     strategy = \"pinned\"\nborder_hysteresis_m = 5\npins = [{ min = [-inf, -inf], max = [0, inf], worker = \"ann\" },\n\
     { min = [0, -inf], max = [inf, inf], worker = \"bob\" }]\n";
-
-fn hp(client: &Client, entity: u64, hp: i32) -> Body {
-    Body::Update(v1::Update {
-        authority_seen: client.owned.number,
-        columns: vec![column(VITALS, [(entity, Vitals::hp(hp).bytes())])],
-        ..v1::Update::default()
-    })
-}
-
-fn moves(client: &Client, entity: u64, x: f64) -> Body {
-    Body::Update(v1::Update {
-        authority_seen: client.owned.number,
-        positions: vec![positions(&[(entity, x, 500.0)])],
-        ..v1::Update::default()
-    })
-}
-
-async fn made(client: &mut Client, at: &[(f64, f64)]) -> Vec<u64> {
-    let columns = vec![new_rows(VITALS, at.iter().map(|_| Vitals::full().bytes()))];
-    let create = v1::Create {
-        count: at.len() as u32,
-        positions: vec![position_rows(at)],
-        columns,
-        ..Default::default()
-    };
-    client.create(create).await
-}
 
 async fn has(world: &World, line: &str) {
     eventually(line, || async { http_get(world.address(), "/metrics").1.contains(line).then_some(()) }).await;

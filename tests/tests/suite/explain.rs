@@ -2,13 +2,14 @@
 
 use serde_json::{Value, json};
 use spatialdb_proto::error_of_status;
-use spatialdb_proto::v1::{self, Belonging, MayWrite, Origin, RegionPhase, client_message::Body};
+use spatialdb_proto::v1::{self, Belonging, MayWrite, Origin, RegionPhase};
 use spatialdb_tests::{
-    Client, Finished, Launch, Outcome, POSITION, VITALS, Vitals, World, all_made, column, eventually,
-    new_rows, position_rows, positions, run, sphere, text, view,
+    Client, Finished, Launch, Outcome, POSITION, VITALS, World, all_made, eventually, run, sphere, text, view,
 };
 use spatialdb_types::Reason;
 use tonic::Status;
+
+use crate::owning::{hp, made, moves};
 
 const HALVES: &str = "[[layers]]\nname = \"halves\"\nworker_type = \"sim\"\nwith = [\"Position\"]\nwithout = [\"Tag\"]\n\
     writes = [\"Position\", \"Vitals\"]\nstrategy = \"pinned\"\nborder_hysteresis_m = 5\n\
@@ -36,28 +37,6 @@ fn page(world: &World, args: &[&str]) -> String {
     let done = cli(world, args);
     assert_eq!(done.code, Some(0), "{}", done.stderr);
     done.stdout
-}
-
-fn moves(client: &Client, entity: u64, x: f64) -> Body {
-    Body::Update(v1::Update {
-        authority_seen: client.owned.number,
-        positions: vec![positions(&[(entity, x, 500.0)])],
-        ..v1::Update::default()
-    })
-}
-
-fn hp(client: &Client, entity: u64, hp: i32) -> Body {
-    Body::Update(v1::Update {
-        authority_seen: client.owned.number,
-        columns: vec![column(VITALS, [(entity, Vitals::hp(hp).bytes())])],
-        ..v1::Update::default()
-    })
-}
-
-async fn made(client: &mut Client, at: &[(f64, f64)]) -> Vec<u64> {
-    let columns = vec![new_rows(VITALS, at.iter().map(|_| Vitals::full().bytes()))];
-    let positions = vec![position_rows(at)];
-    client.create(v1::Create { count: at.len() as u32, positions, columns, ..v1::Create::default() }).await
 }
 
 /// Ann has the west and Bob the east; an entity of each.

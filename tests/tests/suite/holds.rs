@@ -3,31 +3,15 @@
 use std::time::{Duration, Instant};
 
 use spatialdb_proto::{v1, v1::client_message::Body};
-use spatialdb_tests::{
-    Client, Launch, METADATA, POSITION, VITALS, Vitals, World, column, new_rows, position_rows, positions,
-};
+use spatialdb_tests::{Client, Launch, METADATA, POSITION, VITALS, Vitals, World, new_rows, position_rows};
 use spatialdb_types::Reason;
+
+use crate::owning::{hp, moves};
 
 const HALVES: &str = "[[layers]]\nname = \"halves\"\nworker_type = \"sim\"\nwith = [\"Position\"]\n\
     writes = [\"Position\", \"Vitals\"]\nstrategy = \"pinned\"\n\
     pins = [{ min = [-inf, -inf], max = [0, inf], worker = \"ann\" },\n\
     { min = [0, -inf], max = [inf, inf], worker = \"bob\" }]\n";
-
-fn hp(client: &Client, entity: u64, hp: i32) -> Body {
-    Body::Update(v1::Update {
-        authority_seen: client.owned.number,
-        columns: vec![column(VITALS, [(entity, Vitals::hp(hp).bytes())])],
-        ..v1::Update::default()
-    })
-}
-
-fn moves(client: &Client, entity: u64, x: f64) -> Body {
-    Body::Update(v1::Update {
-        authority_seen: client.owned.number,
-        positions: vec![positions(&[(entity, x, 500.0)])],
-        ..v1::Update::default()
-    })
-}
 
 /// Why a write was refused; `None`: it was not.
 async fn refusal(client: &mut Client, write: impl FnOnce(&Client) -> Body) -> Option<(String, String)> {

@@ -25,6 +25,7 @@ mod large;
 mod layers;
 mod lifecycle;
 mod own_world;
+mod owning;
 mod python;
 mod queries;
 mod recording;
