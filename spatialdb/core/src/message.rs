@@ -171,7 +171,7 @@ pub struct EntityAuthority {
     /// Whether it belongs to it now.
     pub is_gain: bool,
     /// It belonged to the session until then, too: nobody else can have written it. And no gain: it has gone on to another
-    /// partition since, which tells of it; until then it belongs to this region.
+    /// partition since, which tells of it; until then it belongs to this region, if the worker knows of it.
     pub is_kept: bool,
     /// The partition's revision counter when that came about: orders what different partitions say of one entity.
     pub clock: Revision,

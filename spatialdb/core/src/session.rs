@@ -30,8 +30,8 @@ use std::sync::Arc;
 use indexmap::IndexMap;
 use rustc_hash::{FxBuildHasher, FxHashSet};
 use spatialdb_types::{
-    Box3, ComponentId, EntityId, Error, LayerId, Limits, PartitionId, Position, Reason, Revision, Seq,
-    SessionId, SpaceId, ViewId,
+    ComponentId, EntityId, Error, LayerId, Limits, PartitionId, Position, Reason, Revision, Seq, SessionId,
+    ViewId,
 };
 
 use self::after::After;
@@ -52,7 +52,7 @@ use self::tombstones::Tombstones;
 use crate::Tuning;
 use crate::columns::{PositionRows, ValueRows};
 use crate::events::{Event, Missed};
-use crate::interest::{Followed, SharedRows, View, ViewSet};
+use crate::interest::{Followed, Realm, SharedRows, View, ViewSet};
 use crate::message::{LeaveReason, Outcome, ToSession};
 
 /// From a session to a partition.
@@ -162,7 +162,7 @@ impl Followed for Surroundings<'_> {
         self.0.position(entity)
     }
 
-    fn regions(&self, layer: LayerId) -> impl Iterator<Item = Option<(SpaceId, Box3)>> {
+    fn regions(&self, layer: LayerId) -> impl Iterator<Item = &Realm> {
         self.1.of(layer)
     }
 }

@@ -11,6 +11,7 @@ mod groups;
 mod holds;
 mod judge;
 mod load;
+mod players;
 mod views;
 
 use std::collections::{BTreeMap, VecDeque};
@@ -27,7 +28,7 @@ use self::holds::Holds;
 pub(crate) use self::judge::Leases;
 use self::judge::Watch;
 use self::views::Asked;
-pub(crate) use self::views::Regions;
+pub(crate) use self::views::{Inside, Regions};
 use crate::bug::Bug;
 use crate::driver::Sim;
 use crate::edge::{Column, Message};
@@ -38,7 +39,10 @@ use crate::values::{self, FIELDS, Stamp};
 use crate::world::{FIRST_COMPONENT, Plan};
 
 /// Components that layers write: nothing else in the world does.
-pub(crate) const OWNED: [ComponentId; 2] = [ComponentId(3000), ComponentId(3001)];
+pub(crate) const OWNED: [ComponentId; 3] = [ComponentId(3000), ComponentId(3001), ComponentId(3002)];
+
+/// The last of them is written by players, in worlds that have a layer of theirs.
+const OWNED_BY_PLAYERS: usize = 2;
 
 /// Whether only owners write the component.
 pub(crate) fn is_owned(component: ComponentId) -> bool {
@@ -71,7 +75,7 @@ impl Authority {
             return None;
         }
         let spaces: Vec<SpaceId> = (0..plan.spaces).map(SpaceId).collect();
-        let layers = Arc::new(layers(&mut rng, plan, &spaces));
+        let layers = Arc::new(layers(&mut rng, plan, &spaces, Rng::new(seed ^ 0x91a7).one_in(3)));
         let partitions = usize::from(plan.map.partitions());
         let stall_after = seed.is_multiple_of(2).then_some(300_000);
         let patience = Patience { rest: 1_000_000, stall_after, ..Patience::default() };
@@ -103,6 +107,12 @@ impl Authority {
         }
     }
 
+    /// What layers of this world write.
+    fn owned(&self) -> &'static [ComponentId] {
+        let has_players = self.layers.all().any(|(_, layer)| layer.is_client());
+        if has_players { &OWNED } else { &OWNED[..OWNED_BY_PLAYERS] }
+    }
+
     fn has_mail(&self) -> bool {
         self.orders.iter().any(|orders| !orders.is_empty())
             || self.notices.values().any(|notices| !notices.is_empty())
@@ -115,8 +125,9 @@ impl Authority {
     }
 }
 
-fn layers(rng: &mut Rng, plan: &Plan, spaces: &[SpaceId]) -> Layers {
+fn layers(rng: &mut Rng, plan: &Plan, spaces: &[SpaceId], has_players: bool) -> Layers {
     let own = ComponentId(FIRST_COMPONENT);
+    let both = OWNED[..OWNED_BY_PLAYERS].to_vec();
     let strategy = |rng: &mut Rng| match rng.below(4) {
         0 => Strategy::Single,
         1 => Strategy::Grid(GridShape {
@@ -136,19 +147,22 @@ fn layers(rng: &mut Rng, plan: &Plan, spaces: &[SpaceId]) -> Layers {
         load_max: rng.between(2, 30),
         ..Layer::new(name, worker_type(rng), writes)
     };
-    let all = match rng.below(3) {
+    let mut all = match rng.below(3) {
         // Both write one component, of different entities.
         0 => {
             let with = Layer { with: vec![own], ..layer(rng, "with", vec![OWNED[0]]) };
-            let without = Layer { without: vec![own], ..layer(rng, "without", OWNED.to_vec()) };
+            let without = Layer { without: vec![own], ..layer(rng, "without", both) };
             vec![with, without]
         }
         1 => {
             let placed = Layer { with: vec![ComponentId::POSITION], ..layer(rng, "placed", vec![OWNED[0]]) };
             vec![placed, Layer { with: vec![own], ..layer(rng, "own", vec![OWNED[1]]) }]
         }
-        _ => vec![layer(rng, "all", OWNED.to_vec())],
+        _ => vec![layer(rng, "all", both)],
     };
+    if has_players {
+        all.push(players::layer(rng, own));
+    }
     Layers::new(all, spaces, &plan.limits, |component| component.to_string())
         .expect("layers that go together")
 }
@@ -255,12 +269,13 @@ impl Sim {
             return false;
         };
         let Some(authority) = &mut self.authority else { return false };
+        let owned = authority.owned();
         let (worker, rng) = (&authority.workers[&session], &mut authority.rng);
         let mut own: Vec<(EntityId, ComponentId)> = worker.own(&authority.layers);
         if !only_own && (own.is_empty() || rng.one_in(4)) {
             // Blindly: it is refused, or it has become right meanwhile.
             let all: Vec<EntityId> = self.model.entities.keys().copied().collect();
-            own = (0..3).map(|_| (*rng.pick(&all), *rng.pick(&OWNED))).collect();
+            own = (0..3).map(|_| (*rng.pick(&all), *rng.pick(owned))).collect();
         }
         if own.is_empty() {
             return false;
@@ -310,6 +325,9 @@ impl Sim {
                 {
                     self.send_answers(p, vec![Answer::Revoked(region, epoch)]);
                     order = Order::Grant(RegionId(0), Epoch(0), SessionId(0));
+                }
+                if matches!(order, Order::Begin(..)) && self.bugs.hits(Bug::LosePlayer) {
+                    return Ok(true);
                 }
                 let mut outbox = Outbox::default();
                 self.partitions[p].order(&order, &mut outbox);

@@ -124,6 +124,8 @@ bugs! {
     LoseGain = "lose-gain", one_in 8;
     /// An owner is told in the wrong order which entities came and went.
     ReverseGains = "reverse-gains", one_in 1;
+    /// A partition is not told that a player has a region.
+    LosePlayer = "lose-player", one_in 4;
     /// A worker is taken to have seen what it was not told.
     SeenTooMuch = "seen-too-much", one_in 1;
     /// A partition is taken to have filled all views of a session.

@@ -9,11 +9,11 @@ use std::fmt;
 use spatialdb_core::interest::{Subject, Values};
 use spatialdb_core::{Constraint, EntityState, Part, Query, View};
 use spatialdb_types::{
-    Box3, ComponentId, EntityId, PartitionId, Point3, Position, Revision, SessionId, SpaceId, ViewId,
+    Box3, ComponentId, EntityId, PartitionId, Point3, Position, Revision, SessionId, ViewId,
 };
 
 use crate::actor::Actor;
-use crate::authority::{Regions, is_owned};
+use crate::authority::{Inside, Regions, is_owned};
 use crate::client::Value;
 use crate::driver::Sim;
 use crate::model::{Known, Refusal, State, Writers};
@@ -331,7 +331,7 @@ impl Around<'_> {
                 let regions =
                     layers.iter().flat_map(|of| self.regions.iter().map(move |region| (of, region)));
                 let regions = regions.filter(|(of, (layer, _))| of.layer == *layer);
-                Constraint::Or(regions.map(|(of, (_, place))| region(*place, of.margin_m)).collect())
+                Constraint::Or(regions.map(|(of, (_, inside))| self.region(inside, of.margin_m)).collect())
             }
             Constraint::And(list) => Constraint::And(all(list)),
             Constraint::Or(list) => Constraint::Or(all(list)),
@@ -339,15 +339,23 @@ impl Around<'_> {
             _ => constraint.clone(),
         }
     }
-}
 
-/// A region, and so far around it; or entities without a position.
-fn region(place: Option<(SpaceId, Box3)>, margin_m: f64) -> Constraint {
-    let Some((space, area)) = place else {
-        return Constraint::Not(Box::new(Constraint::Has(ComponentId::POSITION)));
-    };
-    let by = |p: Point3, by: f64| Point3::new(p.x + by, p.y + by, p.z + by);
-    Constraint::Box { space, bounds: Box3 { min: by(area.min, -margin_m), max: by(area.max, margin_m) } }
+    /// A region, and so far around it.
+    fn region(&self, inside: &Inside, margin_m: f64) -> Constraint {
+        match inside {
+            Inside::Box(space, area) => {
+                let by = |p: Point3, by: f64| Point3::new(p.x + by, p.y + by, p.z + by);
+                let bounds = Box3 { min: by(area.min, -margin_m), max: by(area.max, margin_m) };
+                Constraint::Box { space: *space, bounds }
+            }
+            Inside::Nowhere => Constraint::Not(Box::new(Constraint::Has(ComponentId::POSITION))),
+            Inside::Player(player) => {
+                let owner = |fact: &Fact| values::owner_in(fact.value(ComponentId::PLAYER_OWNER)?);
+                let own = self.truth.iter().filter(|(_, fact)| owner(fact).as_ref() == Some(player));
+                Constraint::Entities(own.map(|(entity, _)| *entity).collect())
+            }
+        }
+    }
 }
 
 /// The query for all there is.

@@ -57,6 +57,7 @@ const CAUGHT_WITHIN: &[(Bug, u64)] = &[
     (Bug::LoseCarried, 1_500),
     (Bug::LoseGain, 40),
     (Bug::ReverseGains, 60),
+    (Bug::LosePlayer, 400),
     (Bug::SeenTooMuch, 40),
     (Bug::WarmEarly, 200),
     (Bug::LoseLeads, 100),

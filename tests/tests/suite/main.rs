@@ -26,6 +26,7 @@ mod layers;
 mod lifecycle;
 mod own_world;
 mod owning;
+mod players;
 mod python;
 mod queries;
 mod recording;

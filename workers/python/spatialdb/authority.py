@@ -81,12 +81,12 @@ class Border:
 
 @dataclass(frozen=True)
 class Region:
-    """A part of a space that this worker owns in a layer: it writes the entities there."""
+    """What this worker owns in a layer: it writes the entities there."""
 
     id: int
     #: The name of its layer.
     layer: str
-    #: None: the region of all entities without a position.
+    #: None: the region of all entities without a position, or of a player.
     space: int | None
     #: Metres; infinite where it has no border. Open in z.
     x_min: float
@@ -96,6 +96,8 @@ class Region:
     #: Which grant: rises with each one in the world.
     epoch: int
     borders: tuple[Border, ...] = ()
+    #: In a layer of strategy client the region is all that belongs to this player; empty in others.
+    player: str = ""
 
 
 @dataclass(frozen=True)
@@ -397,7 +399,7 @@ def _region_of(lease: authority_pb2.Lease) -> Region:
     return Region(
         id=lease.region, layer=lease.layer, space=lease.space if lease.HasField("space") else None,
         x_min=lease.min_x, y_min=lease.min_y, x_max=lease.max_x, y_max=lease.max_y,
-        epoch=lease.epoch, borders=_borders_of(lease.borders),
+        epoch=lease.epoch, borders=_borders_of(lease.borders), player=lease.player,
     )  # fmt: skip
 
 

@@ -26,13 +26,15 @@ export interface Layer {
   writes: readonly number[];
 }
 
-/** A part of a space that this worker owns in a layer: it writes the entities there. */
+/** What this worker owns in a layer: it writes the entities there. */
 export interface Region {
   id: number;
   /** The name of its layer. */
   layer: string;
-  /** Undefined: the region of all entities without a position. */
+  /** Undefined: the region of all entities without a position, or of a player. */
   space: number | undefined;
+  /** In a layer of strategy client the region is all that belongs to this player; empty in others. */
+  player: string;
   /** Metres; infinite where it has no border. Open in z. */
   minX: number;
   minY: number;
@@ -337,8 +339,10 @@ function layerOf({ name, workerType, with: having, without, writes }: LayerInfo)
   return { name, workerType, with: having, without, writes };
 }
 
-function regionOf({ region, layer, space, minX, minY, maxX, maxY, epoch, borders }: Lease): Region {
-  return { id: Number(region), layer, space, minX, minY, maxX, maxY, epoch: Number(epoch), borders: borders.map(borderOf) };
+function regionOf(lease: Lease): Region {
+  const { region, layer, space, player, minX, minY, maxX, maxY, epoch, borders } = lease;
+  const grant = { epoch: Number(epoch), borders: borders.map(borderOf) };
+  return { id: Number(region), layer, space, player, minX, minY, maxX, maxY, ...grant };
 }
 
 function borderOf({ side, at, from, to, region, sessionId, epoch }: WireBorder): Border {

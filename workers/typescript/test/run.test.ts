@@ -9,7 +9,7 @@ import { replacedName } from "../src/node.js";
 import { run } from "../src/run.js";
 import type { Worker } from "../src/worker.js";
 
-const REGION: Region = { id: 1, layer: "all", space: 0, minX: 0, minY: 0, maxX: 1, maxY: 1, epoch: 1, borders: [] };
+const REGION: Region = { id: 1, layer: "all", space: 0, player: "", minX: 0, minY: 0, maxX: 1, maxY: 1, epoch: 1, borders: [] };
 
 /** What the loop needs of a worker. */
 class Fake {

@@ -13,6 +13,7 @@ mod flips;
 mod handover;
 mod holds;
 mod message;
+mod players;
 mod reshape;
 mod settle;
 mod stall;
@@ -37,7 +38,7 @@ use self::workers::Worker;
 pub use self::workers::WorkerInfo;
 use super::layers::shapes::first_shape;
 use super::layers::{Layers, Strategy};
-use super::leases::{Lease, Order, Table};
+use super::leases::{Lease, Order, PlayerRegion, Table};
 use super::tiling::Tiling;
 use crate::Micros;
 
@@ -98,8 +99,10 @@ pub struct Issuer {
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 struct Region {
     layer: LayerId,
-    /// `None`: of entities without a position.
+    /// `None`: of entities without a position, or of a player.
     space: Option<SpaceId>,
+    /// Whose it is, in a layer of strategy `client`.
+    player: Option<Arc<str>>,
     /// Of the last grant.
     epoch: Epoch,
     stand: Stand,
@@ -181,7 +184,7 @@ impl Issuer {
             changed_workers: BTreeSet::new(),
             new_neighbours: BTreeSet::new(),
         };
-        for (layer, rule) in layers.all().filter(|(_, rule)| rule.strategy != Strategy::Client) {
+        for (layer, rule) in layers.all().filter(|(_, rule)| !rule.is_client()) {
             issuer.wanted.insert(rule.worker_type.clone(), 1);
             spaces.iter().for_each(|&space| issuer.begin(layer, space));
             if !rule.with.contains(&ComponentId::POSITION) {
@@ -222,7 +225,12 @@ impl Issuer {
     /// All that a partition must know now.
     pub fn table(&self) -> Table {
         let leases = self.regions.iter().map(|(id, region)| (*id, region.lease())).collect();
-        Table { tilings: self.tilings.clone(), nowhere: self.nowhere.clone(), leases }
+        let player = |(id, region): (&RegionId, &Region)| {
+            let player = Arc::clone(region.player.as_ref()?);
+            Some((*id, PlayerRegion { layer: region.layer, player }))
+        };
+        let players = self.regions.iter().filter_map(player).collect();
+        Table { tilings: self.tilings.clone(), nowhere: self.nowhere.clone(), players, leases }
     }
 
     /// The layers of the world.
@@ -257,6 +265,7 @@ impl Region {
         Self {
             layer,
             space,
+            player: None,
             epoch: Epoch(0),
             stand: Stand::Unowned,
             pin: None,

@@ -22,7 +22,7 @@ pub enum Strategy {
     Single,
     /// These boxes are regions that keep their shape; what remains is cut around them.
     Pinned(Vec<PinnedBox>),
-    /// No regions: the owner is the player whom the entity's PlayerOwner names.
+    /// Regions are no boxes: one for each player, with the entities whose PlayerOwner names that player.
     Client,
 }
 
@@ -131,6 +131,11 @@ impl Layer {
     /// Whether its regions are ever split, joined or shifted by load.
     pub fn is_balanced(&self) -> bool {
         self.strategy == Strategy::Balanced
+    }
+
+    /// Whether its regions are those of players.
+    pub fn is_client(&self) -> bool {
+        self.strategy == Strategy::Client
     }
 
     /// Whether some entity could be in both.

@@ -8,7 +8,9 @@
 mod apart;
 mod check;
 mod crossing;
+mod home;
 mod order;
+mod players;
 #[cfg(test)]
 mod tests;
 mod why;
@@ -16,13 +18,16 @@ mod why;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use spatialdb_types::{Box3, Epoch, LayerId, PartitionId, Position, RegionId, SessionId, SpaceId};
+use spatialdb_types::{Box3, Epoch, LayerId, PartitionId, RegionId, SessionId, SpaceId};
 
 use self::apart::Apart;
 pub use self::apart::{Gained, Hold};
 pub use self::check::{Refusal, Seen, Writer};
 pub use self::crossing::{Carried, Crossing};
+pub use self::home::Home;
 pub use self::order::{Answer, NewShape, Order, Table};
+pub use self::players::PlayerRegion;
+use self::players::Players;
 pub use self::why::{Belonging, Why};
 use super::layers::Layers;
 use super::tiling::Tiling;
@@ -63,9 +68,12 @@ pub struct LeaseTable {
     partition: PartitionId,
     layers: Arc<Layers>,
     version: u32,
+    /// The whole table came, and was not forgotten since.
+    is_known: bool,
     tilings: BTreeMap<(LayerId, SpaceId), Arc<Tiling>>,
     /// The regions of entities without a position.
     nowhere: BTreeMap<LayerId, RegionId>,
+    players: Players,
     /// By rising region.
     leases: Vec<(RegionId, Lease)>,
     apart: Apart,
@@ -80,8 +88,10 @@ impl LeaseTable {
             partition,
             layers,
             version: 0,
+            is_known: false,
             tilings: BTreeMap::new(),
             nowhere: BTreeMap::new(),
+            players: Players::default(),
             leases: Vec::new(),
             apart: Apart::default(),
             ended: BTreeSet::new(),
@@ -98,14 +108,19 @@ impl LeaseTable {
         self.version
     }
 
+    /// Whether it knows what the issuer knew when it told it last: else it accepts nothing.
+    pub const fn is_known(&self) -> bool {
+        self.is_known
+    }
+
     /// The region that holds all of a square; `None`: a border cuts it, or nothing is known.
     pub fn slot_of_square(&self, layer: LayerId, space: SpaceId, square: &Box3) -> Option<Slot> {
         self.slot(self.tilings.get(&(layer, space))?.find_whole(square)?)
     }
 
-    /// The region at a place, or the one of entities without a position. `None`: nothing is known.
-    pub fn slot_at(&self, layer: LayerId, at: Option<Position>) -> Option<Slot> {
-        self.slot(self.region_at(layer, at)?)
+    /// The region of a home. `None`: nothing is known, or the player of the entity has none.
+    pub fn slot_at<'a>(&self, layer: LayerId, home: impl Into<Home<'a>>) -> Option<Slot> {
+        self.slot(self.region_at(layer, home.into())?)
     }
 
     /// What is known of a region.
@@ -123,6 +138,11 @@ impl LeaseTable {
         &self.leases
     }
 
+    /// A region and what is known of its owner, if it is known.
+    pub fn known(&self, region: RegionId) -> Option<(RegionId, Lease)> {
+        self.slot(region).map(|slot| self.leases[slot.0 as usize])
+    }
+
     /// Where a region is kept.
     pub fn slot(&self, region: RegionId) -> Option<Slot> {
         self.leases.binary_search_by_key(&region, |(id, _)| *id).ok().map(|at| Slot(at as u32))
@@ -132,7 +152,8 @@ impl LeaseTable {
     pub fn layer_of(&self, region: RegionId) -> Option<LayerId> {
         let nowhere = self.nowhere.iter().find(|(_, id)| **id == region).map(|(layer, _)| *layer);
         let placed = || self.tilings.iter().find(|(_, tiling)| tiling.bounds(region).is_some());
-        nowhere.or_else(|| placed().map(|((layer, _), _)| *layer))
+        let of_player = || self.players.get(region).map(|player| player.layer);
+        nowhere.or_else(of_player).or_else(|| placed().map(|((layer, _), _)| *layer))
     }
 
     /// Takes in what another partition knew of regions, before an entity that came with it is placed.
@@ -152,8 +173,11 @@ impl LeaseTable {
         true
     }
 
-    fn region_at(&self, layer: LayerId, at: Option<Position>) -> Option<RegionId> {
-        match at {
+    fn region_at(&self, layer: LayerId, home: Home<'_>) -> Option<RegionId> {
+        if self.layers.get(layer).is_client() {
+            return self.players.named(layer, home.player?);
+        }
+        match home.at {
             Some(at) => Some(self.tilings.get(&(layer, at.space))?.find(at.point)),
             None => self.nowhere.get(&layer).copied(),
         }

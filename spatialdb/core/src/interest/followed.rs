@@ -1,10 +1,12 @@
 //! What constraints follow: entities, and the regions of the session whose view it is. A session turns both into places.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use spatialdb_types::{Box3, ComponentId, EntityId, LayerId, Position, SpaceId};
 
 use super::Constraint;
+use super::field::{Comparison, Encoding, FieldTest, Scalar, Step};
 
 /// A layer whose regions a constraint follows.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -19,9 +21,19 @@ pub struct OwnedLayer {
 pub(crate) trait Followed {
     /// Where an entity is.
     fn position(&self, entity: EntityId) -> Option<Position>;
-    /// The regions of a layer that are its own or may become so: the box in a space, or nothing if it is the region of
-    /// entities without a position.
-    fn regions(&self, layer: LayerId) -> impl Iterator<Item = Option<(SpaceId, Box3)>>;
+    /// The regions of a layer that are its own or may become so.
+    fn regions(&self, layer: LayerId) -> impl Iterator<Item = &Realm>;
+}
+
+/// What lies in a region.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Realm {
+    /// What has its position there.
+    Box(SpaceId, Box3),
+    /// What has no position.
+    Nowhere,
+    /// What belongs to a player.
+    Player(Arc<str>),
 }
 
 impl Constraint {
@@ -57,7 +69,7 @@ impl Constraint {
                     let margin_m = of.margin_m;
                     followed
                         .regions(of.layer)
-                        .map(move |place| of_region(place, margin_m))
+                        .map(move |realm| of_region(realm, margin_m))
                         .collect::<Vec<_>>()
                 };
                 Self::Or(layers.iter().flat_map(around).collect())
@@ -75,9 +87,17 @@ fn sphere(at: Position, radius_m: f64) -> Constraint {
 }
 
 /// A region of a session, and around it.
-fn of_region(place: Option<(SpaceId, Box3)>, margin_m: f64) -> Constraint {
-    match place {
-        Some((space, area)) => Constraint::Box { space, bounds: area.grown(margin_m) },
-        None => Constraint::Not(Box::new(Constraint::Has(ComponentId::POSITION))),
+fn of_region(realm: &Realm, margin_m: f64) -> Constraint {
+    match realm {
+        Realm::Box(space, area) => Constraint::Box { space: *space, bounds: area.grown(margin_m) },
+        Realm::Nowhere => Constraint::Not(Box::new(Constraint::Has(ComponentId::POSITION))),
+        Realm::Player(player) => Constraint::Field(FieldTest {
+            component: ComponentId::PLAYER_OWNER,
+            path: Arc::new([Step { field: 1, ..Step::default() }]),
+            encoding: Encoding::Bytes,
+            default: Scalar::Bytes(Box::default()),
+            comparison: Comparison::Equal,
+            values: Arc::new([Scalar::Bytes(player.as_bytes().into())]),
+        }),
     }
 }

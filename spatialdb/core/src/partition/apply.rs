@@ -231,6 +231,13 @@ impl Partition {
         }
     }
 
+    /// An entity may be another player's now.
+    fn note_player(&mut self, id: RowId) {
+        if let Some(authority) = &mut self.authority {
+            authority.note_player(&mut self.store, id);
+        }
+    }
+
     fn write_values(&mut self, column: &ValueWrites, run: &mut Run) {
         let cleared = column.cleared.clone();
         let mut park = ValueWrites::new(column.column, column.mode, column.component, cleared);
@@ -244,6 +251,8 @@ impl Partition {
                         run.refuse(column.column, row, entity, column.component, &why);
                     } else if let Err(reason) = self.write_value(id, column, i, run) {
                         run.reject(column.column, row, entity, column.component, reason);
+                    } else if column.component == ComponentId::PLAYER_OWNER {
+                        self.note_player(id);
                     }
                 }
                 Place::Arriving => park.push(row, entity, column.value(i)),

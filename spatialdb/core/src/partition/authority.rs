@@ -10,23 +10,26 @@ mod follows;
 mod holds;
 mod news;
 mod places;
+mod players;
 mod squares;
 mod written;
 
 use std::sync::Arc;
 
-use spatialdb_types::{ComponentId, EntityId, LayerId, PartitionId, Position, Revision, SessionId};
+use spatialdb_types::{ComponentId, EntityId, LayerId, PartitionId, Position, RegionId, Revision, SessionId};
 
 use self::follows::Follows;
 pub(super) use self::follows::leader_of;
 use self::news::{News, Word};
 pub(super) use self::places::Standing;
+use self::players::Players;
+pub(super) use self::players::player_of;
 use self::squares::Squares;
 use self::written::Written;
-use super::{Partition, Row, RowId, SetId, Store};
+use super::{Partition, RowId, SetId, Store};
 use crate::authority::issuer::Loads;
-use crate::authority::layers::{Layers, Strategy};
-use crate::authority::leases::{Answer, LeaseTable, Order, Refusal, Seen, Slot, Writer};
+use crate::authority::layers::Layers;
+use crate::authority::leases::{Answer, Lease, LeaseTable, Order, Refusal, Seen, Slot, Writer};
 use crate::authority::load::LoadMap;
 use crate::columns::Role;
 use crate::message::Outbox;
@@ -45,6 +48,7 @@ pub(super) struct Authority {
     load: LoadMap,
     news: News,
     follows: Follows,
+    players: Players,
     written: Written,
     /// The revision counter up to which owners were told what they gained.
     told: Revision,
@@ -53,8 +57,10 @@ pub(super) struct Authority {
 /// What layers mean to entities with one set of components.
 #[derive(Debug, Default)]
 struct Rules {
-    /// The layers that have them, by rising id.
+    /// The layers that have them and whose regions are places, by rising id.
     layers: Arc<[LayerId]>,
+    /// Those whose regions are players'.
+    of_players: Arc<[LayerId]>,
     /// Who writes what, by rising component.
     writes: Box<[(ComponentId, LayerId)]>,
     /// They have Follows.
@@ -71,6 +77,7 @@ impl Authority {
             load: LoadMap::new(cell_m, layers.all().count(), LOAD_SQUARES_MAX),
             news: News::default(),
             follows: Follows::default(),
+            players: Players::new(layers),
             written: Written::default(),
             told: Revision(0),
         }
@@ -91,7 +98,7 @@ impl Authority {
         let row = store.row(id);
         match self.rules(store, row.set()).layer_of(component) {
             _ if role == Role::Server => Ok(()),
-            Some(layer) => self.check_layer(store, row, layer, component, writer),
+            Some(layer) => self.check_layer(store, id, layer, component, writer),
             None if role == Role::Tool => Ok(()),
             None => Err(Refusal::NoLayer(row.entity, Some(component))),
         }
@@ -131,11 +138,11 @@ impl Authority {
         let row = store.row(id);
         let rules = self.rules(store, row.set());
         if let Some(layer) = rules.layer_of(ComponentId::POSITION) {
-            return self.check_layer(store, row, layer, ComponentId::POSITION, writer);
+            return self.check_layer(store, id, layer, ComponentId::POSITION, writer);
         }
         let mut refusal = Refusal::NoLayer(row.entity, None);
-        for &layer in Arc::clone(&rules.layers).iter() {
-            match self.check_layer(store, row, layer, ComponentId(0), writer) {
+        for layer in rules.all() {
+            match self.check_layer(store, id, layer, ComponentId(0), writer) {
                 Ok(()) => return Ok(()),
                 Err(why) => refusal = why,
             }
@@ -174,25 +181,40 @@ impl Authority {
     fn check_layer(
         &mut self,
         store: &Store,
-        row: &Row,
+        id: RowId,
         layer: LayerId,
         component: ComponentId,
         writer: &Writer,
     ) -> Result<(), Refusal> {
-        let place = self.slot(store, row, layer);
+        let row = store.row(id);
+        let place = self.slot(store, id, layer);
         if row.apart {
-            return self.table.check_apart(row.entity, layer, component, place, writer);
+            let checked = self.table.check_apart(row.entity, layer, component, place, writer);
+            return checked.map_err(|why| self.why_unknown(store, id, why));
         }
-        let slot = place.ok_or(Refusal::Unknown)?;
+        let slot = place.ok_or_else(|| self.why_unknown(store, id, Refusal::Unknown))?;
         self.table.check(slot, writer)?;
         self.written.note(&self.table, slot);
         Ok(())
     }
 
     /// The region that a row lies in.
-    fn slot(&mut self, store: &Store, row: &Row, layer: LayerId) -> Option<Slot> {
-        let whole = self.squares.slot(&self.table, &store.grid, row.cell(), layer);
-        whole.or_else(|| self.table.slot_at(layer, store.position(row)))
+    fn slot(&mut self, store: &Store, id: RowId, layer: LayerId) -> Option<Slot> {
+        let whole = self.squares.slot(&self.table, &store.grid, store.row(id).cell(), layer);
+        whole.or_else(|| self.table.slot_at(layer, self.players.home(store, id)))
+    }
+
+    /// The region that a row belongs to, and what is known of its owner.
+    fn region_of(&self, store: &Store, id: RowId, layer: LayerId) -> Option<(RegionId, Lease)> {
+        self.table.known(self.table.region_of(store.row(id).entity, layer, self.players.home(store, id))?)
+    }
+
+    /// Where a row has no region although regions are known, it is a player's who is not there.
+    fn why_unknown(&self, store: &Store, id: RowId, why: Refusal) -> Refusal {
+        if why != Refusal::Unknown || !self.table.is_known() {
+            return why;
+        }
+        Refusal::PlayerAway(store.row(id).entity, self.players.home(store, id).player.map(Arc::from))
     }
 
     fn rules(&mut self, store: &Store, set: SetId) -> &Rules {
@@ -206,13 +228,18 @@ impl Authority {
 
 impl Rules {
     fn new(layers: &Layers, components: &[ComponentId]) -> Self {
-        let has_regions = |layer: &LayerId| layers.get(*layer).strategy != Strategy::Client;
-        let of: Vec<LayerId> = layers.layers_of(components).filter(has_regions).collect();
-        let mut writes: Vec<_> =
-            of.iter().flat_map(|&layer| layers.get(layer).writes.iter().map(move |&c| (c, layer))).collect();
+        let write = |layer: LayerId| layers.get(layer).writes.iter().map(move |&c| (c, layer));
+        let mut writes: Vec<_> = layers.layers_of(components).flat_map(write).collect();
         writes.sort_unstable();
+        let is_of_players = |layer: &LayerId| layers.get(*layer).is_client();
+        let (of_players, of): (Vec<_>, Vec<_>) = layers.layers_of(components).partition(is_of_players);
         let follows = components.binary_search(&ComponentId::FOLLOWS).is_ok();
-        Self { layers: of.into(), writes: writes.into(), follows }
+        Self { layers: of.into(), of_players: of_players.into(), writes: writes.into(), follows }
+    }
+
+    /// All layers that have them.
+    fn all(&self) -> Vec<LayerId> {
+        self.layers.iter().chain(&*self.of_players).copied().collect()
     }
 
     fn layer_of(&self, component: ComponentId) -> Option<LayerId> {
@@ -239,7 +266,7 @@ impl Partition {
             Order::Reset(..) => authority.begin_anew(&mut self.store),
             Order::Reshape(shape) => authority.tell_region(&mut self.store, shape.region, Word::Kept),
             Order::Grant(region, ..) => authority.tell_new_owner(&mut self.store, *region),
-            Order::Revoke(..) => {}
+            Order::Revoke(..) | Order::Begin(..) | Order::End(_) => {}
         }
         self.lead_after(order, outbox);
     }
@@ -270,6 +297,11 @@ impl Partition {
     /// What it knows of who owns what; `None`: the world is open.
     pub fn lease_table(&self) -> Option<&LeaseTable> {
         Some(self.authority.as_ref()?.table())
+    }
+
+    /// Which region an entity belongs to in a layer that has it, and what is known of the owner.
+    pub fn region_of(&self, entity: EntityId, layer: LayerId) -> Option<(RegionId, Lease)> {
+        self.authority.as_ref()?.region_of(&self.store, self.store.find(entity)?, layer)
     }
 
     /// Where an entity is and which layers have it, if it is here.

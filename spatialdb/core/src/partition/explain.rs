@@ -5,11 +5,11 @@
 
 use spatialdb_types::{ComponentId, EntityId, LayerId, Position, Revision, SessionId};
 
-use super::authority::leader_of;
+use super::authority::{leader_of, player_of};
 use super::refusals::Refused;
 use super::{CellRow, Partition};
 use crate::Micros;
-use crate::authority::leases::{Belonging, Hold};
+use crate::authority::leases::{Belonging, Hold, Home, LeaseTable};
 use crate::interest::{Subject, Values};
 use crate::message::MovedValue;
 
@@ -26,9 +26,13 @@ pub struct Explained {
     pub values: Vec<MovedValue>,
     /// It came here, and the partition before may still forward writes.
     pub is_arriving: bool,
+    /// Whom its PlayerOwner names.
+    pub player: Option<Box<str>>,
     /// Whom it follows, if it says so.
     pub follows: Option<EntityId>,
-    /// Where it belongs in each layer that has it; `None`: the layer has no regions, or nothing is known of them.
+    /// It knows the regions of the world.
+    pub knows_regions: bool,
+    /// Where it belongs in each layer that has it; `None`: nothing is known of regions, or its player is not there.
     pub layers: Vec<(LayerId, Option<Belonging>)>,
     /// The components that tools hold.
     pub holds: Vec<(ComponentId, Hold)>,
@@ -69,8 +73,9 @@ impl Partition {
         let components = self.store.components(row);
         let (mut layers, mut holds) = (Vec::new(), Vec::new());
         if let Some(table) = self.lease_table() {
+            let home = Home { at, player: player_of(&self.store, id) };
             let of = table.layers().layers_of(components);
-            layers.extend(of.map(|layer| (layer, table.belonging(entity, layer, at))));
+            layers.extend(of.map(|layer| (layer, table.belonging(entity, layer, home))));
             holds = table.holds_of(entity).collect();
         }
         Some(Explained {
@@ -79,7 +84,9 @@ impl Partition {
             components: components.to_vec(),
             values: values.collect(),
             is_arriving: row.arriving,
+            player: player_of(&self.store, id).map(Box::from),
             follows: leader_of(&self.store, id),
+            knows_regions: self.lease_table().is_some_and(LeaseTable::is_known),
             layers,
             holds,
         })

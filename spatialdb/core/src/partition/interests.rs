@@ -8,10 +8,10 @@ use std::collections::BTreeSet;
 use spatialdb_types::{ComponentId, EntityId};
 
 use super::Partition;
+use super::authority::player_of;
 use crate::columns::{CreateRows, Op};
 use crate::interest_book::{Gift, InterestChange};
 use crate::message::{MovedEntity, Outbox};
-use crate::wire::{self, Field};
 
 /// What is to be told.
 #[derive(Debug, Default)]
@@ -100,22 +100,13 @@ impl Partition {
     fn gift(&self, entity: EntityId) -> Option<Gift> {
         let id = self.store.find(entity)?;
         let interest = self.store.value(id, ComponentId::INTEREST)?;
-        let owner = name_of(self.store.value(id, ComponentId::PLAYER_OWNER)?)?;
+        let owner = player_of(&self.store, id)?;
         Some(Gift { owner: owner.into(), interest: interest.into() })
     }
 }
 
 const fn is_given_by(component: ComponentId) -> bool {
     matches!(component, ComponentId::INTEREST | ComponentId::PLAYER_OWNER)
-}
-
-/// The name in a PlayerOwner: its field 1. An empty one is nobody's.
-fn name_of(player_owner: &[u8]) -> Option<&str> {
-    let names = wire::fields(player_owner).filter_map(|(number, field)| match field {
-        Field::Bytes(name) if number == 1 => Some(name),
-        _ => None,
-    });
-    names.last().and_then(|name| str::from_utf8(name).ok()).filter(|name| !name.is_empty())
 }
 
 #[cfg(test)]
@@ -262,12 +253,5 @@ mod tests {
         west.peer(PartitionId(1), moved, &mut outbox);
         assert!(matches!(outbox.routes[1], RouteChange::Fence(_)));
         assert_eq!(tell(outbox), [None]);
-    }
-
-    #[test]
-    fn the_last_name_counts_and_garbage_is_nobody() {
-        assert_eq!(name_of(&[owner("ann"), owner("bob")].concat()), Some("bob"));
-        assert_eq!(name_of(&[0x0a, 2, 0xff, 0xff]), None);
-        assert_eq!(name_of(&[0x08, 2]), None);
     }
 }

@@ -31,8 +31,12 @@ impl Partition {
             let outcome = if told { self.outcomes.swap_remove(session) } else { None }.unwrap_or_default();
             let store = &self.store;
             let shown = !subscriber.is_hastened() || subscriber.shows_all(store);
-            let authority =
-                self.authority.as_mut().and_then(|authority| authority.take_news(*session, store, shown));
+            let authority = self.authority.as_mut().and_then(|authority| {
+                if shown {
+                    authority.note_shown(*session);
+                }
+                authority.take_news(*session, store, shown)
+            });
             if delta.is_some() || !outcome.is_empty() || authority.is_some() {
                 let delta = delta.map(Box::new);
                 outbox.sessions.push((*session, ToSession { delta, outcome, authority, restarted: None }));

@@ -127,7 +127,7 @@ impl Authority {
         }
         changes.retain(|word| match (word.is_gain, word.is_kept) {
             (false, true) => {
-                self.note_region(from, word);
+                self.note_gone_on(from, word, flush);
                 false
             }
             _ => self.take(from, clock, *word, flush),
@@ -209,12 +209,16 @@ impl Authority {
         self.held.swap_remove(&key).is_some_and(|held| held.heard.is_some())
     }
 
-    /// What the worker has belongs to another region by now, which it need not hear.
-    fn note_region(&mut self, from: PartitionId, word: &EntityAuthority) {
-        let held = self.held.get_mut(&(word.entity, word.layer));
-        let is_newer = |held: &&mut Held| held.by == from || held.word.clock < word.clock;
-        if let Some(held) = held.filter(|held| held.is_kept).filter(is_newer) {
+    /// What the session has went on to another partition. If the worker knows that it has it, it may belong to another region
+    /// by now, which it need not hear; else it is to hear so from that partition.
+    fn note_gone_on(&mut self, from: PartitionId, word: &EntityAuthority, flush: u64) {
+        let key = (word.entity, word.layer);
+        let Some(held) = self.held.get_mut(&key) else { return };
+        if held.is_kept && (held.by == from || held.word.clock < word.clock) {
             (held.word.region, held.word.epoch) = (word.region, word.epoch);
+        } else if held.heard.is_none() && held.by == from {
+            self.held.swap_remove(&key);
+            self.lost.bury(from, word.clock, key, flush);
         }
     }
 
@@ -485,6 +489,28 @@ mod tests {
                 assert_eq!(words(&message), [went_on]);
             }
         }
+    }
+
+    #[test]
+    fn what_went_on_to_another_partition_before_it_was_shown_is_told_from_there() {
+        let mut session = session();
+        let tell = |session: &mut Session, from, clock, is_shown, word| {
+            let changes = vec![word];
+            let delta =
+                AuthorityDelta { clock: Revision(clock), is_shown, changes, ..AuthorityDelta::default() };
+            session.receive(from, ToSession { authority: Some(Box::new(delta)), ..ToSession::default() });
+        };
+        tell(&mut session, HERE, 5, false, word(7, true, 5));
+        // It is gone when all that is here is shown.
+        tell(&mut session, HERE, 7, true, EntityAuthority { is_kept: true, ..word(7, false, 6) });
+        assert_eq!(session.take_authority(), None);
+        tell(&mut session, THERE, 4, true, word(7, true, 4));
+        assert_eq!(session.take_authority(), None, "that is older");
+        tell(&mut session, THERE, 9, true, EntityAuthority { is_kept: true, ..word(7, true, 8) });
+        assert_eq!(words(&session.take_authority().expect("it is shown there")).len(), 1);
+        // What the worker knows it keeps.
+        tell(&mut session, THERE, 12, true, EntityAuthority { is_kept: true, ..word(7, false, 11) });
+        assert_eq!(session.take_authority(), None);
     }
 
     #[test]

@@ -69,7 +69,7 @@ mod tests {
 
     fn grant(session: &mut Session, epoch: u64) {
         let (region, layer, epoch, area) = (RegionId(1), LayerId(0), Epoch(epoch), Box3::EVERYWHERE);
-        let lease = LeaseInfo { region, layer, space: None, area, epoch, borders: Vec::new() };
+        let lease = LeaseInfo { region, layer, space: None, player: None, area, epoch, borders: Vec::new() };
         session.notice(Notice::Gained(lease));
     }
 

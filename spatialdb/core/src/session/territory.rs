@@ -5,11 +5,12 @@
 
 use std::collections::BTreeMap;
 
-use spatialdb_types::{Box3, LayerId, RegionId, SpaceId};
+use spatialdb_types::{LayerId, RegionId};
 
 use super::Session;
 use super::after::After;
 use crate::authority::issuer::{LeaseInfo, Notice};
+use crate::interest::Realm;
 
 /// The regions of a session.
 #[derive(Debug, Default)]
@@ -20,7 +21,7 @@ pub(super) struct Territory {
 #[derive(Debug)]
 struct Place {
     layer: LayerId,
-    area: Option<(SpaceId, Box3)>,
+    realm: Realm,
     standing: Standing,
 }
 
@@ -38,14 +39,19 @@ enum Standing {
 
 impl Place {
     fn new(lease: &LeaseInfo, standing: Standing) -> Self {
-        Self { layer: lease.layer, area: lease.space.map(|space| (space, lease.area)), standing }
+        let realm = match (&lease.player, lease.space) {
+            (Some(player), _) => Realm::Player(player.clone()),
+            (None, Some(space)) => Realm::Box(space, lease.area),
+            (None, None) => Realm::Nowhere,
+        };
+        Self { layer: lease.layer, realm, standing }
     }
 }
 
 impl Territory {
     /// The regions of a layer.
-    pub(super) fn of(&self, layer: LayerId) -> impl Iterator<Item = Option<(SpaceId, Box3)>> {
-        self.regions.values().filter(move |place| place.layer == layer).map(|place| place.area)
+    pub(super) fn of(&self, layer: LayerId) -> impl Iterator<Item = &Realm> {
+        self.regions.values().filter(move |place| place.layer == layer).map(|place| &place.realm)
     }
 
     /// Takes a notice to heart. Returns whether the worker is to hear it.
@@ -126,7 +132,7 @@ impl Session {
 mod tests {
     use std::sync::Arc;
 
-    use spatialdb_types::{Epoch, Limits, PartitionId, Point3, SessionId, ViewId};
+    use spatialdb_types::{Box3, Epoch, Limits, PartitionId, Point3, SessionId, SpaceId, ViewId};
 
     use super::*;
     use crate::authority::issuer::LossReason;
@@ -142,7 +148,7 @@ mod tests {
         let corner = |x| Point3::new(x, 0.0, 0.0);
         let area = Box3 { min: corner(x), max: corner(x + 10.0) };
         let (space, epoch, borders) = (Some(SpaceId(0)), Epoch(region.0), Vec::new());
-        LeaseInfo { region, layer: LAYER, space, area, epoch, borders }
+        LeaseInfo { region, layer: LAYER, space, player: None, area, epoch, borders }
     }
 
     /// A session over two partitions with a view of its own regions and 5 m around.

@@ -93,7 +93,7 @@ impl State {
         tiling.split(west, Cut { axis: Axis::X, at: 0.0 }, east, Half::High).expect("split");
         let leases = vec![(west, Lease::granted(Epoch(1), ann)), (east, Lease::granted(Epoch(2), bob))];
         let tilings = BTreeMap::from([((LAYER, SPACE), Arc::new(tiling))]);
-        let all = Arc::new(Table { tilings, nowhere: BTreeMap::new(), leases });
+        let all = Arc::new(Table { tilings, nowhere: BTreeMap::new(), players: BTreeMap::new(), leases });
         let tables = [0, 1].map(|partition| {
             let mut table = LeaseTable::new(PartitionId(partition), Arc::clone(&layers));
             table.obey(&Order::Reset(1, Arc::clone(&all)));
@@ -131,7 +131,7 @@ impl State {
         self.note_owner(from);
         self.note_news(from, crossing);
         if self.partition() != from {
-            let carried = self.tables[from].take(ENTITY, &[LAYER], at, self.told[from]);
+            let carried = self.tables[from].take(ENTITY, &[LAYER], at, |_| self.told[from]);
             // The next partition tells who gained it.
             self.pending[from].retain(|(_, news)| news.tenure.is_none());
             self.flying = Some((carried, now));

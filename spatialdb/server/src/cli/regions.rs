@@ -17,7 +17,8 @@ use super::print;
 const EXAMPLES: &str = "\
 Columns:
   space  - = entities without a position
-  box    metres, from west-south to east-north; ... = no border there
+  box    metres, from west-south to east-north; ... = no border there; in a layer of
+         strategy client the player to whom the entities belong
   epoch  rises with each new owner in the world
   load   how many entities, give or take a tenth
   phase  unowned, granting, owned, handing-over, revoking
@@ -106,7 +107,7 @@ async fn follow(args: &RegionsArgs, mut client: Client) -> Result<(), CliError> 
         for gone in update.regions_gone.iter().filter(|gone| layers.contains_key(*gone)) {
             lines.push(match args.client.json {
                 true => json!({ "update": update.number.to_string(), "gone": gone.to_string() }).to_string(),
-                false => format!("region {gone} is gone: it was joined with another one"),
+                false => format!("region {gone} is gone"),
             });
         }
         layers.retain(|region, _| !update.regions_gone.contains(region));
@@ -141,6 +142,9 @@ fn line(region: &Region) -> String {
 }
 
 pub(super) fn area(lease: &Lease) -> String {
+    if !lease.player.is_empty() {
+        return format!("player {}", lease.player);
+    }
     if lease.space.is_none() {
         return "-".to_owned();
     }
@@ -235,6 +239,7 @@ pub(super) fn region_json(region: &Region) -> Value {
         "region": lease.region.to_string(),
         "layer": lease.layer,
         "space": lease.space,
+        "player": if lease.player.is_empty() { Value::Null } else { lease.player.clone().into() },
         "min": [metres(lease.min_x), metres(lease.min_y)],
         "max": [metres(lease.max_x), metres(lease.max_y)],
         "epoch": lease.epoch.to_string(),

@@ -94,7 +94,10 @@ fn read(section: &mut Section) -> Result<LayerConfig, ConfigError> {
     let pins;
     (layer.strategy, pins) = strategy::read(section)?;
     if layer.strategy == Strategy::Client {
-        section.refuse(&REGION_KEYS, "a layer of strategy \"client\" has no regions: leave it out")?;
+        section.refuse(
+            &REGION_KEYS,
+            "the regions of a layer of strategy \"client\" are players: leave it out",
+        )?;
     } else {
         read_regions(section, &mut layer)?;
     }

@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use spatialdb_core::authority::layers::{Layers, Strategy};
+use spatialdb_core::authority::layers::Layers;
 use spatialdb_core::{Partition, PartitionMap, World};
 use spatialdb_schema::{Schema, incompatibilities};
 use spatialdb_snapshots::{Reader, SnapshotError};
@@ -66,10 +66,6 @@ pub(super) fn load(options: LaunchOptions) -> Result<Loaded, LaunchError> {
     let schema = choose_schema(source.as_ref(), &config.schema_dirs, &config.limits)?;
     let spaces = spaces_of(source.as_ref());
     let layers = Arc::new(config.layers.resolve(&schema, &spaces, &config.limits)?);
-    if let Some((_, layer)) = layers.all().find(|(_, layer)| layer.strategy == Strategy::Client) {
-        let message = format!("layer {}: this version does not serve strategy client yet", layer.name);
-        return Err(LaunchError::Limit(message));
-    }
     let sample = match &source {
         Some(source) => source.within(sample::sample)?,
         None => Vec::new(),

@@ -50,7 +50,7 @@ impl Sim {
         for partition in &self.partitions {
             let Some(table) = partition.lease_table() else { continue };
             for &entity in self.model.entities.keys() {
-                let Some((at, layers)) = partition.authority_of(entity) else { continue };
+                let Some((_, layers)) = partition.authority_of(entity) else { continue };
                 let state = partition.entity(entity).expect("it is here");
                 let follows = state.values.iter().find(|(component, ..)| *component == ComponentId::FOLLOWS);
                 let follows =
@@ -58,10 +58,12 @@ impl Sim {
                 let region = |layer: LayerId| {
                     // Where nothing keeps an entity in a region that it left, only a leader takes it elsewhere.
                     let keeps = authority.layers.get(layer).border_hysteresis_m > 0.0;
-                    let region = table.region_of(entity, layer, at);
+                    let region = partition.region_of(entity, layer).map(|(region, _)| region);
                     (layer, (region, !keeps && table.own_region(entity, layer).is_some()))
                 };
-                let regions = layers.into_iter().map(region).collect();
+                // What is a player's is that wherever its leader goes.
+                let placed = layers.into_iter().filter(|layer| !authority.layers.get(*layer).is_client());
+                let regions = placed.map(region).collect();
                 members.insert(entity, Member { follows, regions });
             }
         }

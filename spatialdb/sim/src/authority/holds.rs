@@ -6,7 +6,6 @@ use spatialdb_core::authority::leases::Hold;
 use spatialdb_core::{Batch, HoldAct, HoldWrites, Micros, Op, Role};
 use spatialdb_types::{ComponentId, EntityId, Epoch, Seq, SessionId};
 
-use super::OWNED;
 use super::judge::fail;
 use crate::bug::Bug;
 use crate::driver::Sim;
@@ -39,8 +38,8 @@ impl Sim {
         if actors.is_empty() || entities.is_empty() {
             return false;
         }
-        let rng = &mut authority.rng;
-        let (a, entity, component) = (*rng.pick(&actors), *rng.pick(&entities), *rng.pick(&OWNED));
+        let (owned, rng) = (authority.owned(), &mut authority.rng);
+        let (a, entity, component) = (*rng.pick(&actors), *rng.pick(&entities), *rng.pick(owned));
         let time: Micros = rng.between(1, 2_000_000);
         let to = self.edge.target(entity, &mut self.bugs);
         if self.actors[a].pending.is_some() || !self.partitions[usize::from(to.0)].accepts_work() {
@@ -121,10 +120,10 @@ impl Sim {
                         format!("component {component} of entity {entity} is held: {hold:?}"),
                     );
                 }
-                let Some((at, layers)) = partition.authority_of(entity) else { continue };
+                let Some((_, layers)) = partition.authority_of(entity) else { continue };
                 let layer = layers.into_iter().find(|&l| authority.layers.get(l).writes.contains(&component));
-                let region = layer.and_then(|layer| table.region_of(entity, layer, at));
-                let owner = region.and_then(|region| table.lease(table.slot(region)?).owner);
+                let region = layer.and_then(|layer| partition.region_of(entity, layer));
+                let owner = region.and_then(|(_, lease)| lease.owner);
                 let worker =
                     owner.filter(|owner| *owner != hold.by).map(|owner| (owner, &authority.workers[&owner]));
                 if let Some((owner, worker)) = worker

@@ -44,6 +44,9 @@ struct Stint {
 /// What partitions knew of the regions of entities on their way.
 pub(crate) type Leases = BTreeMap<EntityId, Vec<(RegionId, Lease)>>;
 
+/// Where what belongs to a player who is not there is.
+const NOBODYS: (RegionId, Lease) = (RegionId(0), Lease { epoch: Epoch(0), owner: None });
+
 /// What a session knew when it wrote.
 #[derive(Clone, Debug)]
 struct Known {
@@ -131,7 +134,7 @@ impl Sim {
         let watch = &mut authority.watch;
         watch.looks += 1;
         for &entity in self.model.entities.keys() {
-            let Some((at, layers)) = partition.authority_of(entity) else { continue };
+            let Some((_, layers)) = partition.authority_of(entity) else { continue };
             let is_new = watch.born.insert(entity);
             for (layer, _) in authority.layers.all() {
                 let key = (entity, layer);
@@ -139,10 +142,13 @@ impl Sim {
                     watch.stints.remove(&key);
                     continue;
                 }
-                let region = table.region_of(entity, layer, at);
                 // A partition that was restarted does not know, and accepts nothing.
-                let Some((region, lease)) = region.and_then(|r| Some((r, table.lease(table.slot(r)?))))
-                else {
+                if !table.is_known() {
+                    continue;
+                }
+                // Where a player is not there, nobody owns it.
+                let away = || authority.layers.get(layer).is_client().then_some(NOBODYS);
+                let Some((region, lease)) = partition.region_of(entity, layer).or_else(away) else {
                     continue;
                 };
                 let last = watch.stints.get(&key).copied();
@@ -182,8 +188,7 @@ impl Sim {
                 let layer = layers.iter().find(|&&l| authority.layers.get(l).writes.contains(component));
                 let Some(layer) = layer else { continue };
                 let stint = watch.stints.get(&(entity, *layer)).copied();
-                let lease =
-                    table.region_of(entity, *layer, at).and_then(|r| table.slot(r)).map(|s| table.lease(s));
+                let lease = partition.region_of(entity, *layer).map(|(_, lease)| lease);
                 let stint = stint.map(|stint| (stint, stint.look == watch.looks));
                 match authority.holds.holder(entity, *component) {
                     Some((holder, _))
@@ -225,11 +230,12 @@ impl Sim {
             for &entity in self.model.entities.keys() {
                 let Some((at, layers)) = partition.authority_of(entity) else { continue };
                 for layer in layers {
-                    let square = at.map(|at| square_of(at, self.plan.cell_m, doublings));
-                    *there.entry((layer, square)).or_default() += 1;
-                    let region = known.region_of(entity, layer, at);
-                    let lease = region.and_then(|r| known.slot(r)).map(|slot| known.lease(slot));
-                    owners.insert((entity, layer), lease.and_then(|lease| lease.owner));
+                    if !authority.layers.get(layer).is_client() {
+                        let square = at.map(|at| square_of(at, self.plan.cell_m, doublings));
+                        *there.entry((layer, square)).or_default() += 1;
+                    }
+                    let region = partition.region_of(entity, layer);
+                    owners.insert((entity, layer), region.and_then(|(_, lease)| lease.owner));
                 }
             }
             let counted = by_square(counted);
@@ -259,6 +265,7 @@ impl Sim {
             }
         }
         self.judge_groups()?;
+        self.judge_players()?;
         self.judge_holds()?;
         self.judge_work()
     }
@@ -276,7 +283,10 @@ impl Sim {
             if worker.is_silent || worker.is_draining || owned as u32 >= worker.regions_max {
                 continue;
             }
-            let is_its = |layer: LayerId| authority.layers.get(layer).worker_type == worker.worker_type;
+            let is_its = |layer: LayerId| {
+                let layer = authority.layers.get(layer);
+                !layer.is_client() && layer.worker_type == worker.worker_type
+            };
             // Who has one region of such a layer is to have all, though it may not take so many.
             let is_taken = |layer: LayerId| {
                 authority.layers.get(layer).strategy == Strategy::Single

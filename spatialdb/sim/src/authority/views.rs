@@ -12,8 +12,18 @@ use crate::driver::Sim;
 use crate::judge::Failure;
 use crate::values;
 
-/// The regions of a session: of which layer, and where; `None` is of entities without a position.
-pub(crate) type Regions = Vec<(LayerId, Option<(SpaceId, Box3)>)>;
+/// The regions of a session: of which layer, and what lies in them.
+pub(crate) type Regions = Vec<(LayerId, Inside)>;
+
+/// What lies in a region.
+#[derive(Clone, Debug)]
+pub(crate) enum Inside {
+    Box(SpaceId, Box3),
+    /// What has no position.
+    Nowhere,
+    /// What belongs to a player.
+    Player(String),
+}
 
 /// What sessions were asked to get warm for.
 pub(super) type Asked = BTreeMap<(SessionId, RegionId), Sight>;
@@ -63,7 +73,12 @@ impl Sim {
             Change::Region(region) => {
                 let is_own =
                     region.lease.owner == Some(session) || region.phase == Phase::HandingOver(session);
-                is_own.then(|| (region.layer, region.space.map(|space| (space, region.area))))
+                let inside = match (region.player, region.space) {
+                    (Some(player), _) => Inside::Player(player.to_string()),
+                    (None, Some(space)) => Inside::Box(space, region.area),
+                    (None, None) => Inside::Nowhere,
+                };
+                is_own.then_some((region.layer, inside))
             }
             _ => None,
         });

@@ -19,15 +19,17 @@ pub struct Layer {
     pub writes: Vec<ComponentId>,
 }
 
-/// A part of a space that this worker owns in a layer: it writes the entities there.
+/// What this worker owns in a layer: it writes the entities there.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Region {
     /// Which one.
     pub id: RegionId,
     /// The name of its layer.
     pub layer: String,
-    /// In which space; `None`: the region of all entities without a position.
+    /// In which space; `None`: the region of all entities without a position, or of a player.
     pub space: Option<SpaceId>,
+    /// In a layer of strategy `client` the region is all that belongs to this player; empty in others.
+    pub player: String,
     /// Where, in metres: open in z, and infinite where it has no border.
     pub area: Box3,
     /// Which grant: rises with each one in the world.
@@ -103,6 +105,7 @@ impl From<v1::Lease> for Region {
             id: RegionId(lease.region),
             layer: lease.layer,
             space: lease.space.map(SpaceId),
+            player: lease.player,
             area: Box3 {
                 min: Point3::new(lease.min_x, lease.min_y, low),
                 max: Point3::new(lease.max_x, lease.max_y, high),

@@ -106,7 +106,7 @@ impl Issuer {
     /// A region keeps its shape from now on; with a name, only the worker of that name may own it.
     ///
     /// # Errors
-    /// [`Reason::RegionNotFound`].
+    /// [`Reason::RegionNotFound`]; [`Reason::RegionShape`] if it is a player's.
     pub fn pin(
         &mut self,
         region: RegionId,
@@ -120,7 +120,7 @@ impl Issuer {
     /// A region may change its shape again.
     ///
     /// # Errors
-    /// [`Reason::RegionNotFound`].
+    /// As [`Issuer::pin`].
     pub fn unpin(&mut self, region: RegionId, now: Micros, outbox: &mut IssuerOutbox) -> Result<(), Error> {
         self.set_pin(region, None, now, outbox)
     }
@@ -144,7 +144,11 @@ impl Issuer {
     ) -> Result<(), Error> {
         self.clock(now);
         let not_found = || Error::new(Reason::RegionNotFound, format!("no region {region}"));
-        self.regions.get(&region).ok_or_else(not_found)?;
+        if let Some(player) = &self.regions.get(&region).ok_or_else(not_found)?.player {
+            let detail =
+                format!("region {region} is of player {player}: it has no shape, and nobody else may own it");
+            return Err(Error::new(Reason::RegionShape, detail));
+        }
         let is_wrong = |to: SessionId, pin: &Pin| {
             pin.worker.as_ref().is_some_and(|name| *name != self.workers[&to].info.name)
         };

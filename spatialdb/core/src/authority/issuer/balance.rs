@@ -214,6 +214,7 @@ impl Issuer {
                 // Who has nothing gets something at once: nothing can go back and forth between the two.
                 let is_movable = helps
                     && self.layers.get(state.layer).strategy != Strategy::Single
+                    && state.player.is_none()
                     && (little == 0 || self.has_rested(region));
                 is_movable.then(|| ((much - share).abs_diff(little + share), region, to))
             });

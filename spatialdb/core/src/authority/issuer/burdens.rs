@@ -49,13 +49,16 @@ impl Issuer {
         let others = burdens.regions(session) - usize::from(state.concerns(session));
         let pinned_to = state.pin.as_ref().and_then(|pin| pin.worker.as_ref());
         let singles = burdens.single.get(&state.layer).map(Vec::as_slice).unwrap_or_default();
+        if let Some(player) = &state.player {
+            return rule.worker_type == worker.info.worker_type && **player == *worker.info.name;
+        }
         rule.worker_type == worker.info.worker_type
             && pinned_to.is_none_or(|name| *name == worker.info.name)
             && others < worker.info.regions_max as usize
             && singles.iter().find(|(id, _)| *id != region).is_none_or(|(_, sole)| *sole == session)
     }
 
-    /// The worker that may get a region and has least to do.
+    /// The worker that may get a region and has least to do; of a player's the session that came last.
     pub(super) fn choose(
         &self,
         region: RegionId,
@@ -63,7 +66,11 @@ impl Issuer {
         burdens: &Burdens,
     ) -> Option<SessionId> {
         let others = self.workers.keys().copied().filter(|session| Some(*session) != except);
-        let free = others.filter(|session| self.may_get(*session, region, burdens));
+        let mut free = others.filter(|session| self.may_get(*session, region, burdens));
+        if self.region(region).player.is_some() {
+            // The player's last session.
+            return free.next_back();
+        }
         free.min_by_key(|&session| burdens.rank(session))
     }
 

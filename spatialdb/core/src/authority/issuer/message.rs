@@ -1,5 +1,7 @@
 //! What the issuer says.
 
+use std::sync::Arc;
+
 use spatialdb_types::{
     Box3, ComponentId, EntityId, Epoch, LayerId, PartitionId, RegionId, SessionId, SpaceId,
 };
@@ -29,8 +31,10 @@ pub struct LeaseInfo {
     pub region: RegionId,
     /// Of which layer.
     pub layer: LayerId,
-    /// In which space; `None`: entities without a position.
+    /// In which space; `None`: entities without a position, or what belongs to a player.
     pub space: Option<SpaceId>,
+    /// Whose it is: the region has no place, but holds what belongs to this player.
+    pub player: Option<Arc<str>>,
     /// Where in that space.
     pub area: Box3,
     /// The grant under which it is owned.

@@ -127,9 +127,9 @@ impl Issuer {
 
     /// What the owner of a region is told of it.
     pub(super) fn lease_info(&self, region: RegionId) -> LeaseInfo {
-        let Region { layer, space, epoch, .. } = *self.region(region);
-        let (area, borders) = (self.area(region), self.borders(region));
-        LeaseInfo { region, layer, space, area, epoch, borders }
+        let Region { layer, space, epoch, ref player, .. } = *self.region(region);
+        let (area, borders, player) = (self.area(region), self.borders(region), player.clone());
+        LeaseInfo { region, layer, space, player, area, epoch, borders }
     }
 
     /// Where a region lies.

@@ -55,6 +55,9 @@ impl Issuer {
             if let Some(next) = next.filter(|_| owner != next) {
                 outbox.sessions.push((next, Notice::Cool(region)));
             }
+            if owner.is_none() && self.end_player(region, outbox) {
+                continue;
+            }
             if let Some(owner) = owner {
                 self.grant(region, owner, outbox);
                 self.add_burden(region, owner, &mut burdens);

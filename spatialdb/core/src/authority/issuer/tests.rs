@@ -3,6 +3,7 @@
 mod chaos;
 mod failures;
 mod handovers;
+mod players;
 mod regions;
 mod stalls;
 

@@ -1,5 +1,7 @@
 //! What watchers see: everything, then each change. Plain data, so that it can be logged too.
 
+use std::sync::Arc;
+
 use spatialdb_types::{Box3, Epoch, LayerId, RegionId, SessionId, SpaceId};
 
 use super::{Issuer, IssuerOutbox, LossReason, Stand};
@@ -10,7 +12,7 @@ use crate::authority::leases::Lease;
 pub enum Change {
     /// A region, as it is now.
     Region(RegionState),
-    /// A region was joined with another.
+    /// A region was joined with another, or its player has gone.
     RegionGone(RegionId),
     /// A worker, as it is now.
     Worker(WorkerState),
@@ -27,8 +29,10 @@ pub struct RegionState {
     pub region: RegionId,
     /// Of which layer.
     pub layer: LayerId,
-    /// In which space; `None`: entities without a position.
+    /// In which space; `None`: entities without a position, or what belongs to a player.
     pub space: Option<SpaceId>,
+    /// Whose it is: the region has no place, but holds what belongs to this player.
+    pub player: Option<Arc<str>>,
     /// Where in that space.
     pub area: Box3,
     /// Who owns it, or did last.
@@ -106,6 +110,7 @@ impl Issuer {
             region,
             layer: state.layer,
             space: state.space,
+            player: state.player.clone(),
             area: self.area(region),
             lease: state.lease(),
             phase,

@@ -65,6 +65,7 @@ impl Issuer {
         };
         assert!(self.workers.insert(session, worker).is_none(), "session {session} is attached twice");
         self.note_worker(session);
+        self.player_comes(session, outbox);
         self.settle(outbox);
     }
 

@@ -4,11 +4,9 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use spatialdb_types::{
-    ComponentId, EntityId, Epoch, LayerId, PartitionId, Position, RegionId, Revision, SessionId,
-};
+use spatialdb_types::{ComponentId, EntityId, Epoch, LayerId, PartitionId, RegionId, Revision, SessionId};
 
-use super::{LeaseTable, Seen};
+use super::{Home, LeaseTable, Seen};
 use crate::Micros;
 
 /// From so many on, what a session has not seen is gone through for what does not count any longer.
@@ -121,9 +119,14 @@ impl LeaseTable {
     }
 
     /// The region that an entity belongs to.
-    pub fn region_of(&self, entity: EntityId, layer: LayerId, at: Option<Position>) -> Option<RegionId> {
+    pub fn region_of<'a>(
+        &self,
+        entity: EntityId,
+        layer: LayerId,
+        home: impl Into<Home<'a>>,
+    ) -> Option<RegionId> {
         let own = self.apart.entry(entity, layer).and_then(|entry| entry.region);
-        own.or_else(|| self.region_at(layer, at))
+        own.or_else(|| self.region_at(layer, home.into()))
     }
 
     /// The region that an entity belongs to wherever it lies.
@@ -169,8 +172,8 @@ impl LeaseTable {
     }
 
     pub(super) fn forget_ended(&mut self) {
-        let Self { ended, leases, apart, .. } = self;
-        if leases.is_empty() {
+        let Self { ended, leases, apart, is_known, .. } = self;
+        if !*is_known {
             // After a restart: the table that comes may have it as an owner.
             return;
         }

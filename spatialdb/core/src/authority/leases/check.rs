@@ -34,6 +34,8 @@ pub enum Refusal {
     Unknown,
     /// No layer has the component of such an entity, or, where none is named, such an entity at all.
     NoLayer(EntityId, Option<ComponentId>),
+    /// The entity belongs to that player, of whom no session is attached; or, where none is named, to no player.
+    PlayerAway(EntityId, Option<Arc<str>>),
     /// Somebody else owns the region, or nobody.
     NotOwner(RegionId, Lease),
     /// The writer owns the region, but wrote before it was told so.
@@ -107,7 +109,7 @@ impl Refusal {
     /// The reason that a client is told.
     pub const fn reason(&self) -> Reason {
         match self {
-            Self::Unknown | Self::NoLayer(..) | Self::NotOwner(..) => Reason::NotOwner,
+            Self::Unknown | Self::NoLayer(..) | Self::PlayerAway(..) | Self::NotOwner(..) => Reason::NotOwner,
             Self::RegionNotSeen(..) | Self::EntityNotSeen(..) => Reason::OwnershipNotSeen,
             Self::Held(..) => Reason::ComponentHeld,
         }
@@ -122,6 +124,12 @@ impl fmt::Display for Refusal {
                 write!(f, "no layer writes component {component} of entity {entity}: only tools do")
             }
             Self::NoLayer(entity, None) => write!(f, "no layer has entity {entity}: only tools delete it"),
+            Self::PlayerAway(entity, Some(player)) => {
+                write!(f, "entity {entity} belongs to player {player}, who is not attached")
+            }
+            Self::PlayerAway(entity, None) => {
+                write!(f, "the PlayerOwner of entity {entity} names nobody: only tools write it")
+            }
             Self::NotOwner(region, Lease { epoch, owner: Some(owner) }) => {
                 write!(f, "region {region} is owned by session {owner} since epoch {epoch}")
             }

@@ -1,9 +1,9 @@
 //! Entities that come to another region, another partition, or both.
 
-use spatialdb_types::{ComponentId, EntityId, LayerId, Position, RegionId, Revision};
+use spatialdb_types::{ComponentId, EntityId, LayerId, Position, RegionId, Revision, SessionId};
 
 use super::apart::{Entry, Gained, Hold};
-use super::{Lease, LeaseTable};
+use super::{Home, Lease, LeaseTable};
 
 /// An entity changed its region.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,7 +27,7 @@ pub struct Carried {
     /// Of which layers these are.
     pub layers: Vec<LayerId>,
     entries: Vec<(LayerId, Entry)>,
-    /// Of these the owner was not told yet.
+    /// Of these the owner was not told yet, or could not be shown what it was told.
     untold: Vec<LayerId>,
     holds: Vec<(ComponentId, Hold)>,
 }
@@ -44,19 +44,19 @@ impl LeaseTable {
         now: Revision,
     ) -> Option<Crossing> {
         let old = self.region_of(entity, layer, from);
-        self.place(entity, layer, old, to, now)
+        self.place(entity, layer, old, to.into(), now)
     }
 
     /// An entity that was not new is in a layer now, because it has other components. Its owner must be told before it may
     /// write it: there may be late writes from when the entity was in the layer before.
-    pub fn entered(
+    pub fn entered<'a>(
         &mut self,
         entity: EntityId,
         layer: LayerId,
-        at: Option<Position>,
+        home: impl Into<Home<'a>>,
         now: Revision,
     ) -> Option<Crossing> {
-        let to = self.region_at(layer, at)?;
+        let to = self.region_at(layer, home.into())?;
         self.cross(entity, layer, None, to, Entry::default(), now)
     }
 
@@ -85,23 +85,23 @@ impl LeaseTable {
         match leader {
             Some(leader) if old != Some(leader) => self.cross(entity, layer, old, leader, entry, now),
             Some(_) => None,
-            None => self.place(entity, layer, old, at, now),
+            None => self.place(entity, layer, old, at.into(), now),
         }
     }
 
     /// The entity is gone, or goes to another partition. Returns what it takes along; `layers` are those that have it,
-    /// `told` is the partition's clock up to which owners were told what they gained.
-    pub fn take(
+    /// `shown` is the partition's clock up to which an owner was told what it gained, and shown that.
+    pub fn take<'a>(
         &mut self,
         entity: EntityId,
         layers: &[LayerId],
-        at: Option<Position>,
-        told: Revision,
+        home: impl Into<Home<'a>>,
+        shown: impl Fn(SessionId) -> Revision,
     ) -> Carried {
-        let known = layers.iter().filter_map(|&layer| {
-            let slot = self.slot(self.region_of(entity, layer, at)?)?;
-            Some((self.leases[slot.0 as usize], layer))
-        });
+        let home = home.into();
+        let known = layers
+            .iter()
+            .filter_map(|&layer| Some((self.known(self.region_of(entity, layer, home)?)?, layer)));
         let (leases, layers) = known.unzip();
         let entries = (entity, LayerId(0))..=(entity, LayerId(u16::MAX));
         let entries: Vec<_> = self.apart.entries.range(entries).map(|(key, entry)| (key.1, *entry)).collect();
@@ -111,7 +111,8 @@ impl LeaseTable {
         for (component, _) in &holds {
             self.apart.holds.remove(&(entity, *component));
         }
-        let is_untold = |gained: Gained| gained.partition == self.partition && gained.at > told;
+        let is_untold =
+            |gained: Gained| gained.partition == self.partition && gained.at > shown(gained.owner);
         let untold = entries.iter().filter(|(_, entry)| entry.gained.is_some_and(is_untold));
         let untold = untold.map(|(layer, _)| *layer).collect();
         Carried { leases, layers, entries, untold, holds }
@@ -119,27 +120,28 @@ impl LeaseTable {
 
     /// An entity comes from another partition. `now` is the clock here, above the sender's. Returns where its region
     /// changed, or where its owner has yet to be told.
-    pub fn arrive(
+    pub fn arrive<'a>(
         &mut self,
         entity: EntityId,
         carried: Carried,
-        at: Option<Position>,
+        home: impl Into<Home<'a>>,
         now: Revision,
     ) -> Vec<Crossing> {
+        let home = home.into();
         self.learn_all(&carried.leases);
         carried.holds.into_iter().for_each(|(component, hold)| self.hold(entity, component, hold));
         let mut crossings = Vec::new();
         for (layer, entry) in carried.entries {
             let is_known = entry.region.is_none_or(|region| self.slot(region).is_some());
             if !is_known {
-                let to = self.region_at(layer, at);
+                let to = self.region_at(layer, home);
                 crossings
                     .extend(to.and_then(|to| self.cross(entity, layer, None, to, Entry::default(), now)));
                 continue;
             }
             self.apart.set(entity, layer, entry);
-            let Some(region) = self.region_of(entity, layer, at) else { continue };
-            let crossing = self.place(entity, layer, Some(region), at, now);
+            let Some(region) = self.region_of(entity, layer, home) else { continue };
+            let crossing = self.place(entity, layer, Some(region), home, now);
             let (Some(gained), None) = (entry.gained, crossing) else {
                 crossings.extend(crossing);
                 continue;
@@ -158,13 +160,13 @@ impl LeaseTable {
         crossings
     }
 
-    /// Finds the region of an entity that was in `old` and lies at `at` now.
+    /// Finds the region of an entity that was in `old` and has that home now.
     fn place(
         &mut self,
         entity: EntityId,
         layer: LayerId,
         old: Option<RegionId>,
-        at: Option<Position>,
+        home: Home<'_>,
         now: Revision,
     ) -> Option<Crossing> {
         let mut entry = self.apart.entry(entity, layer).unwrap_or_default();
@@ -172,13 +174,13 @@ impl LeaseTable {
             return None;
         }
         entry.follows = false;
-        let here = self.region_at(layer, at)?;
+        let here = self.region_at(layer, home)?;
         if old == Some(here) {
             entry.region = None;
             self.apart.set(entity, layer, entry);
             return None;
         }
-        if old.is_some_and(|old| self.is_near(layer, old, at)) {
+        if old.is_some_and(|old| self.is_near(layer, old, home.at)) {
             entry.region = old;
             self.apart.set(entity, layer, entry);
             return None;
@@ -207,9 +209,8 @@ impl LeaseTable {
         entry: Entry,
         now: Revision,
     ) -> Option<Crossing> {
-        let known = |table: &Self, region| table.slot(region).map(|slot| (region, table.lease(slot)));
-        let from = old.and_then(|old| known(self, old));
-        let to = known(self, to)?;
+        let from = old.and_then(|old| self.known(old));
+        let to = self.known(to)?;
         let own = from.map(|(_, from)| from).filter(|from| from.owner == to.1.owner);
         // Of one owner: who has seen the later one of both grants wrote nothing before it that is still on its way.
         let fence = match (own, entry.gained) {

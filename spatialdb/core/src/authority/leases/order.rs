@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use spatialdb_types::{Epoch, LayerId, RegionId, SessionId, SpaceId};
 
-use super::{Lease, LeaseTable};
+use super::players::Players;
+use super::{Lease, LeaseTable, PlayerRegion};
 use crate::authority::tiling::Tiling;
 
 /// From the issuer to a partition, in order. To be heard before writes that are queued.
@@ -15,6 +16,10 @@ pub enum Order {
     Reset(u64, Arc<Table>),
     /// Regions have other shapes. Who owns a point stays the same, so it needs no answer.
     Reshape(Arc<NewShape>),
+    /// A player has a region. Nobody owns it yet, so it needs no answer.
+    Begin(RegionId, PlayerRegion),
+    /// A player has no region any more. All have said that nobody owns it, so it needs no answer.
+    End(RegionId),
     /// Accept nothing more under this grant.
     Revoke(RegionId, Epoch),
     /// Accept the session's writes from now on.
@@ -41,6 +46,8 @@ pub struct Table {
     pub tilings: BTreeMap<(LayerId, SpaceId), Arc<Tiling>>,
     /// The regions of entities without a position.
     pub nowhere: BTreeMap<LayerId, RegionId>,
+    /// The regions of players.
+    pub players: BTreeMap<RegionId, PlayerRegion>,
     /// Who owns them, by rising region.
     pub leases: Vec<(RegionId, Lease)>,
 }
@@ -82,6 +89,14 @@ impl LeaseTable {
                 self.reshape(shape);
                 None
             }
+            Order::Begin(region, of) => {
+                self.begin_player(*region, of);
+                None
+            }
+            Order::End(region) => {
+                self.end_player(*region);
+                None
+            }
             // Of a region that is not known, nothing is accepted anyway.
             &Order::Revoke(region, epoch) => {
                 self.learn(region, Lease::revoked(epoch));
@@ -97,16 +112,20 @@ impl LeaseTable {
     /// Forgets everything but what entities carry: after a restart, until the whole table comes.
     pub fn forget(&mut self) {
         self.version += 1;
+        self.is_known = false;
         self.tilings.clear();
         self.nowhere.clear();
+        self.players = Players::default();
         self.leases.clear();
     }
 
     fn reset(&mut self, table: &Table) {
         let known = std::mem::take(&mut self.leases);
         self.version += 1;
+        self.is_known = true;
         self.tilings.clone_from(&table.tilings);
         self.nowhere.clone_from(&table.nowhere);
+        self.players = Players::new(&table.players);
         self.leases.clone_from(&table.leases);
         self.learn_all(&known);
     }

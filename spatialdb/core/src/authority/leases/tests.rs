@@ -1,5 +1,5 @@
 use proptest::prelude::*;
-use spatialdb_types::{ComponentId, EntityId, Limits, Reason, Revision};
+use spatialdb_types::{ComponentId, EntityId, Limits, Position, Reason, Revision};
 
 use super::*;
 use crate::authority::layers::Layer;
@@ -39,6 +39,7 @@ pub(super) fn table() -> LeaseTable {
     let all = Table {
         tilings: BTreeMap::from([((LAYER, SPACE), Arc::new(tiling))]),
         nowhere: BTreeMap::from([(LAYER, NOWHERE)]),
+        players: BTreeMap::new(),
         leases,
     };
     assert_eq!(table.obey(&Order::Reset(7, Arc::new(all))), Some(Answer::Complete(7)));
@@ -183,7 +184,7 @@ fn what_an_entity_carries_counts_in_the_next_partition() {
     here.hold(E, HP, Hold { epoch: Epoch(8), by: BOB, until: 0 });
     let held: Vec<_> = here.holds_of(E).collect();
     assert_eq!(held, [(HP, Hold { epoch: Epoch(8), by: BOB, until: 0 })]);
-    let carried = here.take(E, &[LAYER], at(50.0), Revision(0));
+    let carried = here.take(E, &[LAYER], at(50.0), |_| Revision(0));
     assert_eq!((here.apart_count(), here.is_apart(E)), (0, false));
     assert_eq!(there.arrive(E, carried, at(50.0), Revision(20)), []);
     let east = there.slot(EAST).expect("known");
@@ -201,7 +202,7 @@ fn what_an_entity_carries_counts_in_the_next_partition() {
 fn a_gain_that_was_not_seen_is_told_by_the_next_partition() {
     let (mut here, mut there) = (table(), table());
     moved(&mut here, -50.0, 50.0, 5);
-    let carried = here.take(E, &[LAYER], at(50.0), Revision(0));
+    let carried = here.take(E, &[LAYER], at(50.0), |_| Revision(0));
     there.arrive(E, carried, at(50.0), Revision(20));
     assert_eq!(check(&there, 50.0, &writer(BOB, 2, 19)), Err(Reason::OwnershipNotSeen));
     assert_eq!(check(&there, 50.0, &writer(BOB, 2, 20)), Ok(()));
@@ -215,7 +216,7 @@ fn a_gain_that_was_not_seen_is_told_by_the_next_partition() {
 fn an_exception_for_a_region_that_is_gone_is_a_crossing() {
     let (mut here, mut there) = (table(), table());
     moved(&mut here, -5.0, 5.0, 1);
-    let carried = here.take(E, &[LAYER], at(5.0), Revision(0));
+    let carried = here.take(E, &[LAYER], at(5.0), |_| Revision(0));
     there.leases.retain(|(region, _)| *region != WEST);
     let crossings = there.arrive(E, carried, at(5.0), Revision(20));
     assert_eq!(crossings.len(), 1);
@@ -258,7 +259,7 @@ fn a_gain_that_was_told_before_a_move_need_not_be_told_again() {
     let mut there = table();
     let mut here = LeaseTable { partition: PartitionId(0), ..table() };
     moved(&mut here, -50.0, 50.0, 5);
-    let carried = here.take(E, &[LAYER], at(50.0), Revision(5));
+    let carried = here.take(E, &[LAYER], at(50.0), |_| Revision(5));
     assert_eq!(there.arrive(E, carried, at(50.0), Revision(20)), []);
     let bob = |gains: [u64; 2]| {
         let seen = Seen { epoch: Epoch(2), gains: gains.map(Revision).into() };

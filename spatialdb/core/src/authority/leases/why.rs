@@ -2,7 +2,7 @@
 
 use spatialdb_types::{EntityId, LayerId, Point3, Position, RegionId};
 
-use super::{Lease, LeaseTable};
+use super::{Home, Lease, LeaseTable};
 
 /// The region of an entity in a layer, and why.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -24,6 +24,8 @@ pub enum Why {
     LiesIn,
     /// It has no position.
     Nowhere,
+    /// It belongs to the player of that region.
+    Player,
     /// It lies in another one, near the border.
     Kept {
         /// That one.
@@ -38,13 +40,20 @@ pub enum Why {
 }
 
 impl LeaseTable {
-    /// Where an entity at a place belongs, and why. `None`: nothing is known of regions there.
-    pub fn belonging(&self, entity: EntityId, layer: LayerId, at: Option<Position>) -> Option<Belonging> {
+    /// Where an entity with that home belongs, and why. `None`: nothing is known of regions there, or its player has none.
+    pub fn belonging<'a>(
+        &self,
+        entity: EntityId,
+        layer: LayerId,
+        home: impl Into<Home<'a>>,
+    ) -> Option<Belonging> {
+        let home = home.into();
         let entry = self.apart.entry(entity, layer).unwrap_or_default();
-        let here = self.region_at(layer, at);
+        let here = self.region_at(layer, home);
         let region = entry.region.or(here)?;
         let lease = self.slot(region).map(|slot| self.lease(slot)).unwrap_or_default();
-        let why = match (entry.region, here, at) {
+        let why = match (entry.region, here, home.at) {
+            _ if self.layers.get(layer).is_client() => Why::Player,
             (Some(_), _, _) if entry.follows => Why::Follows(here),
             (Some(own), Some(lies_in), Some(at)) if own != lies_in => Why::Kept {
                 lies_in,

@@ -174,7 +174,7 @@ impl Authority {
         let mut to_all = FollowWords::default();
         let mut words: BTreeMap<PartitionId, FollowWords> = BTreeMap::new();
         // Until the whole table comes nobody knows what belongs where.
-        if self.table.leases().is_empty() {
+        if !self.table.is_known() {
             return Vec::new();
         }
         for entity in std::mem::take(&mut self.follows.noted) {
@@ -272,7 +272,7 @@ impl Partition {
         match order {
             Order::Reset(..) => authority.follows.note_all(),
             Order::Reshape(shape) => authority.follows.note_reshaped(shape.layer),
-            Order::Grant(..) | Order::Revoke(..) => return,
+            Order::Begin(..) | Order::End(_) | Order::Grant(..) | Order::Revoke(..) => return,
         }
         self.lead(outbox);
     }

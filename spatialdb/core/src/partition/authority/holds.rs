@@ -21,7 +21,7 @@ impl Authority {
         act: HoldAct,
     ) -> Result<(), Refusal> {
         let row = store.row(id);
-        let (entity, at) = (row.entity, store.position(row));
+        let entity = row.entity;
         let layer = self.rules(store, row.set()).layer_of(component);
         let (hold, is_over) = match act {
             HoldAct::Take(hold) => {
@@ -35,8 +35,8 @@ impl Authority {
             },
         };
         store.set_apart(id, self.table.is_apart(entity));
-        let owner = layer.and_then(|layer| self.table.region_of(entity, layer, at));
-        let owner = owner.and_then(|region| self.table.lease(self.table.slot(region)?).owner);
+        let region = layer.and_then(|layer| self.region_of(store, id, layer));
+        let owner = region.and_then(|(_, lease)| lease.owner);
         if let Some(owner) = owner.filter(|owner| *owner != hold.by) {
             self.news.push_hold(owner, HoldWord { entity, component, hold, is_over });
         }

@@ -15,6 +15,8 @@ use crate::partition::Store;
 #[derive(Debug, Default)]
 pub(super) struct News {
     by_session: IndexMap<SessionId, AuthorityDelta, FxBuildHasher>,
+    /// Sessions that were told of what they gained before they could be shown it, and up to when they are shown all.
+    unshown: BTreeMap<SessionId, Revision>,
     /// Sessions that gained what others may have written: before they hear of it they are shown how it is.
     rushed: BTreeSet<SessionId>,
     /// After a restart, until the whole table comes: entities that somebody may have lost, and when.
@@ -30,6 +32,9 @@ pub(super) enum Word {
     Gained,
     /// The owner has it, and had it before.
     Kept,
+    /// The owner has it and was told so, but could not be shown it here, and cannot any more: it went to another partition,
+    /// which tells the owner anew.
+    GoneOn,
 }
 
 /// Something that happened while it was not known who owned what.
@@ -57,8 +62,8 @@ impl News {
                 layer,
                 region,
                 epoch,
-                is_gain: word != Word::Lost,
-                is_kept: word == Word::Kept,
+                is_gain: matches!(word, Word::Gained | Word::Kept),
+                is_kept: matches!(word, Word::Kept | Word::GoneOn),
                 clock,
             };
             self.by_session.entry(owner).or_default().changes.push(change);
@@ -77,6 +82,24 @@ impl News {
         self.rush(to.1.owner);
     }
 
+    /// The entity goes to another partition. If its owner was not shown yet what it was told of, that is not to count.
+    pub(super) fn push_gone_on(
+        &mut self,
+        entity: EntityId,
+        layer: LayerId,
+        region: (RegionId, Lease),
+        clock: Revision,
+    ) {
+        if region.1.owner.is_some_and(|owner| self.unshown.contains_key(&owner)) {
+            self.push(entity, layer, region, Word::GoneOn, clock);
+        }
+    }
+
+    /// The clock up to which a session was told what it gained and shown it, if it was told of more.
+    pub(super) fn shown_to(&self, session: SessionId) -> Option<Revision> {
+        self.unshown.get(&session).copied()
+    }
+
     /// A tool has taken hold of what the session owns, or has let go of it.
     pub(super) fn push_hold(&mut self, owner: SessionId, word: HoldWord) {
         self.by_session.entry(owner).or_default().holds.push(word);
@@ -90,6 +113,7 @@ impl News {
     pub(super) fn forget(&mut self, session: SessionId) {
         self.by_session.swap_remove(&session);
         self.rushed.remove(&session);
+        self.unshown.remove(&session);
     }
 
     /// Whose the entity was cannot be told yet.
@@ -107,6 +131,7 @@ impl News {
 
     /// All that was not told is forgotten, but for who may have lost what.
     pub(super) fn restart(&mut self) {
+        self.unshown.clear();
         let waiting = std::mem::take(&mut self.by_session);
         for (session, news) in waiting {
             for lost in news.changes.into_iter().filter(|change| !change.is_gain) {
@@ -155,7 +180,15 @@ impl Authority {
         }
         let mut news = self.news.by_session.swap_remove(&session)?;
         self.add_holds(session, &mut news);
+        if !is_shown {
+            self.news.unshown.entry(session).or_insert(self.told);
+        }
         Some(finished(news, store, is_shown))
+    }
+
+    /// The session is shown all that it was told of.
+    pub(in crate::partition) fn note_shown(&mut self, session: SessionId) {
+        self.news.unshown.remove(&session);
     }
 
     /// Who is to be shown all at this publish.

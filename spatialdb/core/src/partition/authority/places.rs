@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use spatialdb_types::{LayerId, Point3, Position, RegionId};
+use spatialdb_types::{EntityId, LayerId, Point3, Position, RegionId, Revision};
 
 use super::Authority;
 use super::news::Word;
@@ -38,16 +38,12 @@ impl Authority {
     pub(in crate::partition) fn created(&mut self, store: &Store, id: RowId) {
         let row = store.row(id);
         self.note_follows(store, row);
-        for &layer in self.layers_of(store, row.set()).iter() {
-            self.load.add(layer, row.cell());
-            if let Some(slot) = self.slot(store, row, layer) {
-                self.news.push(
-                    row.entity,
-                    layer,
-                    (self.table.region(slot), self.table.lease(slot)),
-                    Word::Gained,
-                    store.clock(),
-                );
+        self.enter_player(store, id);
+        self.layers_of(store, row.set()).iter().for_each(|&layer| self.load.add(layer, row.cell()));
+        for layer in self.rules(store, row.set()).all() {
+            if let Some(slot) = self.slot(store, id, layer) {
+                let region = (self.table.region(slot), self.table.lease(slot));
+                self.news.push(row.entity, layer, region, Word::Gained, store.clock());
             }
         }
     }
@@ -55,47 +51,51 @@ impl Authority {
     /// An entity is about to be deleted, or to go to another partition. Returns what it takes along.
     pub(in crate::partition) fn leaves(&mut self, store: &Store, id: RowId, is_deleted: bool) -> Carried {
         let row = store.row(id);
-        let at = store.position(row);
-        let layers = self.layers_of(store, row.set());
+        self.leave_player(row.entity);
         self.note_follows(store, row);
         if !is_deleted {
             self.follows.departs(row.entity);
         }
-        for &layer in layers.iter() {
-            self.load.remove(layer, row.cell());
-            match self.region_of(row, layer, at) {
-                _ if !is_deleted => {}
-                Some(region) => self.news.push(row.entity, layer, region, Word::Lost, store.clock()),
-                None => self.news.push_unknown(row.entity, layer, store.clock(), []),
+        self.layers_of(store, row.set()).iter().for_each(|&layer| self.load.remove(layer, row.cell()));
+        let layers = self.rules(store, row.set()).all();
+        let home = self.players.home(store, id);
+        for &layer in &layers {
+            let region = self.table.region_of(row.entity, layer, home);
+            if is_deleted {
+                self.tell_lost(row.entity, layer, region, store.clock());
+            } else if let Some(region) = region.and_then(|region| self.table.known(region)) {
+                self.news.push_gone_on(row.entity, layer, region, store.clock());
             }
         }
-        self.table.take(row.entity, &layers, at, self.told)
+        let Self { table, news, told, .. } = self;
+        table.take(row.entity, &layers, home, |session| news.shown_to(session).unwrap_or(*told))
     }
 
     /// An entity came from another partition and is a row now.
     pub(in crate::partition) fn arrived(&mut self, store: &mut Store, id: RowId, carried: Carried) {
         let now = store.tick();
+        self.enter_player(store, id);
         let row = store.row(id);
-        let (entity, cell, at) = (row.entity, row.cell(), store.position(row));
-        let layers = self.layers_of(store, row.set());
+        let (entity, home) = (row.entity, self.players.home(store, id));
+        self.layers_of(store, row.set()).iter().for_each(|&layer| self.load.add(layer, row.cell()));
+        let layers = self.rules(store, row.set()).all();
         // Where it comes from nobody knew: whom it belonged to before cannot be told.
         let known: Vec<_> = carried.layers.iter().copied().zip(carried.leases.iter().copied()).collect();
         let was_unknown = carried.leases.len() < layers.len();
-        let crossings = self.table.arrive(entity, carried, at, now);
+        let crossings = self.table.arrive(entity, carried, home, now);
         for &layer in layers.iter() {
-            self.load.add(layer, cell);
             let crossing = crossings.iter().find(|crossing| crossing.layer == layer).copied();
-            let mut entered = || self.table.entered(entity, layer, at, now);
+            let mut entered = || self.table.entered(entity, layer, home, now);
             if let Some(crossing) = crossing.or_else(|| if was_unknown { entered() } else { None }) {
                 self.news.push_crossing(entity, &crossing, now);
-            } else if let Some(region) = self.region_of(store.row(id), layer, at) {
+            } else if let Some(region) = self.region_of(store, id, layer) {
                 // The region may have changed its owner or its shape while the entity was on its way; and from now on it is
                 // this partition that tells of it.
                 let is_same = |(of, before): &(LayerId, (RegionId, Lease))| *of == layer && *before == region;
                 let word = if known.iter().any(is_same) { Word::Kept } else { Word::Gained };
                 self.news.push(entity, layer, region, word, now);
                 self.news.rush(region.1.owner);
-            } else {
+            } else if !self.table.is_known() {
                 self.news.push_unknown(
                     entity,
                     layer,
@@ -104,7 +104,7 @@ impl Authority {
                 );
             }
             // Who had it where it came from may have heard of nothing: the region was cut or changed hands meanwhile.
-            let owner = self.region_of(store.row(id), layer, at).and_then(|(_, lease)| lease.owner);
+            let owner = self.region_of(store, id, layer).and_then(|(_, lease)| lease.owner);
             let before = known.iter().find(|(of, (_, lease))| *of == layer && lease.owner != owner);
             if let Some((_, region)) = before {
                 self.news.push(entity, layer, *region, Word::Lost, now);
@@ -128,10 +128,8 @@ impl Authority {
             let now = store.tick();
             for &layer in gone.iter().filter(|layer| !layers.contains(layer)) {
                 self.load.remove(layer, before.cell);
-                match self.region_of(store.row(id), layer, before.at()) {
-                    Some(region) => self.news.push(entity, layer, region, Word::Lost, now),
-                    None => self.news.push_unknown(entity, layer, now, []),
-                }
+                let region = self.table.region_of(entity, layer, before.at());
+                self.tell_lost(entity, layer, region, now);
                 self.table.left(entity, layer);
             }
             for &layer in layers.iter().filter(|layer| !gone.contains(layer)) {
@@ -153,6 +151,7 @@ impl Authority {
                 self.follows.note(entity);
             }
             self.note_follows(store, store.row(id));
+            self.note_player(store, id);
         }
     }
 
@@ -183,7 +182,7 @@ impl Authority {
             return;
         }
         let now = store.tick();
-        if self.table.leases().is_empty() {
+        if !self.table.is_known() {
             self.news.push_unknown(entity, layer, now, []);
         }
         let crossing = self.table.moved(entity, layer, before.at(), at, now);
@@ -201,10 +200,10 @@ impl Authority {
         }
         for (entity, layer) in self.news.unknown() {
             let Some(id) = store.find(entity) else { continue };
-            if self.layers_of(store, store.row(id).set()).contains(&layer) {
+            if self.rules(store, store.row(id).set()).all().contains(&layer) {
                 // Nobody knows whose it was meanwhile: its owner is to know that it is, before it writes it.
-                let at = store.position(store.row(id));
-                self.table.entered(entity, layer, at, store.tick());
+                let now = store.tick();
+                self.table.entered(entity, layer, self.players.home(store, id), now);
                 store.set_apart(id, self.table.is_apart(entity));
             }
         }
@@ -224,7 +223,7 @@ impl Authority {
             return;
         };
         let lease = self.table.lease(slot);
-        if lease.owner.is_none() {
+        if lease.owner.is_none() || self.tell_player(store, region, word) {
             return;
         }
         let now = store.tick();
@@ -265,9 +264,20 @@ impl Authority {
         squares.is_cut(table, &store.grid, row.cell(), layers)
     }
 
-    fn region_of(&self, row: &Row, layer: LayerId, at: Option<Position>) -> Option<(RegionId, Lease)> {
-        let slot = self.table.slot(self.table.region_of(row.entity, layer, at)?)?;
-        Some((self.table.region(slot), self.table.lease(slot)))
+    /// Who owned an entity that was of that region is to know that it has it no longer.
+    pub(super) fn tell_lost(
+        &mut self,
+        entity: EntityId,
+        layer: LayerId,
+        region: Option<RegionId>,
+        now: Revision,
+    ) {
+        match region.and_then(|region| self.table.known(region)) {
+            Some(region) => self.news.push(entity, layer, region, Word::Lost, now),
+            // Its player was not there, so nobody had it.
+            None if self.table.is_known() && self.layers.get(layer).is_client() => {}
+            None => self.news.push_unknown(entity, layer, now, []),
+        }
     }
 
     pub(super) fn layers_of(&mut self, store: &Store, set: SetId) -> Arc<[LayerId]> {

@@ -77,10 +77,11 @@ fn standing(layer: &LayerStanding) -> Value {
         Belonging::Nowhere => "nowhere",
         Belonging::Kept => "kept",
         Belonging::Follows => "follows",
+        Belonging::Player => "player",
     };
     let kept = layer.why() == Belonging::Kept;
     json!({
-        "layer": layer.layer, "region": layer.region.as_ref().map(region_json), "why": why,
+        "layer": layer.layer, "player": (!layer.player.is_empty()).then_some(&layer.player), "region": layer.region.as_ref().map(region_json), "why": why,
         "lies_in": id(layer.lies_in),
         "outside_m": kept.then_some(layer.outside_m), "hysteresis_m": kept.then_some(layer.hysteresis_m),
         "partition_epoch": id(layer.partition_epoch),

@@ -91,8 +91,10 @@ fn standing(out: &mut impl Write, layer: &LayerStanding, leader: u64) -> io::Res
     let name = &layer.layer;
     let Some(region) = &layer.region else {
         let why = match layer.why() {
-            Belonging::Unspecified => "it has no regions, or the partition does not know them yet",
-            _ => "its region is gone",
+            Belonging::Unspecified => "its partition does not know the regions yet".to_owned(),
+            Belonging::Player if layer.player.is_empty() => "its PlayerOwner names nobody".to_owned(),
+            Belonging::Player => format!("player {}, to whom it belongs, is not attached", layer.player),
+            _ => "its region is gone".to_owned(),
         };
         return writeln!(out, "layer {name}: nobody owns it: {why}");
     };
@@ -139,6 +141,7 @@ fn reason(layer: &LayerStanding, leader: u64) -> String {
         Belonging::Kept => format!(
             "kept near the border: it is {outside_m:.1} m inside region {lies_in}, and goes over at {hysteresis_m} m"
         ),
+        Belonging::Player => format!("its PlayerOwner names player {}", layer.player),
         Belonging::Follows if *lies_in != 0 => {
             format!("its leader, entity {leader}, belongs there; it lies in region {lies_in}")
         }
@@ -153,6 +156,7 @@ fn lost(region: &Region) -> Option<String> {
         "handed-over" => "it was handed over",
         "silent" => "its worker fell silent",
         "ended" => "its session ended",
+        "stalled" => "its worker stood still",
         _ => "it lost it",
     };
     Some(format!("session {}, until {why}", before.session_id))

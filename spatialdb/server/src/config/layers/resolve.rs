@@ -77,6 +77,10 @@ impl LayersConfig {
                 rule.to_owned(),
             ));
         }
+        if layer.strategy == Strategy::Client && !layer.with.contains(&ComponentId::PLAYER_OWNER) {
+            // Without it an entity is nobody's.
+            layer.with.push(ComponentId::PLAYER_OWNER);
+        }
         if let Strategy::Pinned(boxes) = &mut layer.strategy {
             for (number, pin) in config.pins.iter().enumerate() {
                 boxes.push(self.pin(&format!("layers[{index}].pins[{number}]"), pin, spaces)?);

@@ -120,7 +120,7 @@ fn what_a_layer_needs_is_asked_for() {
 #[test]
 fn what_no_layer_can_have_is_refused_with_its_line() {
     let strategies = "must be \"balanced\", \"grid\", \"single\", \"pinned\" or \"client\"";
-    let no_regions = "a layer of strategy \"client\" has no regions: leave it out";
+    let no_regions = "the regions of a layer of strategy \"client\" are players: leave it out";
     let cases = [
         ("margin = 1", 5, "margin: no such setting"),
         ("load_maxx = 1", 5, "load_maxx: no such setting; did you mean `load_max`?"),

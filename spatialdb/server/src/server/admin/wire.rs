@@ -1,12 +1,12 @@
 //! Regions, workers and how many are wanted, on the wire.
 
-use spatialdb_core::authority::issuer::{Border, Phase, RegionState, WorkerState};
+use spatialdb_core::authority::issuer::{Border, LeaseInfo, Phase, RegionState, WorkerState};
 use spatialdb_core::authority::layers::Layers;
 use spatialdb_proto::v1;
 use spatialdb_types::SessionId;
 
 use crate::server::authority::{Picture, Staff};
-use crate::server::session::authority::{border, loss_reason};
+use crate::server::session::authority::{lease, loss_reason};
 
 /// A region as the picture has it.
 pub(super) fn region(
@@ -24,17 +24,18 @@ pub(super) fn region(
     };
     let name = |session| worker_name(picture, session);
     v1::Region {
-        lease: Some(v1::Lease {
-            region: state.region.0,
-            layer: layers.get(state.layer).name.clone(),
-            space: state.space.map(|space| space.0),
-            min_x: state.area.min.x,
-            min_y: state.area.min.y,
-            max_x: state.area.max.x,
-            max_y: state.area.max.y,
-            epoch: state.lease.epoch.0,
-            borders: borders.into_iter().map(border).collect(),
-        }),
+        lease: Some(lease(
+            layers,
+            LeaseInfo {
+                region: state.region,
+                layer: state.layer,
+                space: state.space,
+                player: state.player.clone(),
+                area: state.area,
+                epoch: state.lease.epoch,
+                borders,
+            },
+        )),
         phase: phase.into(),
         owner: state.lease.owner.map(name),
         next: next.map(name),

@@ -115,6 +115,7 @@ mod tests {
             region: RegionId(id),
             layer: LayerId(0),
             space: None,
+            player: None,
             area: Box3::EVERYWHERE,
             lease: Lease::granted(Epoch(id), SessionId(owner)),
             phase: Phase::Owned,

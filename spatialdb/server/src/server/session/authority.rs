@@ -54,8 +54,8 @@ fn hold(HoldWord { entity, component, hold, is_over }: HoldWord) -> v1::Componen
     }
 }
 
-fn lease(layers: &Layers, info: LeaseInfo) -> v1::Lease {
-    let LeaseInfo { region, layer, space, area, epoch, borders } = info;
+pub(in crate::server) fn lease(layers: &Layers, info: LeaseInfo) -> v1::Lease {
+    let LeaseInfo { region, layer, space, player, area, epoch, borders } = info;
     v1::Lease {
         region: region.0,
         layer: layers.get(layer).name.clone(),
@@ -66,10 +66,11 @@ fn lease(layers: &Layers, info: LeaseInfo) -> v1::Lease {
         max_y: area.max.y,
         epoch: epoch.0,
         borders: borders.into_iter().map(border).collect(),
+        player: player.map(|player| player.to_string()).unwrap_or_default(),
     }
 }
 
-pub(in crate::server) fn border(Border { edge, lease }: Border) -> v1::Border {
+fn border(Border { edge, lease }: Border) -> v1::Border {
     let side = match edge.side {
         Side::West => v1::Side::West,
         Side::East => v1::Side::East,

@@ -1,7 +1,6 @@
 //! Who wrote the components of an entity, and who may.
 
 use spatialdb_core::Explained;
-use spatialdb_core::authority::layers::Strategy;
 use spatialdb_proto::v1;
 use spatialdb_types::{ComponentId, SessionId};
 
@@ -48,9 +47,8 @@ fn may_write(edge: &Edge, known: &Explained, component: ComponentId) -> (v1::May
     if edge.layers.is_open() {
         return (v1::MayWrite::Anybody, String::new());
     }
-    let layer = edge.layers.layer_of(component, &known.components).map(|layer| edge.layers.get(layer));
-    match layer.filter(|layer| layer.strategy != Strategy::Client) {
-        Some(layer) => (v1::MayWrite::Owner, layer.name.clone()),
+    match edge.layers.layer_of(component, &known.components) {
+        Some(layer) => (v1::MayWrite::Owner, edge.layers.get(layer).name.clone()),
         None => (v1::MayWrite::Tools, String::new()),
     }
 }

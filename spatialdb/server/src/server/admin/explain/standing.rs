@@ -16,8 +16,13 @@ use crate::server::edge::Edge;
 pub(super) fn standings(edge: &Edge, known: &Explained) -> (Vec<v1::LayerStanding>, Vec<v1::LayerLack>) {
     let picture = edge.authority.picture();
     let has = known.layers.iter().map(|(layer, belonging)| {
-        let layer = edge.layers.get(*layer).name.clone();
-        let standing = v1::LayerStanding { layer, ..Default::default() };
+        let layer = edge.layers.get(*layer);
+        let (name, is_known) = (layer.name.clone(), known.knows_regions);
+        let mut standing = v1::LayerStanding { layer: name, ..Default::default() };
+        if layer.is_client() {
+            standing.player = known.player.as_deref().unwrap_or_default().to_owned();
+            standing.why = if is_known { v1::Belonging::Player } else { v1::Belonging::Unspecified }.into();
+        }
         match belonging {
             Some(belonging) => belongs(edge, &picture, standing, belonging),
             None => standing,
@@ -38,6 +43,7 @@ fn belongs(
     let (why, lies_in, outside_m, hysteresis_m) = match belonging.why {
         Why::LiesIn => (v1::Belonging::LiesIn, None, 0.0, 0.0),
         Why::Nowhere => (v1::Belonging::Nowhere, None, 0.0, 0.0),
+        Why::Player => (v1::Belonging::Player, None, 0.0, 0.0),
         Why::Kept { lies_in, outside_m, hysteresis_m } => {
             (v1::Belonging::Kept, Some(lies_in), outside_m, hysteresis_m)
         }

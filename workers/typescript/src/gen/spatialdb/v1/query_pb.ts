@@ -483,7 +483,8 @@ export const NearSchema: GenMessage<Near> = /*@__PURE__*/
 
 /**
  * In a region of a layer that the session owns or may get soon, or at most the layer's ghost_margin_m outside of it (if that
- * is more: border_hysteresis_m), or without a position if it owns those. Views follow it. Where no layer is, all is everyone's.
+ * is more: border_hysteresis_m), or without a position if it owns those; in a layer of strategy
+ * client what belongs to its player. Views follow it. Where no layer is, all is everyone's.
  *
  * @generated from message spatialdb.v1.Owned
  */
