@@ -151,6 +151,10 @@ impl Census {
             self.recount(store, id, limits);
         }
         let rows = store.row_count() as u32;
+        if self.is_ready(self.is_typed) {
+            // Rows that have come since were noted.
+            self.next = rows;
+        }
         let end = rows.min(self.next.saturating_add(store.grid.tuning.counted_at_once));
         (self.next..end).for_each(|id| self.recount(store, RowId(id), limits));
         self.next = self.next.max(end);
