@@ -8,6 +8,7 @@
 //! randomness, I/O, protobuf or hash-map iteration order in this crate; time comes in as an argument.
 
 pub mod authority;
+mod cell_size;
 mod columns;
 mod events;
 pub mod interest;
@@ -18,6 +19,7 @@ pub mod session;
 mod wire;
 pub mod world;
 
+pub use cell_size::CellSize;
 pub use columns::{
     Batch, CreateColumn, CreateRows, HoldAct, HoldWrites, Op, PlacedRows, PositionRows, PositionWrites,
     Removes, Role, ValueRows, ValueWrites, WriteMode,

@@ -2,8 +2,8 @@
 
 use spatialdb_types::{Error, Position, Reason, SpaceId};
 
-use crate::Micros;
 use crate::partition::{Area, TOP_LEVEL};
+use crate::{CellSize, Micros};
 
 /// How many entities there are in each square.
 #[derive(Clone, Debug, PartialEq)]
@@ -46,11 +46,10 @@ impl Densities {
             return Err(invalid(detail));
         }
         let level = (0..TOP_LEVEL).find(|&level| side_m(cell_m, level) >= square_m).unwrap_or(TOP_LEVEL);
-        // The same arithmetic as the grid's.
-        let number = |v: f64| v * (1.0 / cell_m);
+        let size = CellSize::new(cell_m);
         let sides = |(min, max): (f64, f64)| {
-            let (from, to) = (number(min).floor(), number(max).ceil() - 1.0);
-            (from as i32, to.max(from) as i32)
+            let from = size.number(min);
+            (from, size.number_below(max).max(from))
         };
         let (x, y) = (sides((min.0, max.0)), sides((min.1, max.1)));
         Ok(Self { space, cell_m, x, y, level, per_type: false, interval_us: 0 })
@@ -63,8 +62,8 @@ impl Densities {
 
     /// The square that a position is counted in, if that is one of these.
     pub fn square_of(&self, at: Position) -> Option<(i32, i32)> {
-        let cell = |v: f64| (v * (1.0 / self.cell_m)).floor() as i32;
-        let (x, y) = (cell(at.point.x) >> self.level, cell(at.point.y) >> self.level);
+        let size = CellSize::new(self.cell_m);
+        let (x, y) = (size.number(at.point.x) >> self.level, size.number(at.point.y) >> self.level);
         let is_in = |(from, to): (i32, i32), v: i32| (from >> self.level..=to >> self.level).contains(&v);
         (at.space == self.space && is_in(self.x, x) && is_in(self.y, y)).then_some((x, y))
     }

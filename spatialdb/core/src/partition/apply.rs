@@ -50,7 +50,7 @@ impl Partition {
     pub(super) fn apply_from(&mut self, batch: &Batch, source: Source, outbox: &mut Outbox) {
         let mut run = Run::new(batch, source, self);
         if let (Some(authority), Source::Edge) = (&mut self.authority, source) {
-            authority.seen(&self.store, batch.session, &batch.seen);
+            authority.begin_batch(&self.store, batch.writer());
         }
         for op in &batch.ops {
             match op {
@@ -67,6 +67,9 @@ impl Partition {
                 Op::Holds(column) => self.write_holds(column, &mut run),
             }
             self.interests.note(op);
+        }
+        if let Some(authority) = &mut self.authority {
+            authority.end_batch();
         }
         self.refusals = run.refusals.take();
         self.updates_applied += u64::from(run.decided);
@@ -107,6 +110,11 @@ impl Partition {
             _ => 0,
         };
         std::hint::black_box(places.iter().map(revision).fold(0, u64::wrapping_add));
+        if let Some(authority) = &self.authority {
+            let here =
+                places.iter().filter_map(|place| if let Place::Here(id) = place { Some(*id) } else { None });
+            authority.fetch(&self.store, here);
+        }
     }
 
     fn create(&mut self, create: &CreateRows, run: &mut Run) {

@@ -29,7 +29,7 @@ use self::written::Written;
 use super::{Partition, RowId, SetId, Store};
 use crate::authority::issuer::Loads;
 use crate::authority::layers::Layers;
-use crate::authority::leases::{Answer, Lease, LeaseTable, Order, Refusal, Seen, Slot, Writer};
+use crate::authority::leases::{Answer, Lease, LeaseTable, Order, Refusal, Slot, Writer};
 use crate::authority::load::LoadMap;
 use crate::columns::Role;
 use crate::message::Outbox;
@@ -52,6 +52,8 @@ pub(super) struct Authority {
     written: Written,
     /// The revision counter up to which owners were told what they gained.
     told: Revision,
+    /// Whose batch is being applied, unless it came by way of another partition.
+    writer: Option<Writer>,
 }
 
 /// What layers mean to entities with one set of components.
@@ -63,6 +65,8 @@ struct Rules {
     of_players: Arc<[LayerId]>,
     /// Who writes what, by rising component.
     writes: Box<[(ComponentId, LayerId)]>,
+    /// Who writes Position.
+    mover: Option<LayerId>,
     /// They have Follows.
     follows: bool,
 }
@@ -80,6 +84,7 @@ impl Authority {
             players: Players::new(layers),
             written: Written::default(),
             told: Revision(0),
+            writer: None,
         }
     }
 
@@ -104,6 +109,12 @@ impl Authority {
         }
     }
 
+    /// Brings what is known of the cells of rows into the processor's cache.
+    pub(super) fn fetch(&self, store: &Store, rows: impl Iterator<Item = RowId>) {
+        let known = rows.map(|id| self.squares.peek(store.row(id).cell()));
+        std::hint::black_box(known.fold(0, u32::wrapping_add));
+    }
+
     /// Whether a session may move an entity. Returns whether a move within its cell changes nothing that its owners should
     /// know.
     ///
@@ -117,8 +128,21 @@ impl Authority {
         writer: &Writer,
         role: Role,
     ) -> Result<bool, Refusal> {
+        let row = store.row(id);
+        self.rules(store, row.set());
+        let Self { rules, squares, table, written, .. } = self;
+        if let Some(rules) = &rules[row.set().0 as usize]
+            && let Some(mover) = rules.mover.filter(|_| role != Role::Server && !row.apart)
+        {
+            let slots = squares.slots(table, &store.grid, row.cell());
+            if let Some(slot) = slots.of(mover).filter(|_| !slots.is_cut(&rules.layers)) {
+                table.check(slot, writer)?;
+                written.note(table, slot);
+                return Ok(true);
+            }
+        }
         self.check(store, id, ComponentId::POSITION, writer, role)?;
-        Ok(!store.row(id).apart && !self.is_cut(store, id))
+        Ok(!row.apart && !self.is_cut(store, id))
     }
 
     /// Whether a session may delete an entity: who moves it may, or, if no layer does, who writes anything else of it.
@@ -150,10 +174,16 @@ impl Authority {
         Err(refusal)
     }
 
-    /// A session's batch came, not by way of another partition.
-    pub(super) fn seen(&mut self, store: &Store, session: SessionId, seen: &Seen) {
+    /// A session's batch is applied next, which did not come by way of another partition.
+    pub(super) fn begin_batch(&mut self, store: &Store, writer: Writer) {
         let is_settled = |entity| store.find(entity).is_none_or(|id| !store.row(id).arriving);
-        self.table.seen(session, seen, is_settled);
+        self.table.seen(writer.session, &writer.seen, is_settled);
+        self.writer = Some(writer);
+    }
+
+    /// A batch is applied.
+    pub(super) fn end_batch(&mut self) {
+        self.writer = None;
     }
 
     /// A session is over.
@@ -200,7 +230,7 @@ impl Authority {
 
     /// The region that a row lies in.
     fn slot(&mut self, store: &Store, id: RowId, layer: LayerId) -> Option<Slot> {
-        let whole = self.squares.slot(&self.table, &store.grid, store.row(id).cell(), layer);
+        let whole = self.squares.slots(&self.table, &store.grid, store.row(id).cell()).of(layer);
         whole.or_else(|| self.table.slot_at(layer, self.players.home(store, id)))
     }
 
@@ -217,12 +247,20 @@ impl Authority {
         Refusal::PlayerAway(store.row(id).entity, self.players.home(store, id).player.map(Arc::from))
     }
 
+    #[inline]
     fn rules(&mut self, store: &Store, set: SetId) -> &Rules {
         let at = set.0 as usize;
-        if self.rules.len() <= at {
-            self.rules.resize_with(at + 1, || None);
+        if self.rules.get(at).is_none_or(Option::is_none) {
+            self.make_rules(store, set);
         }
-        self.rules[at].get_or_insert_with(|| Rules::new(&self.layers, &store.tables.get(set).components))
+        self.rules[at].as_ref().expect("just made")
+    }
+
+    #[cold]
+    fn make_rules(&mut self, store: &Store, set: SetId) {
+        let at = set.0 as usize;
+        self.rules.resize_with(self.rules.len().max(at + 1), || None);
+        self.rules[at] = Some(Rules::new(&self.layers, &store.tables.get(set).components));
     }
 }
 
@@ -234,7 +272,8 @@ impl Rules {
         let is_of_players = |layer: &LayerId| layers.get(*layer).is_client();
         let (of_players, of): (Vec<_>, Vec<_>) = layers.layers_of(components).partition(is_of_players);
         let follows = components.binary_search(&ComponentId::FOLLOWS).is_ok();
-        Self { layers: of.into(), of_players: of_players.into(), writes: writes.into(), follows }
+        let mover = layers.layer_of(ComponentId::POSITION, components);
+        Self { layers: of.into(), of_players: of_players.into(), writes: writes.into(), mover, follows }
     }
 
     /// All layers that have them.

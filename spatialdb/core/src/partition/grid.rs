@@ -14,6 +14,7 @@ use self::departures::Departures;
 use self::index::CellIndex;
 pub(crate) use self::range::{CellKey, CellRange};
 use super::{PublishSeq, RowId, Tuning};
+use crate::CellSize;
 use crate::interest::{Extent, SubscriberId, Watch, Watchers};
 
 /// The cell of rows without a position.
@@ -25,8 +26,7 @@ pub(super) const NO_CELL: u32 = u32::MAX;
 /// A uniform grid over x and y of every space.
 #[derive(Debug)]
 pub(crate) struct Grid {
-    cell_m: f64,
-    per_m: f64,
+    size: CellSize,
     index: CellIndex,
     cells: Vec<Cell>,
     stamps: Vec<Stamp>,
@@ -79,8 +79,7 @@ const NO_Z: (f64, f64) = (f64::INFINITY, f64::NEG_INFINITY);
 impl Grid {
     pub(crate) fn new(cell_m: f64) -> Self {
         Self {
-            cell_m,
-            per_m: 1.0 / cell_m,
+            size: CellSize::new(cell_m),
             index: CellIndex::default(),
             cells: vec![Cell::new(None)],
             stamps: vec![NO_STAMP],
@@ -99,12 +98,12 @@ impl Grid {
 
     /// The square that holds the point.
     pub(crate) fn key(&self, space: SpaceId, x: f64, y: f64) -> CellKey {
-        CellKey { space, x: (x * self.per_m).floor() as i32, y: (y * self.per_m).floor() as i32 }
+        CellKey { space, x: self.size.number(x), y: self.size.number(y) }
     }
 
     /// The side of a square, metres.
     pub(crate) const fn cell_m(&self) -> f64 {
-        self.cell_m
+        self.size.side_m()
     }
 
     /// The squares around the one of a position, so many squares away, as far as they have a cell.
@@ -199,19 +198,8 @@ impl Grid {
 
     fn extent_within(&self, cell: u32, z: (f64, f64)) -> Option<Extent> {
         let key = self.cells[cell as usize].key?;
-        let (x, y) = (self.side(key.x), self.side(key.y));
+        let (x, y) = (self.size.range(key.x), self.size.range(key.y));
         Some(Extent { space: key.space, min: Point3::new(x.0, y.0, z.0), max: Point3::new(x.1, y.1, z.1) })
-    }
-
-    /// From where to where a square reaches, rounding included.
-    fn side(&self, number: i32) -> (f64, f64) {
-        let margin = |v: f64| self.cell_m * 1e-9 + v.abs() * (4.0 * f64::EPSILON);
-        let (from, to) = (f64::from(number) * self.cell_m, (f64::from(number) + 1.0) * self.cell_m);
-        // Numbers of squares end there; what is further out is counted in the last one.
-        (
-            if number == i32::MIN { f64::NEG_INFINITY } else { from - margin(from) },
-            if number == i32::MAX { f64::INFINITY } else { to + margin(to) },
-        )
     }
 
     /// Rises when the extent of a cell is other than before.
@@ -273,12 +261,11 @@ impl Grid {
 
     /// The cells that a box touches. Infinite sides are cut to what a cell number can hold.
     pub(crate) fn range(&self, space: SpaceId, bounds: &Box3) -> CellRange {
-        let low = |v: f64| (v * self.per_m).floor() as i32;
-        // The far side is outside of the box, but rounding in `key` may put a point just below it there.
+        let number = |v: f64| self.size.number(v);
         CellRange {
             space,
-            x: (low(bounds.min.x), low(bounds.max.x)),
-            y: (low(bounds.min.y), low(bounds.max.y)),
+            x: (number(bounds.min.x), number(bounds.max.x)),
+            y: (number(bounds.min.y), number(bounds.max.y)),
         }
     }
 
@@ -400,7 +387,7 @@ mod tests {
         grid.note_height(cell, -1.0);
         let extent = grid.extent(cell).expect("a square");
         assert_eq!((extent.min.z, extent.max.z), (-1.0, 3.0));
-        assert!(extent.min.x < -10.0 && -10.1 < extent.min.x && extent.max.x > 0.0 && extent.max.x < 0.1);
+        assert_eq!((extent.min.x, extent.max.x), (-10.0, 0.0));
         assert_eq!(grid.extent(NOWHERE), None);
     }
 }

@@ -9,7 +9,7 @@
 use std::collections::VecDeque;
 
 use indexmap::IndexMap;
-use rustc_hash::FxBuildHasher;
+use rustc_hash::{FxBuildHasher, FxHashMap};
 use spatialdb_types::{EntityId, Epoch, Error, LayerId, PartitionId, Reason, RegionId, Revision};
 
 use super::Session;
@@ -250,15 +250,23 @@ impl Authority {
     }
 }
 
-/// Keeps the last word on each entity.
+/// Keeps the last word on each entity, and in front of a gain that there was a loss: the worker is to forget what it wrote.
+/// First come all losses, then all gains, of each region together.
 fn reduce(words: &mut Vec<EntityAuthority>) {
-    let mut last: IndexMap<(EntityId, LayerId), EntityAuthority, FxBuildHasher> = IndexMap::default();
-    for word in words.drain(..) {
-        // Behind all that came before, also if there was one before.
-        last.shift_remove(&(word.entity, word.layer));
-        last.insert((word.entity, word.layer), word);
+    if words.len() < 2 {
+        return;
     }
-    words.extend(last.into_values());
+    let mut last: FxHashMap<(EntityId, LayerId), (Option<EntityAuthority>, EntityAuthority)> =
+        FxHashMap::default();
+    for word in words.drain(..) {
+        let lost = (!word.is_gain).then_some(word);
+        let both = last.entry((word.entity, word.layer)).or_insert((None, word));
+        *both = (lost.or(both.0), word);
+    }
+    let all = last.into_values();
+    words.extend(all.flat_map(|(lost, word)| lost.filter(|_| word.is_gain).into_iter().chain([word])));
+    let order = |word: &EntityAuthority| (word.is_gain, word.layer, word.region, word.epoch, word.entity);
+    words.sort_unstable_by_key(order);
 }
 
 impl SeenTable {
@@ -317,11 +325,16 @@ impl Session {
         {
             // The rest comes behind: only then all is told that this means.
             let rest = words.split_off(WORDS_AT_ONCE);
-            let body = AuthorityBody::Entities(std::mem::replace(words, rest));
+            let mut part = std::mem::replace(words, rest);
+            reduce(&mut part);
             *last += 1;
+            let body = AuthorityBody::Entities(part);
             return Some(AuthorityMessage { number: *last, body, seen: told.clone() });
         }
-        let (body, seen) = waiting.pop_front()?;
+        let (mut body, seen) = waiting.pop_front()?;
+        if let AuthorityBody::Entities(words) = &mut body {
+            reduce(words);
+        }
         told.clone_from(&seen);
         *last += 1;
         Some(AuthorityMessage { number: *last, body, seen })
@@ -511,6 +524,23 @@ mod tests {
         // What the worker knows it keeps.
         tell(&mut session, THERE, 12, true, EntityAuthority { is_kept: true, ..word(7, false, 11) });
         assert_eq!(session.take_authority(), None);
+    }
+
+    #[test]
+    fn of_many_words_the_last_counts_and_a_loss_before_it() {
+        let in_region = |region, word| EntityAuthority { region: RegionId(region), ..word };
+        let mut words = vec![
+            in_region(2, word(9, true, 1)),
+            in_region(1, word(7, true, 1)),
+            in_region(1, word(7, false, 2)),
+            in_region(2, word(7, true, 3)),
+            in_region(1, word(8, true, 4)),
+            in_region(1, word(8, false, 5)),
+        ];
+        reduce(&mut words);
+        let losses = [in_region(1, word(7, false, 2)), in_region(1, word(8, false, 5))];
+        let gains = [in_region(2, word(7, true, 3)), in_region(2, word(9, true, 1))];
+        assert_eq!(words, [losses, gains].concat());
     }
 
     #[test]

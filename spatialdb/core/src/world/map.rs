@@ -7,10 +7,12 @@ use std::collections::BTreeMap;
 
 use spatialdb_types::{EntityId, PartitionId, Position, SpaceId};
 
+use crate::CellSize;
+
 /// Where the partitions lie. Does not change while a world runs.
 #[derive(Clone, Debug)]
 pub struct PartitionMap {
-    cell_m: f64,
+    size: CellSize,
     partitions: u16,
     trees: BTreeMap<SpaceId, Vec<Node>>,
 }
@@ -44,19 +46,20 @@ impl PartitionMap {
     pub fn new(partitions: u16, cell_m: f64, sample: &[Position]) -> Self {
         assert!(partitions > 0, "a world has at least one partition");
         assert!(cell_m.is_finite() && cell_m > 0.0, "cell_m = {cell_m} is a positive number of metres");
+        let size = CellSize::new(cell_m);
         let mut squares: BTreeMap<SpaceId, Vec<Square>> = BTreeMap::new();
         for p in sample {
-            let square = (cell(p.point.x, cell_m), cell(p.point.y, cell_m));
+            let square = (size.number(p.point.x), size.number(p.point.y));
             squares.entry(p.space).or_default().push(square);
         }
         let trees =
             squares.into_iter().map(|(space, mut squares)| (space, tree(&mut squares, partitions))).collect();
-        Self { cell_m, partitions, trees }
+        Self { size, partitions, trees }
     }
 
     /// The length of a side of a cell.
     pub const fn cell_m(&self) -> f64 {
-        self.cell_m
+        self.size.side_m()
     }
 
     /// How many partitions there are.
@@ -81,7 +84,7 @@ impl PartitionMap {
         let Some(nodes) = self.trees.get(&at.space) else {
             return PartitionId((scatter(u64::from(at.space.0)) % u64::from(self.partitions)) as u16);
         };
-        let (x, y) = (cell(at.point.x, self.cell_m), cell(at.point.y, self.cell_m));
+        let (x, y) = (self.size.number(at.point.x), self.size.number(at.point.y));
         let mut node = nodes.len() - 1;
         loop {
             match nodes[node] {
@@ -93,11 +96,6 @@ impl PartitionMap {
             }
         }
     }
-}
-
-/// The number of the cell that a coordinate lies in: the same arithmetic as the grid's.
-fn cell(v: f64, cell_m: f64) -> i32 {
-    (v * (1.0 / cell_m)).floor() as i32
 }
 
 fn tree(squares: &mut [Square], partitions: u16) -> Vec<Node> {

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use spatialdb_core::CellSize;
 use spatialdb_core::authority::issuer::Loads;
 use spatialdb_types::{LayerId, Position, SpaceId};
 
@@ -10,8 +11,8 @@ pub(super) type Key = (LayerId, Option<(SpaceId, i32, i32)>);
 
 /// The square of a position, after cells were doubled so often.
 pub(super) fn square_of(at: Position, cell_m: f64, doublings: u32) -> (SpaceId, i32, i32) {
-    let per_m = 1.0 / cell_m;
-    let number = |v: f64| (i64::from((v * per_m).floor() as i32) >> doublings) as i32;
+    let size = CellSize::new(cell_m);
+    let number = |v: f64| (i64::from(size.number(v)) >> doublings) as i32;
     (at.space, number(at.point.x), number(at.point.y))
 }
 

@@ -84,11 +84,18 @@ impl LeaseTable {
         let slot = own.unwrap_or(place).ok_or(Refusal::Unknown)?;
         self.check(slot, writer)?;
         match entry.and_then(|entry| entry.gained) {
-            Some(gained) if gained.owner == writer.session && !writer.seen.includes(&gained) => {
+            Some(gained) if gained.owner == writer.session && !writer.has_seen(&gained) => {
                 Err(Refusal::EntityNotSeen(entity, gained, writer.seen.gains_of(gained.partition)))
             }
             _ => Ok(()),
         }
+    }
+}
+
+impl Writer {
+    /// Whether it gained the entity, and had been told so.
+    pub(super) fn has_seen(&self, gained: &Gained) -> bool {
+        gained.owner == self.session && self.seen.includes(gained)
     }
 }
 

@@ -3,7 +3,7 @@
 use spatialdb_types::{ComponentId, EntityId, LayerId, Position, RegionId, Revision, SessionId};
 
 use super::apart::{Entry, Gained, Hold};
-use super::{Home, Lease, LeaseTable};
+use super::{Home, Lease, LeaseTable, Writer};
 
 /// An entity changed its region.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,8 +43,20 @@ impl LeaseTable {
         to: Option<Position>,
         now: Revision,
     ) -> Option<Crossing> {
+        self.moved_by(None, entity, layer, (from, to), now)
+    }
+
+    /// The same, if it is known who moved it: all that this session wrote to the entity before has come.
+    pub fn moved_by(
+        &mut self,
+        by: Option<&Writer>,
+        entity: EntityId,
+        layer: LayerId,
+        (from, to): (Option<Position>, Option<Position>),
+        now: Revision,
+    ) -> Option<Crossing> {
         let old = self.region_of(entity, layer, from);
-        self.place(entity, layer, old, to.into(), now)
+        self.place(by, entity, layer, old, to.into(), now)
     }
 
     /// An entity that was not new is in a layer now, because it has other components. Its owner must be told before it may
@@ -57,7 +69,7 @@ impl LeaseTable {
         now: Revision,
     ) -> Option<Crossing> {
         let to = self.region_at(layer, home.into())?;
-        self.cross(entity, layer, None, to, Entry::default(), now)
+        self.cross(None, entity, layer, (None, to), Entry::default(), now)
     }
 
     /// An entity is not in a layer any more, because it has other components.
@@ -83,9 +95,9 @@ impl LeaseTable {
         (entry.region, entry.follows) = (leader.or(old), leader.is_some());
         self.apart.set(entity, layer, entry);
         match leader {
-            Some(leader) if old != Some(leader) => self.cross(entity, layer, old, leader, entry, now),
+            Some(leader) if old != Some(leader) => self.cross(None, entity, layer, (old, leader), entry, now),
             Some(_) => None,
-            None => self.place(entity, layer, old, at.into(), now),
+            None => self.place(None, entity, layer, old, at.into(), now),
         }
     }
 
@@ -135,13 +147,14 @@ impl LeaseTable {
             let is_known = entry.region.is_none_or(|region| self.slot(region).is_some());
             if !is_known {
                 let to = self.region_at(layer, home);
-                crossings
-                    .extend(to.and_then(|to| self.cross(entity, layer, None, to, Entry::default(), now)));
+                crossings.extend(
+                    to.and_then(|to| self.cross(None, entity, layer, (None, to), Entry::default(), now)),
+                );
                 continue;
             }
             self.apart.set(entity, layer, entry);
             let Some(region) = self.region_of(entity, layer, home) else { continue };
-            let crossing = self.place(entity, layer, Some(region), home, now);
+            let crossing = self.place(None, entity, layer, Some(region), home, now);
             let (Some(gained), None) = (entry.gained, crossing) else {
                 crossings.extend(crossing);
                 continue;
@@ -163,6 +176,7 @@ impl LeaseTable {
     /// Finds the region of an entity that was in `old` and has that home now.
     fn place(
         &mut self,
+        by: Option<&Writer>,
         entity: EntityId,
         layer: LayerId,
         old: Option<RegionId>,
@@ -186,35 +200,42 @@ impl LeaseTable {
             return None;
         }
         entry.region = None;
-        self.cross(entity, layer, old, here, entry, now)
+        self.cross(by, entity, layer, (old, here), entry, now)
     }
 
     /// Whether a place is not so far outside of a region that it leaves it.
     fn is_near(&self, layer: LayerId, region: RegionId, at: Option<Position>) -> bool {
         let margin = self.layers.get(layer).border_hysteresis_m;
-        let bounds =
-            at.and_then(|at| Some((at.point, self.tilings.get(&(layer, at.space))?.bounds(region)?)));
-        bounds.is_some_and(|(point, area)| {
+        let Some(Position { space, point }) = at.filter(|_| margin > 0.0) else { return false };
+        let area = self.tilings.get(&(layer, space)).and_then(|tiling| tiling.bounds(region));
+        area.is_some_and(|area| {
             let is_in = |v: f64, min: f64, max: f64| v >= min - margin && v < max + margin;
-            margin > 0.0 && is_in(point.x, area.min.x, area.max.x) && is_in(point.y, area.min.y, area.max.y)
+            is_in(point.x, area.min.x, area.max.x) && is_in(point.y, area.min.y, area.max.y)
         })
     }
 
     fn cross(
         &mut self,
+        by: Option<&Writer>,
         entity: EntityId,
         layer: LayerId,
-        old: Option<RegionId>,
-        to: RegionId,
+        (old, to): (Option<RegionId>, RegionId),
         entry: Entry,
         now: Revision,
     ) -> Option<Crossing> {
+        // What its mover has seen by now it has seen in all that it writes later.
+        let is_known = |gained: &Gained| by.is_some_and(|by| by.has_seen(gained));
+        let entry = Entry { gained: entry.gained.filter(|gained| !is_known(gained)), ..entry };
         let from = old.and_then(|old| self.known(old));
         let to = self.known(to)?;
         let own = from.map(|(_, from)| from).filter(|from| from.owner == to.1.owner);
         // Of one owner: who has seen the later one of both grants wrote nothing before it that is still on its way.
         let fence = match (own, entry.gained) {
-            (Some(from), None) => (from.epoch > to.1.epoch).then_some(from.epoch),
+            (Some(from), None) => {
+                let is_seen =
+                    by.is_some_and(|by| Some(by.session) == from.owner && by.seen.epoch >= from.epoch);
+                (from.epoch > to.1.epoch && !is_seen).then_some(from.epoch)
+            }
             (Some(from), Some(gained)) if Some(gained.owner) == from.owner => {
                 gained.fence.map(|fence| fence.max(from.epoch))
             }

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use spatialdb_types::{EntityId, LayerId, Point3, Position, RegionId, Revision};
 
-use super::Authority;
 use super::news::Word;
+use super::{Authority, Rules};
 use crate::authority::leases::{Carried, Lease};
 use crate::partition::{CellKey, Row, RowId, SetId, Store};
 
@@ -39,6 +39,7 @@ impl Authority {
         let row = store.row(id);
         self.note_follows(store, row);
         self.enter_player(store, id);
+        self.squares.enter(&self.table, &store.grid, row.cell());
         self.layers_of(store, row.set()).iter().for_each(|&layer| self.load.add(layer, row.cell()));
         for layer in self.rules(store, row.set()).all() {
             if let Some(slot) = self.slot(store, id, layer) {
@@ -77,6 +78,7 @@ impl Authority {
         self.enter_player(store, id);
         let row = store.row(id);
         let (entity, home) = (row.entity, self.players.home(store, id));
+        self.squares.enter(&self.table, &store.grid, row.cell());
         self.layers_of(store, row.set()).iter().for_each(|&layer| self.load.add(layer, row.cell()));
         let layers = self.rules(store, row.set()).all();
         // Where it comes from nobody knew: whom it belonged to before cannot be told.
@@ -117,9 +119,20 @@ impl Authority {
     /// An entity may have other components, or be somewhere else than before.
     pub(in crate::partition) fn changed(&mut self, store: &mut Store, id: RowId, before: Standing) {
         let row = store.row(id);
-        let is_same = row.set() == before.set && store.grid.square(row.cell()) == before.square;
-        if is_same && !row.apart && !self.is_cut(store, id) {
-            return;
+        let is_there = store.grid.square(row.cell()) == before.square;
+        if !is_there {
+            self.squares.enter(&self.table, &store.grid, row.cell());
+        }
+        if row.set() == before.set {
+            if !is_there {
+                self.rules(store, before.set);
+                let Self { rules, load, .. } = self;
+                let layers = placed(rules, before.set).iter();
+                layers.for_each(|&layer| load.shift(layer, before.cell, row.cell()));
+            }
+            if !row.apart && self.stays(store, row, before) {
+                return;
+            }
         }
         let (entity, set, cell, at) = (row.entity, row.set(), row.cell(), store.position(row));
         let layers = self.layers_of(store, set);
@@ -138,6 +151,9 @@ impl Authority {
                 crossing.iter().for_each(|crossing| self.news.push_crossing(entity, crossing, now));
             }
             for &layer in layers.iter().filter(|layer| gone.contains(layer)) {
+                if !is_there {
+                    self.load.shift(layer, before.cell, cell);
+                }
                 self.moved(store, id, layer, before, at);
             }
         } else {
@@ -153,6 +169,22 @@ impl Authority {
             self.note_follows(store, store.row(id));
             self.note_player(store, id);
         }
+    }
+
+    /// Whether a row that is no exception belongs to the same regions as before: no border cuts its cell, and it is the same
+    /// cell or another one of the same regions.
+    fn stays(&mut self, store: &Store, row: &Row, before: Standing) -> bool {
+        self.rules(store, row.set());
+        let Self { rules, squares, table, .. } = self;
+        let layers = placed(rules, row.set());
+        if squares.slots(table, &store.grid, row.cell()).is_cut(layers) {
+            return false;
+        }
+        let Some(was) = squares.slots_of(table, before.cell, before.square) else { return false };
+        let Some(is) = squares.slots_of(table, row.cell(), store.grid.square(row.cell())) else {
+            return false;
+        };
+        layers.iter().all(|&layer| was.of(layer) == is.of(layer))
     }
 
     /// Something of an entity changed that may concern who follows it, and whom it follows.
@@ -174,10 +206,7 @@ impl Authority {
         let row = store.row(id);
         let (entity, is_apart) = (row.entity, row.apart);
         let is_there = store.grid.square(row.cell()) == before.square;
-        if !is_there {
-            self.load.shift(layer, before.cell, row.cell());
-        }
-        let whole = self.squares.slot(&self.table, &store.grid, row.cell(), layer);
+        let whole = self.squares.slots(&self.table, &store.grid, row.cell()).of(layer);
         if !is_apart && whole.is_some() && (is_there || whole == self.table.slot_at(layer, before.at())) {
             return;
         }
@@ -185,7 +214,8 @@ impl Authority {
         if !self.table.is_known() {
             self.news.push_unknown(entity, layer, now, []);
         }
-        let crossing = self.table.moved(entity, layer, before.at(), at, now);
+        let ends = (before.at(), at);
+        let crossing = self.table.moved_by(self.writer.as_ref(), entity, layer, ends, now);
         crossing.iter().for_each(|crossing| self.news.push_crossing(entity, crossing, now));
     }
 
@@ -228,7 +258,8 @@ impl Authority {
         }
         let now = store.tick();
         for cell in 0..store.grid.slot_count() {
-            let place = self.squares.slot(&self.table, &store.grid, cell, layer);
+            self.squares.enter(&self.table, &store.grid, cell);
+            let place = self.squares.slots(&self.table, &store.grid, cell).of(layer);
             if place.is_some_and(|place| place != slot) {
                 continue;
             }
@@ -260,8 +291,8 @@ impl Authority {
         let row = store.row(id);
         self.rules(store, row.set());
         let Self { rules, squares, table, .. } = self;
-        let layers = rules[row.set().0 as usize].as_ref().map_or(&[][..], |rules| &*rules.layers);
-        squares.is_cut(table, &store.grid, row.cell(), layers)
+        let layers = placed(rules, row.set());
+        squares.slots(table, &store.grid, row.cell()).is_cut(layers)
     }
 
     /// Who owned an entity that was of that region is to know that it has it no longer.
@@ -283,4 +314,9 @@ impl Authority {
     pub(super) fn layers_of(&mut self, store: &Store, set: SetId) -> Arc<[LayerId]> {
         Arc::clone(&self.rules(store, set).layers)
     }
+}
+
+/// The layers of a set whose rules are known.
+fn placed(rules: &[Option<Rules>], set: SetId) -> &[LayerId] {
+    rules[set.0 as usize].as_ref().map_or(&[], |rules| &rules.layers)
 }
