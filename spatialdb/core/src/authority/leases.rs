@@ -156,6 +156,11 @@ impl LeaseTable {
         nowhere.or_else(of_player).or_else(|| placed().map(|((layer, _), _)| *layer))
     }
 
+    /// Where a region lies; `None`: it has no place.
+    pub fn area_of(&self, region: RegionId) -> Option<(SpaceId, Box3)> {
+        self.tilings.iter().find_map(|((_, space), tiling)| Some((*space, tiling.bounds(region)?)))
+    }
+
     /// Takes in what another partition knew of regions, before an entity that came with it is placed.
     pub fn learn_all(&mut self, known: &[(RegionId, Lease)]) {
         for &(region, lease) in known {

@@ -2,7 +2,9 @@
 //! the issuer, and workers that do at once what they are asked.
 //!
 //! Before it measures, the balancer splits the world until each worker has a region. Then a fifth of all entities move each
-//! second, there are two passes a second as in a server, and what a pass asks of the partition is timed too.
+//! second, there are two passes a second as in a server, and what a pass asks of the partition is timed too. At last regions
+//! are split, and the halves handed over, one after the other: what that asks of the partition, listing what the new owner got
+//! and telling it so.
 
 use std::{
     sync::Arc,
@@ -18,7 +20,7 @@ use spatialdb_core::{
         leases::Seen,
     },
 };
-use spatialdb_types::{ComponentId, EntityId, Limits, PartitionId, Position, Seq, SessionId};
+use spatialdb_types::{ComponentId, EntityId, Limits, PartitionId, Position, RegionId, Seq, SessionId};
 
 use super::{
     BenchError, Plan, Report,
@@ -34,6 +36,7 @@ const PASSES_PER_SECOND: u64 = 2;
 const MOVES_ONE_IN: usize = 5;
 const ROWS_OF_A_BATCH: usize = 4000;
 const PASSES_TO_SPLIT_MAX: u64 = 2000;
+const SPLITS: usize = 50;
 
 /// A partition, the issuer, and its workers.
 struct Rig {
@@ -65,6 +68,12 @@ pub(super) fn run(plan: &Plan) -> Result<Report, BenchError> {
         rig.move_some(&walk, n)?;
         passes.push(rig.pass(plan.entities)?);
     }
+    let regions = rig.regions();
+    rig.make_room()?;
+    let splits = (0..SPLITS).map(|n| rig.split_one(n)).collect::<Result<Vec<_>, _>>()?;
+    let splits = splits.iter().map(|time| time.as_micros() as u64).collect();
+    let splits =
+        Percentiles::of(splits).ok_or_else(|| BenchError::unexpected("balancer", "splits", "none"))?;
     let times = |of: fn(&Pass) -> Duration| {
         let micros = passes.iter().map(|pass| of(pass).as_micros() as u64).collect();
         Percentiles::of(micros).ok_or_else(|| BenchError::unexpected("balancer", "passes", "none"))
@@ -78,7 +87,9 @@ pub(super) fn run(plan: &Plan) -> Result<Report, BenchError> {
         .figure("partition_ms", ms(sums.at(0.99)), "ms")
         .figure("partition_ms_median", ms(sums.at(0.5)), "ms")
         .figure("orders_ms_max", ms(obeys.max()), "ms")
-        .figure("regions", rig.regions() as f64, "1")
+        .figure("split_ms", ms(splits.at(0.99)), "ms")
+        .figure("split_ms_median", ms(splits.at(0.5)), "ms")
+        .figure("regions", regions as f64, "1")
         .fact("passes", pass.count())
         .fact("moves_per_second", plan.entities / MOVES_ONE_IN as u64)
         .fact("entities", plan.entities))
@@ -174,6 +185,47 @@ impl Rig {
         Ok(())
     }
 
+    /// Makes one of two regions, so that there may be another one.
+    fn make_room(&mut self) -> Result<(), BenchError> {
+        let regions = self.region_ids();
+        let pairs = regions.iter().flat_map(|gone| regions.iter().map(move |keep| (*gone, *keep)));
+        for (gone, keep) in pairs {
+            let mut outbox = IssuerOutbox::default();
+            if self.issuer.merge(gone, keep, self.now, &mut outbox).is_ok() {
+                self.obey(outbox);
+                return Ok(());
+            }
+        }
+        Err(BenchError::unexpected("the issuer", "two halves of one cut", "none"))
+    }
+
+    /// Splits a region in two and hands one half over, then makes it whole again. Returns what the first took in the partition.
+    fn split_one(&mut self, n: usize) -> Result<Duration, BenchError> {
+        let refused =
+            |error: spatialdb_types::Error| BenchError::unexpected("the issuer", "a split", error.detail);
+        let (loads, mut outbox) = (self.loads(), IssuerOutbox::default());
+        let placed = |change| match change {
+            Change::Region(region) if region.space.is_some() => Some(region.region),
+            _ => None,
+        };
+        let regions: Vec<RegionId> = self.issuer.keyframe().into_iter().filter_map(placed).collect();
+        let region = regions[n % regions.len()];
+        let new = self.issuer.split_by_load(region, &loads, self.now, &mut outbox).map_err(refused)?;
+        let obeys = self.obey(outbox);
+        let (start, mut told) = (Instant::now(), Outbox::default());
+        self.partition.publish(self.now, &mut told);
+        let time = obeys + start.elapsed();
+        let words = told.sessions.iter().filter_map(|(_, told)| told.authority.as_ref());
+        if words.map(|news| news.changes.len()).sum::<usize>() == 0 {
+            return Err(BenchError::unexpected("a new owner", "word of what it got", "none"));
+        }
+        let mut outbox = IssuerOutbox::default();
+        self.issuer.merge(new, region, self.now, &mut outbox).map_err(refused)?;
+        self.obey(outbox);
+        self.partition.publish(self.now, &mut Outbox::default());
+        Ok(time)
+    }
+
     fn pass(&mut self, entities: u64) -> Result<Pass, BenchError> {
         self.tick();
         let start = Instant::now();
@@ -234,6 +286,11 @@ impl Rig {
     }
 
     fn regions(&self) -> u64 {
-        self.issuer.keyframe().iter().filter(|change| matches!(change, Change::Region(_))).count() as u64
+        self.region_ids().len() as u64
+    }
+
+    fn region_ids(&self) -> Vec<RegionId> {
+        let id = |change| if let Change::Region(region) = change { Some(region.region) } else { None };
+        self.issuer.keyframe().into_iter().filter_map(id).collect()
     }
 }

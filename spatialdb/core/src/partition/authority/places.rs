@@ -7,6 +7,7 @@ use spatialdb_types::{EntityId, LayerId, Point3, Position, RegionId, Revision};
 use super::news::Word;
 use super::{Authority, Rules};
 use crate::authority::leases::{Carried, Lease};
+use crate::partition::grid::NOWHERE;
 use crate::partition::{CellKey, Row, RowId, SetId, Store};
 
 /// What decides which regions a row belongs to.
@@ -257,7 +258,13 @@ impl Authority {
             return;
         }
         let now = store.tick();
+        let area = self.table.area_of(region).map(|(space, area)| store.grid.range(space, &area));
         for cell in 0..store.grid.slot_count() {
+            // Only its cells are looked up.
+            let is_near = area.as_ref().map_or(cell == NOWHERE, |area| store.grid.is_in(area, cell));
+            if !is_near {
+                continue;
+            }
             self.squares.enter(&self.table, &store.grid, cell);
             let place = self.squares.slots(&self.table, &store.grid, cell).of(layer);
             if place.is_some_and(|place| place != slot) {
