@@ -65,8 +65,6 @@ pub struct SupervisorOptions {
     pub program: PathBuf,
     /// Where lines of workers go.
     pub sink: LineSink,
-    /// When to restart and when to give up.
-    pub restart: RestartPolicy,
     /// How the server frees one that has to go of what it works on.
     pub drain: Drain,
 }

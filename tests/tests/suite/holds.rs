@@ -126,7 +126,7 @@ async fn what_cannot_be_held_is_refused_by_name() {
         (entity, VITALS, 0, Reason::LimitReached, "hold_ms_max = 300000"),
         (entity, VITALS, 300_001, Reason::LimitReached, "for_ms = 300001"),
         (4_000_000, VITALS, 1000, Reason::EntityNotFound, "entity 4000000 does not exist"),
-        (entity, METADATA, 1000, Reason::NotOwner, "no layer writes component 2"),
+        (entity, METADATA, 1000, Reason::ComponentInNoLayer, "no layer writes component 2"),
     ];
     for (entity, component, for_ms, reason, part) in cases {
         let take = Body::TakeHold(v1::TakeHold { entity, component, for_ms });

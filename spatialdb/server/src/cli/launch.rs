@@ -22,7 +22,7 @@ use crate::{
     auth::Tokens,
     config::{ConfigError, PARTITIONS_MAX, WorkerConfig, WorldConfig},
     server::{self, LaunchError, LaunchOptions},
-    supervisor::{self, RestartPolicy, ServerLink, Supervisor, SupervisorLink, SupervisorOptions},
+    supervisor::{self, ServerLink, Supervisor, SupervisorLink, SupervisorOptions},
     telemetry::{self, LogFormat},
 };
 
@@ -251,7 +251,6 @@ fn start_workers(
         ca: config.tls.trusted().map(|file| std::path::absolute(file).unwrap_or_else(|_| file.to_owned())),
         program: env::current_exe().map_err(CliError::Guard)?,
         sink,
-        restart: RestartPolicy::default(),
         drain: link.drain(),
     };
     Supervisor::start(&config.workers, options, link).map_err(CliError::Guard)

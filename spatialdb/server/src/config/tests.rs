@@ -178,6 +178,11 @@ fn an_error_names_file_key_value_and_rule() {
             "[[workers]]\ntype = \"x\"\ncommand = \"x\"\nmax = 257",
             "workers[0].max = 257: must be a whole number from 0 to 256",
         ),
+        (
+            5,
+            "[[workers]]\ntype = \"x\"\ncommand = \"x\"\nrestart_pause = \"2s\"\nrestart_pause_max = \"1s\"",
+            "workers[0].restart_pause_max = \"1s\": must be at least `restart_pause`",
+        ),
     ];
     for (line, text, expected) in cases {
         assert_eq!(refused(text), format!("worlds/w.toml:{line}: {expected}"), "{text}");

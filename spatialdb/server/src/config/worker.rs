@@ -5,6 +5,7 @@
 
 use std::{
     collections::{BTreeMap, HashSet},
+    ops::RangeInclusive,
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -12,6 +13,7 @@ use std::{
 use toml::Value;
 
 use super::{ConfigError, section::Section, units};
+use crate::supervisor::RestartPolicy;
 
 // Enough for any one machine; a typing mistake must not start a million processes.
 const COUNT_MAX: usize = 256;
@@ -24,6 +26,10 @@ const SCALE_DOWN_AFTER_DEFAULT: Duration = Duration::from_secs(30);
 const DRAIN_TIMEOUT_DEFAULT: Duration = Duration::from_secs(10);
 
 const STOP_TIMEOUT_DEFAULT: Duration = Duration::from_secs(5);
+
+const RESTART_PAUSE_RANGE: RangeInclusive<Duration> = Duration::from_millis(10)..=Duration::from_secs(600);
+
+const START_FAILURES_LARGEST: usize = 1_000_000;
 
 const COMMAND_RULE: &str = "must be a program and its arguments: \"prog --flag\" or [\"prog\", \"--flag\"]";
 
@@ -50,6 +56,8 @@ pub struct WorkerConfig {
     pub drain_timeout: Duration,
     /// How long it may take to stop before it is killed.
     pub stop_timeout: Duration,
+    /// When one that failed is started again, and when no more.
+    pub restart: RestartPolicy,
 }
 
 impl WorkerConfig {
@@ -92,6 +100,7 @@ fn read(section: &mut Section, folder: &Path) -> Result<WorkerConfig, ConfigErro
     let scale_down_after = duration("scale_down_after", SCALE_DOWN_AFTER_DEFAULT)?;
     let drain_timeout = duration("drain_timeout", DRAIN_TIMEOUT_DEFAULT)?;
     let stop_timeout = duration("stop_timeout", STOP_TIMEOUT_DEFAULT)?;
+    let restart = read_restart(section)?;
     Ok(WorkerConfig {
         worker_type,
         name,
@@ -103,7 +112,30 @@ fn read(section: &mut Section, folder: &Path) -> Result<WorkerConfig, ConfigErro
         scale_down_after,
         drain_timeout,
         stop_timeout,
+        restart,
     })
+}
+
+fn read_restart(section: &mut Section) -> Result<RestartPolicy, ConfigError> {
+    let mut policy = RestartPolicy::default();
+    if let Some(pause) = section.duration("restart_pause", RESTART_PAUSE_RANGE)? {
+        policy.pause_first = pause;
+    }
+    if let Some(pause) = section.duration("restart_pause_max", RESTART_PAUSE_RANGE)? {
+        policy.pause_max = pause;
+    }
+    if policy.pause_max < policy.pause_first {
+        let shown = units::duration_text(policy.pause_max);
+        return Err(section.wrong(
+            "restart_pause_max",
+            format!("{shown:?}"),
+            "must be at least `restart_pause`",
+        ));
+    }
+    if let Some(count) = section.count("start_failures_max", 1..=START_FAILURES_LARGEST)? {
+        policy.quick_failures_max = count as u32;
+    }
+    Ok(policy)
 }
 
 // `count = n` is min = max = n. Where one of the two is missing it is 1, or what the other one makes of that.

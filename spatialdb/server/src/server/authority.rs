@@ -11,7 +11,9 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use spatialdb_core::authority::issuer::{Border, Issuer, IssuerOutbox, Loads, Said, Signs, WorkerInfo};
+use spatialdb_core::authority::issuer::{
+    Border, Issuer, IssuerOutbox, Loads, LossReason, Notice, Said, Signs, WorkerInfo,
+};
 use spatialdb_core::authority::layers::Layers;
 use spatialdb_core::authority::leases::Answer;
 use spatialdb_core::{Batch, HoldAct, HoldWrites, Micros, Op, Role};
@@ -198,6 +200,7 @@ impl Authority {
         for (to, order) in outbox.partitions {
             edge.partition(to).tell(Control::Order(order));
         }
+        tell_of_losses(edge, &outbox.sessions);
         for (session, notice) in outbox.sessions {
             if let Some(port) = edge.sessions.get(&session) {
                 port.send(Event::Notice(notice));
@@ -213,6 +216,25 @@ impl Authority {
             });
         }
         Some(result)
+    }
+}
+
+/// Says of workers that lost what they owned because they were not heard, or stood still.
+fn tell_of_losses(edge: &Edge, notices: &[(SessionId, Notice)]) {
+    let mut lost: BTreeMap<SessionId, (LossReason, usize)> = BTreeMap::new();
+    for (session, notice) in notices {
+        if let Notice::Lost(.., reason @ (LossReason::Silent | LossReason::Stalled)) = notice {
+            lost.entry(*session).or_insert((*reason, 0)).1 += 1;
+        }
+    }
+    for (session, (reason, regions)) in lost {
+        let name = edge.sessions.get(&session).map(|port| port.stats.name.clone()).unwrap_or_default();
+        let why = if reason == LossReason::Silent {
+            "said nothing for lease_ttl"
+        } else {
+            "stood still for stall_after"
+        };
+        tracing::info!(worker = name, %session, regions, "worker {why}: others get what it owned");
     }
 }
 

@@ -62,6 +62,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
+    use crate::supervisor::RestartPolicy;
 
     fn table(worker_type: &str, min: usize, max: usize) -> WorkerConfig {
         WorkerConfig {
@@ -75,6 +76,7 @@ mod tests {
             scale_down_after: Duration::ZERO,
             drain_timeout: Duration::ZERO,
             stop_timeout: Duration::ZERO,
+            restart: RestartPolicy::default(),
         }
     }
 

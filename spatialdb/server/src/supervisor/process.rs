@@ -111,10 +111,10 @@ impl Worker {
                     tracing::info!(worker = self.name, "worker was drained and has ended, will be restarted");
                     None
                 }
-                _ => Some(history.failed(started.elapsed(), self.options.restart)),
+                _ => Some(history.failed(started.elapsed(), self.config.restart)),
             };
             let pause = match verdict {
-                None => Some(self.options.restart.pause_first),
+                None => Some(self.config.restart.pause_first),
                 Some(verdict) => {
                     self.report(&ended, &verdict, &last);
                     verdict.pause

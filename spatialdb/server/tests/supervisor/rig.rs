@@ -29,6 +29,7 @@ pub(crate) fn worker(script: &str, directory: &Path) -> WorkerConfig {
         scale_down_after: Duration::from_millis(300),
         drain_timeout: Duration::from_millis(300),
         stop_timeout: Duration::from_millis(300),
+        restart: RestartPolicy { pause_first: Duration::from_millis(10), ..RestartPolicy::default() },
     }
 }
 
@@ -48,7 +49,6 @@ pub(crate) fn start_with(config: WorkerConfig, drain: Drain) -> (Supervisor, Ser
         ca: None,
         program: PathBuf::from(env!("CARGO_BIN_EXE_spatialdb")),
         sink: Arc::new(move |name, line| sink.lock().expect("lock").push(format!("{name} | {line}"))),
-        restart: RestartPolicy { pause_first: Duration::from_millis(10), ..RestartPolicy::default() },
         drain,
     };
     let configs = [config];

@@ -116,7 +116,10 @@ impl Refusal {
     /// The reason that a client is told.
     pub const fn reason(&self) -> Reason {
         match self {
-            Self::Unknown | Self::NoLayer(..) | Self::PlayerAway(..) | Self::NotOwner(..) => Reason::NotOwner,
+            Self::NoLayer(_, Some(_)) => Reason::ComponentInNoLayer,
+            Self::Unknown | Self::NoLayer(_, None) | Self::PlayerAway(..) | Self::NotOwner(..) => {
+                Reason::NotOwner
+            }
             Self::RegionNotSeen(..) | Self::EntityNotSeen(..) => Reason::OwnershipNotSeen,
             Self::Held(..) => Reason::ComponentHeld,
         }

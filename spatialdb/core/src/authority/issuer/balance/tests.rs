@@ -64,7 +64,37 @@ fn one_worker_alone_never_splits() {
     rig.attach(ANN);
     passes(&mut rig, &row(0, 20, 1000), 10);
     assert_eq!((rig.region_count(), rig.owner(R1)), (1, Some(ANN)));
-    assert_eq!(rig.issuer.wanted("sim"), 200);
+    assert_eq!(rig.issuer.wanted("sim"), 64, "more could own nothing: regions_max");
+}
+
+#[test]
+fn nobody_is_wanted_who_could_own_nothing() {
+    let single = Layer { strategy: Strategy::Single, ..placed("l") };
+    let grid = GridShape { x: 0.0, y: 0.0, side_m: 100.0, columns: 3, rows: 1 };
+    let cells = Layer { strategy: Strategy::Grid(grid), ..placed("l") };
+    for (layer, wanted) in [(single, 1), (cells, 3)] {
+        let mut rig = Rig::new(vec![layer]);
+        rig.attach(ANN);
+        pass(&mut rig, &row(0, 20, 1000));
+        assert_eq!(rig.issuer.wanted("sim"), wanted);
+    }
+}
+
+#[test]
+fn who_is_there_and_does_nothing_is_to_be_replaced() {
+    let mut rig = Rig::new(vec![placed("l")]);
+    rig.attach(ANN);
+    pass(&mut rig, &row(0, 20, 1));
+    assert_eq!(rig.issuer.wanted("sim"), 1);
+    rig.pass(4 * SECOND, &[]);
+    rig.issuer.balance(&row(0, 20, 1), rig.now, &mut rig.outbox);
+    assert_eq!(rig.issuer.wanted("sim"), 2, "Ann is silent, and takes a place");
+    rig.attach(BOB);
+    rig.issuer.balance(&row(0, 20, 1), rig.now, &mut rig.outbox);
+    assert_eq!((rig.owner(R1), rig.issuer.wanted("sim"), rig.issuer.surplus("sim")), (Some(BOB), 2, None));
+    rig.detach(ANN);
+    rig.issuer.balance(&row(0, 20, 1), rig.now, &mut rig.outbox);
+    assert_eq!(rig.issuer.wanted("sim"), 1);
 }
 
 #[test]

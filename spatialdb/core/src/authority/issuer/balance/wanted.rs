@@ -2,7 +2,8 @@
 
 use spatialdb_types::SessionId;
 
-use super::super::{Change, Issuer, IssuerOutbox, Stand};
+use super::super::{Change, Issuer, IssuerOutbox, Stand, Worker};
+use crate::authority::layers::Strategy;
 
 impl Issuer {
     /// Finds how many workers of each type there should be. Up at once; down only when fewer would have it easy.
@@ -21,7 +22,7 @@ impl Issuer {
     /// something.
     pub fn surplus(&self, worker_type: &str) -> Option<SessionId> {
         let willing = self.willing(worker_type);
-        if willing.len() <= self.wanted(worker_type) as usize {
+        if willing.len() as u64 + self.not_working(worker_type) <= u64::from(self.wanted(worker_type)) {
             return None;
         }
         let is_target =
@@ -49,6 +50,29 @@ impl Issuer {
                     && self.choose(*id, region.owner(), &burdens).is_none()
             });
         let wanted = count.clamp(enough, comfortable).max(if is_short { count + 1 } else { 0 });
+        let wanted = wanted.min(self.most_wanted(worker_type)) + self.not_working(worker_type);
         u32::try_from(wanted).unwrap_or(u32::MAX)
+    }
+
+    /// More workers than that could not own anything.
+    fn most_wanted(&self, worker_type: &str) -> u64 {
+        let served = self.layers.all().filter(|(_, rule)| rule.worker_type == worker_type);
+        let most = served.map(|(layer, rule)| match rule.strategy {
+            Strategy::Single => 1,
+            Strategy::Balanced => u64::from(rule.regions_max),
+            Strategy::Grid(_) | Strategy::Pinned(_) => {
+                self.regions.values().filter(|region| region.layer == layer).count() as u64
+            }
+            Strategy::Client => 0,
+        });
+        most.sum::<u64>().max(1)
+    }
+
+    /// Workers that are attached and silent, or stand still: each takes the place of one that would work.
+    fn not_working(&self, worker_type: &str) -> u64 {
+        let is_idle = |worker: &&Worker| {
+            worker.info.worker_type == worker_type && !worker.is_willing() && !worker.is_draining
+        };
+        self.workers.values().filter(is_idle).count() as u64
     }
 }
