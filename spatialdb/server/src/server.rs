@@ -176,6 +176,7 @@ pub async fn launch(
         tokio::spawn(access::review(edge.clone())),
         tokio::spawn(authority::keep(edge.clone())),
         tokio::spawn(supervised::drain(edge.clone(), drains)),
+        tokio::spawn(supervised::tell_hanging(edge.clone())),
     ];
     let stop = CancellationToken::new();
     let mut server = tokio::spawn(http::serve(edge.clone(), doors, tls, listener, stop.clone()));

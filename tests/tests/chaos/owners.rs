@@ -144,7 +144,8 @@ impl Owners {
                 "its grant is older than the one before: {before:?}, {region:?}"
             );
         }
-        let past = region.before.filter(|past| before.is_some_and(|before| before.before != Some(*past)));
+        let past = region.before.clone();
+        let past = past.filter(|past| before.is_some_and(|before| before.before.as_ref() != Some(past)));
         if let Some(past) = past {
             *self.losses.entry(past.reason()).or_default() += 1;
         }

@@ -439,7 +439,15 @@ async fn the_command_line_steers_too() {
     let shown = json.iter().find(|shown| shown["region"] == *new).expect("there");
     assert_eq!((&shown["min"][0], &shown["max"][0]), (&(-32.0).into(), &serde_json::Value::Null));
     assert_eq!((&shown["pinned_to"], &shown["owner"]["name"]), (&"ann".into(), &"ann".into()));
+    assert_eq!(
+        ask(&["pin", &new, "--worker", "eve"]),
+        format!(
+            "region {new} keeps its shape, and is for eve only; eve cannot have it now, ann keeps it until then"
+        )
+    );
     assert_eq!(ask(&["unpin", &new]), format!("region {new} may change"));
+    let done = run(&["pin", &new, "--worker", ""]);
+    assert_eq!(done.code, Some(2), "{}", done.stderr);
     let merged = ask(&["merge", &new, &region, "--no-wait"]);
     assert_eq!(merged, format!("region {new} becomes part of region {region}"));
     settle(&mut admin, &mut [&mut ann], "two", |regions| regions.len() == 2).await;
@@ -487,6 +495,33 @@ async fn one_that_is_not_wanted_any_more_is_drained_before_it_is_told_to_end() {
     settle(&mut admin, &mut [&mut one, &mut two], "the first has all again", all_ones).await;
     world.log().wait_for("sim-2 | bye");
     assert!(!world.log().text().contains("was not drained in time"));
+}
+
+/// The processes play no part; sessions of their names do.
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn a_managed_worker_that_says_nothing_is_ended_and_started_again() {
+    let script = "trap 'echo bye; exit 0' TERM; echo pid $$; while :; do sleep 0.05; done";
+    let workers = format!(
+        "[[workers]]\ntype = \"sim\"\nhung_after = \"500ms\"\n\
+         command = [\"sh\", \"-c\", '''{script}''']\n"
+    );
+    let land = LAND.replace("5m", "750ms");
+    let launch = Launch::probe().config(&format!("{land}{workers}"));
+    let world = World::launch(launch.allow("does nothing: ending it").allow("will be restarted"));
+    world.log().wait_for("sim-1 | pid");
+    let mut one = Client::attach(&world, "sim", "sim-1").await;
+    one.until("it has all", |client| !client.owned.regions.is_empty()).await;
+    let silent_at = Instant::now();
+    world.log().wait_for("worker is attached and does nothing: ending it");
+    assert!(silent_at.elapsed() >= Duration::from_millis(500));
+    world.log().wait_for("sim-1 | bye");
+    drop(one);
+    let mut starts = 0;
+    let second = world.log().find("a second start", |line| {
+        starts += usize::from(line.contains("sim-1 | pid"));
+        (starts == 2).then_some(())
+    });
+    assert_eq!(second, Some(()));
 }
 
 /// Restarting a worker of `[[workers]]` is draining it: it ends well, and comes back as long as it is wanted. The processes play

@@ -41,7 +41,7 @@ layer   worker type  strategy              entities             writes
 flying  flight       balanced              with sky.Flight      spatialdb.v1.Position
                                            without sky.Landed   sky.Flight
                                                                 sky.Landed
-taxi    ground       grid, 4 x 2 of 500 m  with sky.Landed      spatialdb.v1.Position
+taxi    ground       grid, 4 x 2 of 500 m, first cuts at (0, 0)  with sky.Landed  spatialdb.v1.Position
 
 component                   written by
 spatialdb.v1.Metadata       tools and creation only
@@ -64,6 +64,7 @@ of entities that no layer has: tools and creation only";
     assert_eq!((&json["ok"], &writers["open"]), (&json!(true), &json!(false)));
     let taxi = json!({
         "name": "taxi", "worker_type": "ground", "strategy": "grid",
+        "grid": { "x": 0.0, "y": 0.0, "side_m": 500.0, "columns": 4, "rows": 2 }, "pins": [],
         "with": ["sky.Landed"], "without": [], "writes": ["spatialdb.v1.Position"],
     });
     assert_eq!(writers["layers"][1], taxi);

@@ -159,5 +159,7 @@ async fn a_players_region_has_no_shape() {
         let done = run(&[&[args[0], "--address", world.address()], &args[1..]].concat());
         assert!(done.code != Some(0) && done.stderr.contains(&format!("region {region}")), "{}", done.stderr);
     }
+    let done = run(&["drain", "ann", "--address", world.address()]);
+    assert!(done.code != Some(0) && done.stderr.contains("player ann"), "{}", done.stderr);
     assert_eq!(refusal(&mut ann, 1 << 40).await.expect("there is none").0, Reason::EntityNotFound.name());
 }

@@ -27,7 +27,8 @@ OnEvent = Callable[["Worker", Event], Union[Awaitable[None], None]]
 BeforeLoss = Callable[["Worker", "list[Region]"], Union[Awaitable[None], None]]
 BeforeEnd = Callable[["Worker"], Union[Awaitable[None], None]]
 
-_HEARTBEAT_S = 1.0
+#: Well below the shortest `lease_ttl` that a world may have (750 ms).
+_HEARTBEAT_S = 0.25
 
 
 class Loop:

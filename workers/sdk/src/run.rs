@@ -12,7 +12,8 @@ use tokio::time::{MissedTickBehavior, interval};
 
 use crate::{Batch, Event, Region, SendError, Worker, WorkerError};
 
-const HEARTBEAT_INTERVAL: Duration = Duration::from_secs(1);
+/// Well below the shortest `lease_ttl` that a world may have (750 ms).
+const HEARTBEAT_INTERVAL: Duration = Duration::from_millis(250);
 
 /// What a worker does in [`Worker::run`]. It keeps nothing that is not in the world as well: another worker may have what it
 /// owns at any moment, and goes on with what the replica shows.

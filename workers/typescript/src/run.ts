@@ -7,7 +7,8 @@ import type { Region } from "./authority.js";
 import { invalid, SpatialdbError } from "./errors.js";
 import type { Worker } from "./worker.js";
 
-const HEARTBEAT_MS = 1000;
+// Well below the shortest `lease_ttl` that a world may have (750 ms).
+const HEARTBEAT_MS = 250;
 
 export interface RunOptions {
   /**

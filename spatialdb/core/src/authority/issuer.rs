@@ -33,7 +33,7 @@ pub use self::balance::{Loads, SquareLoad};
 use self::holds::Held;
 pub use self::message::{Border, IssuerOutbox, LeaseInfo, LossReason, Notice, Said};
 pub use self::stall::Signs;
-pub use self::watch::{Change, Phase, RegionState, WorkerState};
+pub use self::watch::{Change, Past, Phase, RegionState, WorkerState};
 use self::workers::Worker;
 pub use self::workers::WorkerInfo;
 use super::layers::shapes::first_shape;
@@ -119,7 +119,7 @@ struct Region {
     /// When its shape or owner changed last.
     changed_at: Micros,
     /// Who had it before, and why no longer.
-    before: Option<(SessionId, LossReason)>,
+    before: Option<Past>,
 }
 
 /// Who has a region.

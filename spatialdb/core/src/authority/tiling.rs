@@ -102,6 +102,12 @@ impl Tiling {
         self.regions().into_iter().filter(|(_, other)| touches(other)).map(|(region, _)| region).collect()
     }
 
+    /// Shares out what is spread evenly over a box among the regions that it lies in: each part is said, and all parts
+    /// together are the amount.
+    pub fn share_out(&self, area: &Box3, amount: u64, say: &mut impl FnMut(RegionId, u64)) {
+        self.root.share_out(area, amount, say);
+    }
+
     /// The box of a region.
     pub fn bounds(&self, region: RegionId) -> Option<Box3> {
         self.regions().into_iter().find(|(id, _)| *id == region).map(|(_, area)| area)
@@ -181,6 +187,28 @@ impl Node {
                 fork.low.collect(fork.cut.part_of(area, Half::Low), regions);
                 fork.high.collect(fork.cut.part_of(area, Half::High), regions);
             }
+        }
+    }
+
+    fn share_out(&self, area: &Box3, amount: u64, say: &mut impl FnMut(RegionId, u64)) {
+        let mut node = self;
+        loop {
+            let fork = match node {
+                Self::Leaf(region) => return say(*region, amount),
+                Self::Fork(fork) => fork,
+            };
+            if let Some(half) = fork.cut.side_of(area) {
+                node = fork.part(half);
+                continue;
+            }
+            let (min, max) = fork.cut.axis.range(area);
+            let low = (amount as f64 * ((fork.cut.at - min) / (max - min))).round() as u64;
+            fork.low.share_out(&fork.cut.part_of(*area, Half::Low), low.min(amount), say);
+            return fork.high.share_out(
+                &fork.cut.part_of(*area, Half::High),
+                amount.saturating_sub(low),
+                say,
+            );
         }
     }
 

@@ -44,6 +44,15 @@ pub(super) fn table(mut out: impl Write, header: &[&str], rows: &[Vec<String>]) 
     Ok(())
 }
 
+/// A box, from west-south to east-north; `...` where it has no border.
+///
+/// # Units
+/// Metres.
+pub(super) fn area(min: [f64; 2], max: [f64; 2]) -> String {
+    let at = |number: f64| if number.is_finite() { number.to_string() } else { "...".to_owned() };
+    format!("({}, {})-({}, {})", at(min[0]), at(min[1]), at(max[0]), at(max[1]))
+}
+
 /// An entity as JSON: `{"entity": "7", "partition": 0, "components": {"earth.City": {...}}}`.
 pub(super) fn entity_json(entity: &v1::Entity, schema: &Schema) -> Value {
     let components: Map<String, Value> =

@@ -73,10 +73,12 @@ pub(super) async fn run(args: RegionsArgs) -> Result<(), CliError> {
         }
     } else if !answer.open {
         print::table(&mut out, &HEADER, &answer.regions.iter().map(row).collect::<Vec<_>>())?;
+        let id = |region: &Region| region.lease.as_ref().map_or(0, |lease| lease.region);
+        // Regions lie beside others of their layer, which are all there.
+        let owner_of = |other| answer.regions.iter().find(|r| id(r) == other).and_then(|r| r.owner.as_ref());
         for region in &answer.regions {
-            let lease = region.lease.as_ref();
-            for border in lease.iter().flat_map(|lease| &lease.borders) {
-                writeln!(out, "{}", border_line(lease.map_or(0, |lease| lease.region), border))?;
+            for border in region.lease.iter().flat_map(|lease| &lease.borders) {
+                writeln!(out, "{}", border_line(id(region), border, owner_of(border.region)))?;
             }
         }
     }
@@ -148,11 +150,10 @@ pub(super) fn area(lease: &Lease) -> String {
     if lease.space.is_none() {
         return "-".to_owned();
     }
-    let at = |number: f64| if number.is_finite() { number.to_string() } else { "...".to_owned() };
-    format!("({}, {})-({}, {})", at(lease.min_x), at(lease.min_y), at(lease.max_x), at(lease.max_y))
+    print::area([lease.min_x, lease.min_y], [lease.max_x, lease.max_y])
 }
 
-fn worker(name: Option<&WorkerName>) -> String {
+pub(super) fn worker(name: Option<&WorkerName>) -> String {
     match name {
         None => "nobody".to_owned(),
         Some(worker) if worker.name.is_empty() => format!("session {}", worker.session_id),
@@ -186,9 +187,8 @@ fn side_name(border: &Border) -> &'static str {
     }
 }
 
-fn border_line(region: u64, border: &Border) -> String {
-    let owner =
-        if border.session_id == 0 { "nobody".to_owned() } else { format!("session {}", border.session_id) };
+fn border_line(region: u64, border: &Border, owner: Option<&WorkerName>) -> String {
+    let owner = worker(owner);
     let (side, at, from, to, other) = (side_name(border), border.at, border.from, border.to, border.region);
     format!("region {region}: {side} at {at} m, from {from} to {to} m: region {other} of {owner}")
 }
@@ -231,10 +231,13 @@ pub(super) fn region_json(region: &Region) -> Value {
             "epoch": border.epoch.to_string(),
         })
     });
-    let before = region
-        .before
-        .as_ref()
-        .map(|before| json!({ "session_id": before.session_id.to_string(), "reason": loss_name(before) }));
+    let before = region.before.as_ref().map(|before| {
+        json!({
+            "session_id": before.session_id.to_string(),
+            "name": before.name,
+            "reason": loss_name(before),
+        })
+    });
     json!({
         "region": lease.region.to_string(),
         "layer": lease.layer,

@@ -140,6 +140,7 @@ fn known(config: &WorldConfig) -> Vec<(String, Value)> {
             ("scale_down_after", duration(worker.scale_down_after)),
             ("drain_timeout", duration(worker.drain_timeout)),
             ("stop_timeout", duration(worker.stop_timeout)),
+            ("hung_after", duration(worker.hung_after)),
             ("restart_pause", duration(worker.restart.pause_first)),
             ("restart_pause_max", duration(worker.restart.pause_max)),
             ("start_failures_max", json!(worker.restart.quick_failures_max)),

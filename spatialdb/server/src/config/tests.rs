@@ -53,6 +53,7 @@ fn every_setting_is_read() {
         max = 8
         scale_down_after = "1m"
         drain_timeout = "2s"
+        hung_after = "3s"
         "#,
     )
     .expect("valid");
@@ -77,7 +78,8 @@ fn every_setting_is_read() {
     assert_eq!((&*drift.directory, drift.stop_timeout), (Path::new("worlds/../x"), Duration::from_secs(1)));
     let boat = &config.workers[2];
     assert_eq!((boat.min, boat.max), (2, 8));
-    assert_eq!([boat.scale_down_after, boat.drain_timeout].map(|d| d.as_secs()), [60, 2]);
+    let seconds = [boat.scale_down_after, boat.drain_timeout, boat.hung_after].map(|d| d.as_secs());
+    assert_eq!((seconds, flight.hung_after.as_secs()), ([60, 2, 3], 30));
 }
 
 #[test]

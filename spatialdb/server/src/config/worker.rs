@@ -27,6 +27,8 @@ const DRAIN_TIMEOUT_DEFAULT: Duration = Duration::from_secs(10);
 
 const STOP_TIMEOUT_DEFAULT: Duration = Duration::from_secs(5);
 
+const HUNG_AFTER_DEFAULT: Duration = Duration::from_secs(30);
+
 const RESTART_PAUSE_RANGE: RangeInclusive<Duration> = Duration::from_millis(10)..=Duration::from_secs(600);
 
 const START_FAILURES_LARGEST: usize = 1_000_000;
@@ -56,6 +58,9 @@ pub struct WorkerConfig {
     pub drain_timeout: Duration,
     /// How long it may take to stop before it is killed.
     pub stop_timeout: Duration,
+    /// For how long its session may say nothing, or stand still, after it lost all that it owned for that, before it is
+    /// ended and started again.
+    pub hung_after: Duration,
     /// When one that failed is started again, and when no more.
     pub restart: RestartPolicy,
 }
@@ -100,6 +105,7 @@ fn read(section: &mut Section, folder: &Path) -> Result<WorkerConfig, ConfigErro
     let scale_down_after = duration("scale_down_after", SCALE_DOWN_AFTER_DEFAULT)?;
     let drain_timeout = duration("drain_timeout", DRAIN_TIMEOUT_DEFAULT)?;
     let stop_timeout = duration("stop_timeout", STOP_TIMEOUT_DEFAULT)?;
+    let hung_after = duration("hung_after", HUNG_AFTER_DEFAULT)?;
     let restart = read_restart(section)?;
     Ok(WorkerConfig {
         worker_type,
@@ -112,6 +118,7 @@ fn read(section: &mut Section, folder: &Path) -> Result<WorkerConfig, ConfigErro
         scale_down_after,
         drain_timeout,
         stop_timeout,
+        hung_after,
         restart,
     })
 }

@@ -1,6 +1,6 @@
 //! What server and supervisor owe each other.
 //!
-//! Responsible for: telling which names sessions hold; draining a worker that is to end. Not responsible for: how many are
+//! Responsible for: telling which names sessions hold, and whose do nothing; draining a worker that is to end. Not responsible for: how many are
 //! wanted (`authority`), processes (`supervisor`).
 
 use std::sync::Arc;
@@ -34,6 +34,21 @@ pub(super) fn told_to_end(edge: &Edge, worker_type: &str, name: &str) {
     link.held.send_if_modified(|held| held.drain(worker_type, name));
 }
 
+/// Tells whose sessions are there and do nothing, as long as the world runs.
+pub(super) async fn tell_hanging(edge: Arc<Edge>) {
+    let Some(link) = &edge.workers else { return };
+    let mut pictures = edge.authority.watch();
+    loop {
+        let picture = pictures.borrow_and_update().clone();
+        let hanging = picture.workers.values().filter(|worker| worker.is_silent || worker.is_stalled);
+        let names = hanging.map(|worker| (worker.worker_type.as_str(), worker.name.as_str()));
+        link.held.send_if_modified(|held| held.set_hanging(names));
+        if pictures.changed().await.is_err() {
+            return;
+        }
+    }
+}
+
 /// Drains whom the supervisor wants to end, as long as the world runs.
 pub(super) async fn drain(edge: Arc<Edge>, requests: Option<mpsc::Receiver<DrainRequest>>) {
     let Some(mut requests) = requests else { return };
@@ -58,7 +73,10 @@ async fn drained(edge: &Edge, worker_type: &str, name: &str) {
     let picture = edge.authority.picture();
     let worker = picture.workers.values().find(|w| w.worker_type == worker_type && w.name == name);
     let Some(session) = worker.map(|worker| worker.session) else { return };
-    // One that is gone meanwhile has nothing.
-    let _ = edge.authority.act(edge, |issuer, now, outbox| issuer.drain(session, now, outbox));
+    // One that is gone meanwhile has nothing, and a player can hand over nothing.
+    let Some(Ok(())) = edge.authority.act(edge, |issuer, now, outbox| issuer.drain(session, now, outbox))
+    else {
+        return;
+    };
     let _ = edge.authority.watch().wait_for(|picture| picture.owned_by(session) == 0).await;
 }

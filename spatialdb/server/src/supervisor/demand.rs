@@ -76,6 +76,7 @@ mod tests {
             scale_down_after: Duration::ZERO,
             drain_timeout: Duration::ZERO,
             stop_timeout: Duration::ZERO,
+            hung_after: Duration::ZERO,
             restart: RestartPolicy::default(),
         }
     }

@@ -1,4 +1,4 @@
-//! Names of workers that sessions hold.
+//! Names of workers that sessions hold, and how those do.
 //!
 //! Responsible for: saying which. Not responsible for: finding out (the server knows its sessions), what follows
 //! (`occupied`).
@@ -21,6 +21,8 @@ pub struct Held {
     holders: BTreeMap<(String, String), (u64, Holder)>,
     /// How often whoever had a name was told by somebody to hand over all and end.
     drains: BTreeMap<(String, String), u64>,
+    /// Whose sessions are there and do nothing.
+    hanging: BTreeSet<(String, String)>,
 }
 
 impl Held {
@@ -59,6 +61,19 @@ impl Held {
         self.drains.get(&key(worker_type, name)).copied().unwrap_or_default()
     }
 
+    /// The sessions of these workers, by type and name, are there and do nothing; those of all others do something. Returns
+    /// whether that is new.
+    pub fn set_hanging<'a>(&mut self, hanging: impl IntoIterator<Item = (&'a str, &'a str)>) -> bool {
+        let ours = hanging.into_iter().filter(|(worker_type, _)| self.types.contains(*worker_type));
+        let hanging = ours.map(|(worker_type, name)| key(worker_type, name)).collect();
+        std::mem::replace(&mut self.hanging, hanging) != self.hanging
+    }
+
+    /// Whether the session of that name is there and does nothing.
+    pub fn is_hanging(&self, worker_type: &str, name: &str) -> bool {
+        self.hanging.contains(&key(worker_type, name))
+    }
+
     /// Whose session holds the name.
     pub fn holder(&self, worker_type: &str, name: &str) -> Option<Holder> {
         self.holders.get(&key(worker_type, name)).map(|(_, holder)| *holder)
@@ -87,5 +102,8 @@ mod tests {
         assert_eq!(held, Held::of(["a"]));
         assert!(held.drain("a", "x-1") && !held.drain("b", "x-1"));
         assert_eq!((held.drains("a", "x-1"), held.drains("b", "x-1")), (1, 0));
+        assert!(held.set_hanging([("a", "x-1"), ("b", "x-1")]) && !held.set_hanging([("a", "x-1")]));
+        assert!(held.is_hanging("a", "x-1") && !held.is_hanging("b", "x-1"));
+        assert!(held.set_hanging([]) && !held.is_hanging("a", "x-1"));
     }
 }

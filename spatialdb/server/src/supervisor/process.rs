@@ -6,6 +6,7 @@
 use std::{
     env,
     ffi::OsString,
+    future::pending,
     io,
     path::{Path, PathBuf},
     process::{ExitStatus, Stdio},
@@ -76,6 +77,7 @@ pub(super) struct Reports {
 enum Ended {
     Stopped,
     ByItself(ExitStatus),
+    Hung,
     NotStarted(io::Error),
 }
 
@@ -110,6 +112,11 @@ impl Worker {
                     }
                     tracing::info!(worker = self.name, "worker was drained and has ended, will be restarted");
                     None
+                }
+                // It came as far as to be attached.
+                Ended::Hung => {
+                    let restart = self.config.restart;
+                    Some(history.failed(started.elapsed().max(restart.quick), restart))
                 }
                 _ => Some(history.failed(started.elapsed(), self.config.restart)),
             };
@@ -163,6 +170,12 @@ impl Worker {
                 self.leave(&mut child, group).await;
                 Ended::Stopped
             }
+            () = self.hangs() => {
+                let after_ms = self.config.hung_after.as_millis();
+                tracing::warn!(worker = self.name, after_ms, "worker is attached and does nothing: ending it");
+                self.stop(&mut child, group).await;
+                Ended::Hung
+            }
         };
         // What the worker itself started must not outlive it.
         signal_group(group, Signal::KILL);
@@ -170,6 +183,19 @@ impl Worker {
         let _ = timeout(PIPES_TIMEOUT, async { while readers.join_next().await.is_some() {} }).await;
         self.reports.send(Note::Down).await;
         ended
+    }
+
+    // Comes back when its session has done nothing for too long.
+    async fn hangs(&self) {
+        let hangs = |held: &Held| held.is_hanging(&self.config.worker_type, &self.name);
+        let mut held = self.held.clone();
+        // Nobody says so any more once the server has gone.
+        while held.wait_for(hangs).await.is_ok() {
+            if timeout(self.config.hung_after, held.wait_for(|held| !hangs(held))).await.is_err() {
+                return;
+            }
+        }
+        pending::<()>().await;
     }
 
     async fn leave(&self, child: &mut Child, group: Pid) {
@@ -243,6 +269,7 @@ impl Worker {
             Ended::NotStarted(error) => {
                 format!("cannot start {:?} in {:?}: {error}", self.config.command[0], self.config.directory)
             }
+            Ended::Hung => "it did nothing".to_owned(),
             Ended::Stopped => return,
         };
         match verdict {

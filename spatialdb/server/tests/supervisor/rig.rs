@@ -29,6 +29,7 @@ pub(crate) fn worker(script: &str, directory: &Path) -> WorkerConfig {
         scale_down_after: Duration::from_millis(300),
         drain_timeout: Duration::from_millis(300),
         stop_timeout: Duration::from_millis(300),
+        hung_after: Duration::from_millis(300),
         restart: RestartPolicy { pause_first: Duration::from_millis(10), ..RestartPolicy::default() },
     }
 }

@@ -240,3 +240,27 @@ async fn one_whose_name_was_taken_over_may_have_ended_before_that_is_told() {
     wait_for("start", || has(&lines, "probe-1 | replaced")).await;
     supervisor.stop().await;
 }
+
+#[tokio::test]
+async fn one_that_hangs_for_long_is_killed_and_started_again() {
+    let folder = tempfile::tempdir().expect("folder");
+    // It hears of no signal but the last one.
+    let script = "echo pid $$; kill -STOP $$";
+    let (supervisor, server, lines) = start_with(worker(script, folder.path()), drain_nothing());
+    let first = running(&lines, "probe-1").await;
+    let say = |hanging: &[(&str, &str)]| {
+        server.held.send_modify(|held| {
+            held.set_hanging(hanging.iter().copied());
+        });
+    };
+    say(&[("probe", "probe-1")]);
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    say(&[("probe", "probe-2"), ("other", "probe-1")]);
+    tokio::time::sleep(Duration::from_millis(700)).await;
+    assert_eq!(pid(&lines, "probe-1"), Some(first.clone()), "it went on in time");
+    say(&[("probe", "probe-1")]);
+    wait_for("another one", || pid(&lines, "probe-1").is_some_and(|now| now != first)).await;
+    assert!(!is_running(&first));
+    say(&[]);
+    supervisor.stop().await;
+}

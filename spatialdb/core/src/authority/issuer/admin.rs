@@ -5,6 +5,7 @@ use spatialdb_types::{Error, Reason, RegionId, SessionId};
 use super::balance::best_cut;
 use super::{Issuer, IssuerOutbox, Loads, Pin};
 use crate::Micros;
+use crate::authority::layers::Strategy;
 use crate::authority::tiling::{Cut, Half};
 
 impl Issuer {
@@ -103,7 +104,8 @@ impl Issuer {
         Ok(())
     }
 
-    /// A region keeps its shape from now on; with a name, only the worker of that name may own it.
+    /// A region keeps its shape from now on; with a name, only the worker of that name may own it. In a layer that has one
+    /// owner for all this goes for all its regions.
     ///
     /// # Errors
     /// [`Reason::RegionNotFound`]; [`Reason::RegionShape`] if it is a player's.
@@ -114,7 +116,7 @@ impl Issuer {
         now: Micros,
         outbox: &mut IssuerOutbox,
     ) -> Result<(), Error> {
-        self.set_pin(region, Some(Pin { worker }), now, outbox)
+        self.set_pin(region, Some(&Pin { worker }), now, outbox)
     }
 
     /// A region may change its shape again.
@@ -138,7 +140,7 @@ impl Issuer {
     fn set_pin(
         &mut self,
         region: RegionId,
-        pin: Option<Pin>,
+        pin: Option<&Pin>,
         now: Micros,
         outbox: &mut IssuerOutbox,
     ) -> Result<(), Error> {
@@ -149,15 +151,17 @@ impl Issuer {
                 format!("region {region} is of player {player}: it has no shape, and nobody else may own it");
             return Err(Error::new(Reason::RegionShape, detail));
         }
-        let is_wrong = |to: SessionId, pin: &Pin| {
-            pin.worker.as_ref().is_some_and(|name| *name != self.workers[&to].info.name)
-        };
-        let promised = self.region(region).handover();
-        if promised.zip(pin.as_ref()).is_some_and(|(handover, pin)| is_wrong(handover.to, pin)) {
-            self.call_off(region, outbox);
+        let layer = self.region(region).layer;
+        let is_single = self.layers.get(layer).strategy == Strategy::Single;
+        let all = self.regions.iter().filter(|(id, r)| **id == region || is_single && r.layer == layer);
+        for region in all.map(|(id, _)| *id).collect::<Vec<_>>() {
+            self.region_mut(region).pin = pin.cloned();
+            let promised = self.region(region).handover();
+            if promised.is_some_and(|handover| !self.fits(self.region(region), handover.to)) {
+                self.call_off(region, outbox);
+            }
         }
         self.is_room = true;
-        self.region_mut(region).pin = pin;
         self.settle(outbox);
         Ok(())
     }

@@ -10,7 +10,7 @@ mod wanted;
 
 use std::collections::BTreeMap;
 
-use spatialdb_types::{LayerId, Point3, RegionId, SessionId, SpaceId};
+use spatialdb_types::{LayerId, RegionId, SessionId, SpaceId};
 
 pub use self::cut::SquareLoad;
 pub(super) use self::cut::best_cut;
@@ -81,10 +81,10 @@ impl Issuer {
         for (place, squares) in &loads.squares {
             let Some(tiling) = self.tilings.get(place) else { continue };
             for square in squares {
-                // A square that a border cuts counts where its middle is.
-                let middle = |number: i32| (f64::from(number) + 0.5) * loads.side_m;
-                let region = tiling.find(Point3::new(middle(square.x), middle(square.y), 0.0));
-                shares.entry(region).or_default().push(*square);
+                // In a square that a border cuts nobody knows where what lies: it counts as spread evenly.
+                tiling.share_out(&square.area(loads.side_m), square.load, &mut |region, load| {
+                    shares.entry(region).or_default().push(SquareLoad { load, ..*square });
+                });
             }
         }
         for (id, region) in &mut self.regions {

@@ -11,7 +11,7 @@ use crate::authority::layers::Strategy;
 #[derive(Debug, Default)]
 pub(super) struct Burdens {
     of: BTreeMap<SessionId, Burden>,
-    /// Of layers with one owner: the regions that willing workers have.
+    /// Of layers with one owner: the regions that workers have who may keep them.
     single: BTreeMap<LayerId, Vec<(RegionId, SessionId)>>,
 }
 
@@ -47,15 +47,20 @@ impl Issuer {
         let state = self.region(region);
         let rule = self.layers.get(state.layer);
         let others = burdens.regions(session) - usize::from(state.concerns(session));
-        let pinned_to = state.pin.as_ref().and_then(|pin| pin.worker.as_ref());
         let singles = burdens.single.get(&state.layer).map(Vec::as_slice).unwrap_or_default();
         if let Some(player) = &state.player {
             return rule.worker_type == worker.info.worker_type && **player == *worker.info.name;
         }
         rule.worker_type == worker.info.worker_type
-            && pinned_to.is_none_or(|name| *name == worker.info.name)
+            && self.fits(state, session)
             && others < worker.info.regions_max as usize
             && singles.iter().find(|(id, _)| *id != region).is_none_or(|(_, sole)| *sole == session)
+    }
+
+    /// Whether a region is not pinned to a worker of another name.
+    pub(super) fn fits(&self, region: &Region, session: SessionId) -> bool {
+        let pinned_to = region.pin.as_ref().and_then(|pin| pin.worker.as_ref());
+        pinned_to.is_none_or(|name| *name == self.workers[&session].info.name)
     }
 
     /// The worker that may get a region and has least to do; of a player's the session that came last.
@@ -79,7 +84,8 @@ impl Issuer {
         burden.regions += 1;
         burden.share += self.share_of(region);
         let is_single = self.layers.get(region.layer).strategy == Strategy::Single;
-        if is_single && self.workers.get(&session).is_some_and(super::Worker::is_willing) {
+        let stays = |worker: &super::Worker| worker.is_willing() && self.fits(region, session);
+        if is_single && self.workers.get(&session).is_some_and(stays) {
             burdens.single.entry(region.layer).or_default().push((id, session));
         }
     }

@@ -2,7 +2,7 @@
 
 use spatialdb_types::{Epoch, PartitionId, RegionId, SessionId};
 
-use super::{Issuer, IssuerOutbox, LossReason, Notice, Stand};
+use super::{Issuer, IssuerOutbox, LossReason, Notice, Past, Stand};
 use crate::Micros;
 use crate::authority::leases::{Answer, Order};
 
@@ -70,9 +70,10 @@ impl Issuer {
         let waits = self.partitions.clone();
         self.is_room = true;
         outbox.partitions.extend(waits.iter().map(|partition| (*partition, Order::Revoke(region, epoch))));
-        let now = self.now;
+        let name = self.workers.get(&owner).map(|worker| worker.info.name.clone()).unwrap_or_default();
+        let (now, past) = (self.now, Past { session: owner, name, why });
         let state = self.region_mut(region);
-        (state.changed_at, state.before) = (now, Some((owner, why)));
+        (state.changed_at, state.before) = (now, Some(past));
         state.stand = Stand::Revoking { next, waits };
         self.note_neighbours(region);
         // Who was not told that it gained the region need not be told that it lost it.

@@ -82,9 +82,7 @@ impl Issuer {
     /// Whether the owner of a region has to go, or is not the one that it is pinned to.
     fn is_misplaced(&self, state: &Region) -> bool {
         let Stand::Owned { owner, handover: None } = state.stand else { return false };
-        let worker = &self.workers[&owner];
-        let pinned_to = state.pin.as_ref().and_then(|pin| pin.worker.as_ref());
-        worker.is_draining || pinned_to.is_some_and(|name| *name != worker.info.name)
+        self.workers[&owner].is_draining || !self.fits(state, owner)
     }
 
     /// Joins what is to be joined and has one owner by now, who has seen both grants.

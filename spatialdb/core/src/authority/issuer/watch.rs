@@ -40,13 +40,24 @@ pub struct RegionState {
     /// What is under way.
     pub phase: Phase,
     /// Who had it before, and why no longer.
-    pub before: Option<(SessionId, LossReason)>,
+    pub before: Option<Past>,
     /// It keeps its shape.
     pub is_pinned: bool,
     /// Only the worker of this name may own it.
     pub pinned_to: Option<String>,
     /// Of the balancer's last pass.
     pub load: u64,
+}
+
+/// Who had a region before, and may be gone.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Past {
+    /// Its session.
+    pub session: SessionId,
+    /// Its name.
+    pub name: String,
+    /// Why it has the region no longer.
+    pub why: LossReason,
 }
 
 /// What is under way for a region.
@@ -114,7 +125,7 @@ impl Issuer {
             area: self.area(region),
             lease: state.lease(),
             phase,
-            before: state.before,
+            before: state.before.clone(),
             is_pinned: state.pin.is_some(),
             pinned_to: state.pin.as_ref().and_then(|pin| pin.worker.clone()),
             load: state.load,

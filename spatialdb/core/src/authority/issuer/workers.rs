@@ -168,11 +168,20 @@ impl Issuer {
     /// A worker gets nothing more, and what it has goes to others, as far as there are others.
     ///
     /// # Errors
-    /// [`Reason::WorkerNotFound`].
+    /// [`Reason::WorkerNotFound`]; that too if it is a player, whose entities can go to nobody else.
     pub fn drain(&mut self, session: SessionId, now: Micros, outbox: &mut IssuerOutbox) -> Result<(), Error> {
         self.clock(now);
         let not_found = || Error::new(Reason::WorkerNotFound, format!("no worker has session {session}"));
         let worker = self.workers.get_mut(&session).ok_or_else(not_found)?;
+        if let Some((region, _)) =
+            self.regions.iter().find(|(_, r)| r.player.is_some() && r.concerns(session))
+        {
+            let detail = format!(
+                "session {session} is player {}: nobody else may own region {region}; it is free when the session ends",
+                worker.info.name
+            );
+            return Err(Error::new(Reason::WorkerNotFound, detail));
+        }
         if !std::mem::replace(&mut worker.is_draining, true) {
             outbox.sessions.push((session, Notice::Drain));
             self.leave_out(session, outbox);

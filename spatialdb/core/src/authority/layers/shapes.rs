@@ -132,8 +132,14 @@ impl GridShape {
         let far = |first: f64, count: u32| f64::from(count).mul_add(self.side_m, first);
         let is_exact = far(self.x, self.columns) + self.side_m > far(self.x, self.columns)
             && far(self.y, self.rows) + self.side_m > far(self.y, self.rows);
-        if !is_number || self.side_m <= 0.0 || self.columns == 0 || self.rows == 0 || !is_exact {
-            return Err(format!("{self:?} is not a grid of at least one region with a side over 0 m"));
+        let Self { x, y, side_m, columns, rows } = self;
+        if !is_number || *side_m <= 0.0 || *columns == 0 || *rows == 0 {
+            let what = format!("{columns} x {rows} regions of {side_m} m, first cuts at ({x}, {y})");
+            return Err(format!("its grid has {what}: at least 1 x 1 with a side over 0 m are needed"));
+        }
+        if !is_exact {
+            let what = format!("cuts {side_m} m apart, the first ones at ({x}, {y})");
+            return Err(format!("its grid has {what}: so far out coordinates are not that exact"));
         }
         let count = u64::from(self.columns) * u64::from(self.rows) * spaces.len() as u64;
         if count > u64::from(regions_max) {

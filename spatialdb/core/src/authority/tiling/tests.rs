@@ -44,6 +44,23 @@ fn a_square_is_whole_unless_a_border_runs_through_it() {
 }
 
 #[test]
+fn what_lies_evenly_in_a_box_is_shared_out_by_area() {
+    let mut tiling = halves();
+    tiling.split(RegionId(2), Cut { axis: Axis::Y, at: 1.0 }, RegionId(3), Half::High).expect("split");
+    let shares = |x: f64, amount: u64| {
+        let mut shares = Vec::new();
+        let square = Box3 { min: at(x, 0.0), max: at(x + 4.0, 4.0) };
+        tiling.share_out(&square, amount, &mut |region, share| shares.push((region.0, share)));
+        shares
+    };
+    assert_eq!(shares(9.0, 1600), [(1, 400), (2, 300), (3, 900)]);
+    assert_eq!(shares(0.0, 7), [(1, 7)]);
+    assert_eq!(shares(9.0, 1), [(1, 0), (2, 0), (3, 1)], "nothing is lost");
+    let most: u64 = shares(9.0, u64::MAX).iter().map(|(_, share)| share).sum();
+    assert_eq!(most, u64::MAX);
+}
+
+#[test]
 fn a_strip_moves_the_border_both_ways() {
     for (strip, of, half, keep, border) in [
         (cut_x(7.0), RegionId(1), Half::High, RegionId(2), 7.0),

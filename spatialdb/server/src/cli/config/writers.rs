@@ -5,7 +5,7 @@
 use std::io::{self, Write};
 
 use serde_json::{Value, json};
-use spatialdb_core::authority::layers::{Layer, Layers, Strategy};
+use spatialdb_core::authority::layers::{Layer, Layers, PinnedBox, Strategy};
 use spatialdb_schema::{Component, Schema};
 use spatialdb_types::ComponentId;
 
@@ -29,6 +29,11 @@ impl Writers {
             let rows: Vec<_> = self.layers.all().flat_map(|(_, layer)| self.rows(layer)).collect();
             writeln!(out)?;
             print::table(&mut *out, &["layer", "worker type", "strategy", "entities", "writes"], &rows)?;
+            let pins: Vec<_> = self.layers.all().flat_map(|(_, layer)| pin_rows(layer)).collect();
+            if !pins.is_empty() {
+                writeln!(out)?;
+                print::table(&mut *out, &["layer", "space", "pinned box", "worker"], &pins)?;
+            }
         }
         let rest = self.schema.components().iter().filter(|component| !self.is_written(component.id()));
         let rows: Vec<_> =
@@ -48,6 +53,8 @@ impl Writers {
                 "name": layer.name,
                 "worker_type": layer.worker_type,
                 "strategy": layer.strategy.name(),
+                "grid": grid_json(&layer.strategy),
+                "pins": pins(layer).map(pin_json).collect::<Vec<_>>(),
                 "with": self.names(&layer.with),
                 "without": self.names(&layer.without),
                 "writes": self.names(&layer.writes),
@@ -106,11 +113,42 @@ impl Writers {
     }
 }
 
+fn pins(layer: &Layer) -> impl Iterator<Item = &PinnedBox> {
+    let pins = if let Strategy::Pinned(pins) = &layer.strategy { pins.as_slice() } else { &[] };
+    pins.iter()
+}
+
+fn corners(pin: &PinnedBox) -> [[f64; 2]; 2] {
+    [pin.area.min, pin.area.max].map(|corner| [corner.x, corner.y])
+}
+
+fn pin_rows(layer: &Layer) -> impl Iterator<Item = Vec<String>> {
+    pins(layer).map(|pin| {
+        let [min, max] = corners(pin);
+        let worker = pin.worker.clone().unwrap_or_else(|| format!("any of type {}", layer.worker_type));
+        vec![layer.name.clone(), pin.space.to_string(), print::area(min, max), worker]
+    })
+}
+
+fn pin_json(pin: &PinnedBox) -> Value {
+    // JSON has no infinite numbers: there the box has no border.
+    let [min, max] = corners(pin).map(|corner| corner.map(|at| at.is_finite().then_some(at)));
+    json!({ "space": pin.space.0, "min": min, "max": max, "worker": pin.worker })
+}
+
+fn grid_json(strategy: &Strategy) -> Value {
+    let Strategy::Grid(grid) = strategy else { return Value::Null };
+    json!({ "x": grid.x, "y": grid.y, "side_m": grid.side_m, "columns": grid.columns, "rows": grid.rows })
+}
+
 fn strategy(strategy: &Strategy) -> String {
     let name = strategy.name();
     match strategy {
         Strategy::Balanced | Strategy::Single => name.to_owned(),
-        Strategy::Grid(grid) => format!("{name}, {} x {} of {} m", grid.columns, grid.rows, grid.side_m),
+        Strategy::Grid(grid) => format!(
+            "{name}, {} x {} of {} m, first cuts at ({}, {})",
+            grid.columns, grid.rows, grid.side_m, grid.x, grid.y
+        ),
         Strategy::Pinned(boxes) => format!("{name}, boxes: {}", boxes.len()),
         Strategy::Client => format!("{name}, the player in PlayerOwner"),
     }

@@ -8,7 +8,7 @@ use spatialdb_proto::v1::{
 };
 
 use crate::cli::print;
-use crate::cli::regions::{area, loss_name, phase};
+use crate::cli::regions::{area, loss_name, phase, worker};
 
 /// Writes the page.
 ///
@@ -159,7 +159,8 @@ fn lost(region: &Region) -> Option<String> {
         "stalled" => "its worker stood still",
         _ => "it lost it",
     };
-    Some(format!("session {}, until {why}", before.session_id))
+    let who = worker(Some(&WorkerName { session_id: before.session_id, name: before.name.clone() }));
+    Some(format!("{who}, until {why}"))
 }
 
 fn lacking(lack: &LayerLack) -> String {

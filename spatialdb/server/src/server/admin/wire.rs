@@ -39,9 +39,10 @@ pub(super) fn region(
         phase: phase.into(),
         owner: state.lease.owner.map(name),
         next: next.map(name),
-        before: state.before.map(|(session, reason)| v1::RegionPast {
-            session_id: u64::from(session.0),
-            reason: loss_reason(reason).into(),
+        before: state.before.as_ref().map(|past| v1::RegionPast {
+            session_id: u64::from(past.session.0),
+            reason: loss_reason(past.why).into(),
+            name: past.name.clone(),
         }),
         pin: state.is_pinned.then(|| v1::RegionPin { worker: state.pinned_to.clone().unwrap_or_default() }),
         load: state.load,

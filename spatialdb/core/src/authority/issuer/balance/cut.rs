@@ -15,6 +15,17 @@ pub struct SquareLoad {
     pub load: u64,
 }
 
+impl SquareLoad {
+    /// Where it lies, if the side of a square is so long.
+    pub(super) fn area(&self, side_m: f64) -> Box3 {
+        let side = |number: i32| (f64::from(number) * side_m, (f64::from(number) + 1.0) * side_m);
+        let mut area = Box3::EVERYWHERE;
+        (area.min.x, area.max.x) = side(self.x);
+        (area.min.y, area.max.y) = side(self.y);
+        area
+    }
+}
+
 /// What is cut apart counts so many times as much as what is not shared evenly.
 const APART_WEIGHT: u64 = 4;
 

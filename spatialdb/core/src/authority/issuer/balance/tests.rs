@@ -59,6 +59,17 @@ fn who_comes_back_with_nothing_does_not_wait_until_regions_have_rested() {
 }
 
 #[test]
+fn a_square_that_borders_cut_is_shared_out_among_the_regions() {
+    let grid = GridShape { x: 15.0, y: 0.0, side_m: 15.0, columns: 2, rows: 1 };
+    let mut rig = Rig::new(vec![Layer { strategy: Strategy::Grid(grid), ..placed("l") }]);
+    rig.attach(ANN);
+    // The border is at 15 m, in the middle of the second square.
+    pass(&mut rig, &row(0, 3, 100));
+    let load = |x: f64| rig.issuer.region(rig.region_at(x)).load;
+    assert_eq!((load(14.0), load(15.0)), (150, 150));
+}
+
+#[test]
 fn one_worker_alone_never_splits() {
     let mut rig = Rig::new(vec![placed("l")]);
     rig.attach(ANN);

@@ -17,7 +17,8 @@ fn who_disconnects_loses_all_at_once_and_others_take_over() {
     rig.detach(BOB);
     assert_eq!(rig.owner(R1), None, "entities stay, nobody owns them");
     let before = rig.issuer.region_state(R1).expect("there").before;
-    assert_eq!(before, Some((BOB, LossReason::Ended)), "so that somebody can explain it");
+    let past = Past { session: BOB, name: "w2".to_owned(), why: LossReason::Ended };
+    assert_eq!(before, Some(past), "so that somebody can explain it");
     assert!(rig.changes.contains(&Change::WorkerGone(BOB)));
 }
 

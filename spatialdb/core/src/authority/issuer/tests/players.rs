@@ -76,4 +76,7 @@ fn it_has_no_shape_and_nobody_else_may_own_it() {
     let pin = rig.issuer.pin(region, Some("w2".to_owned()), 0, &mut rig.outbox).expect_err("hers");
     assert_eq!((split.reason, pin.reason), (Reason::RegionShape, Reason::RegionShape));
     assert!(pin.detail.contains("player ann"), "{pin}");
+    let drain = rig.issuer.drain(ANN, 0, &mut rig.outbox).expect_err("to whom?");
+    assert!(drain.reason == Reason::WorkerNotFound && drain.detail.contains("player ann"), "{drain}");
+    assert_eq!(owner_of(&rig, "ann"), Some(ANN));
 }

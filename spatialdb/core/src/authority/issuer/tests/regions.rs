@@ -150,6 +150,26 @@ fn a_single_layer_has_one_owner() {
 }
 
 #[test]
+fn a_pin_in_a_single_layer_goes_for_all_of_it() {
+    let layer = Layer { strategy: Strategy::Single, with: Vec::new(), ..placed("l") };
+    let mut rig = Rig::new(vec![layer]);
+    rig.attach_as(ANN, "a", 8);
+    rig.attach_as(BOB, "b", 8);
+    let owners = |rig: &Rig| [rig.owner(R1), rig.owner(RegionId(2))];
+    rig.issuer.pin(R1, Some("b".to_owned()), 0, &mut rig.outbox).expect("pinned");
+    rig.run();
+    rig.finish_handover(R1);
+    rig.finish_handover(RegionId(2));
+    assert_eq!(owners(&rig), [Some(BOB); 2]);
+    rig.issuer.pin(RegionId(2), Some("c".to_owned()), 0, &mut rig.outbox).expect("pinned");
+    rig.run();
+    assert_eq!(owners(&rig), [Some(BOB); 2], "until c comes");
+    rig.issuer.unpin(RegionId(2), 0, &mut rig.outbox).expect("free");
+    rig.detach(BOB);
+    assert_eq!(owners(&rig), [Some(ANN); 2]);
+}
+
+#[test]
 fn a_pinned_region_belongs_to_the_worker_of_that_name() {
     let mut area = spatialdb_types::Box3::EVERYWHERE;
     (area.min.x, area.max.x) = (0.0, 10.0);

@@ -50,7 +50,8 @@ fn who_is_heard_and_leaves_its_grant_unseen_loses_it_and_gets_it_back_when_it_go
     assert_eq!((rig.owner(R1), rig.accepted(ANN, 0.0, 1)), (Some(BOB), 0));
     assert_eq!(rig.last(ANN), Some(&Notice::Lost(R1, Epoch(1), LossReason::Stalled)));
     let before = rig.issuer.region_state(R1).expect("there").before;
-    assert_eq!(before, Some((ANN, LossReason::Stalled)));
+    let past = Past { session: ANN, name: "w1".to_owned(), why: LossReason::Stalled };
+    assert_eq!(before, Some(past));
     rig.detach(BOB);
     ann.pass(&mut rig, 10 * SECOND, answered);
     assert_eq!(rig.owner(R1), None, "she gets nothing until she goes on");

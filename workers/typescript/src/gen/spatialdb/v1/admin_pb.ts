@@ -500,7 +500,8 @@ export const AdminService: GenService<{
     output: typeof MergeRegionsResponseSchema;
   },
   /**
-   * Keeps the shape of a region, and its worker if one is named.
+   * Keeps the shape of a region, and its worker if one is named: then only that one may own it from now on. As long as that
+   * one cannot have it, whoever has it keeps it. In a layer of strategy single this goes for all regions of the layer.
    *
    * @generated from rpc spatialdb.v1.AdminService.PinRegion
    */
@@ -510,7 +511,7 @@ export const AdminService: GenService<{
     output: typeof RegionSchema;
   },
   /**
-   * The region may change its shape and worker again.
+   * The region may change its shape and worker again; in a layer of strategy single all its regions.
    *
    * @generated from rpc spatialdb.v1.AdminService.UnpinRegion
    */
@@ -521,7 +522,7 @@ export const AdminService: GenService<{
   },
   /**
    * A worker gets nothing more, and what it has goes to others, as far as there are others. It is told to end its session
-   * when it has nothing.
+   * when it has nothing. A player is refused (WORKER_NOT_FOUND): what belongs to it can go to nobody else.
    *
    * @generated from rpc spatialdb.v1.AdminService.DrainWorker
    */
