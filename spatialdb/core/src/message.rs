@@ -168,13 +168,39 @@ pub struct EntityAuthority {
     pub region: RegionId,
     /// The grant under which the session owns the region, or did; 0 likewise.
     pub epoch: Epoch,
-    /// Whether it belongs to it now.
-    pub is_gain: bool,
-    /// It belonged to the session until then, too: nobody else can have written it. And no gain: it has gone on to another
-    /// partition since, which tells of it; until then it belongs to this region, if the worker knows of it.
-    pub is_kept: bool,
+    /// What became of it.
+    pub word: Word,
     /// The partition's revision counter when that came about: orders what different partitions say of one entity.
     pub clock: Revision,
+}
+
+impl EntityAuthority {
+    /// Whether the worker that hears it has the entity.
+    pub const fn is_gain(&self) -> bool {
+        self.word.is_gain()
+    }
+}
+
+/// What there is to say to a session of an entity of one of its regions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Word {
+    /// It has it no longer.
+    Lost,
+    /// It has it; somebody else may have had it before.
+    Gained,
+    /// It has it, and had it before. That it was told so counts.
+    Kept,
+    /// It has it, and had it before, perhaps in another region: who knows that it has it need not hear of it.
+    Moved,
+    /// It has it; it has gone on to another partition since, which tells of it. Until then it belongs to this region.
+    GoneOn,
+}
+
+impl Word {
+    /// Whether the worker that hears it has the entity.
+    pub const fn is_gain(self) -> bool {
+        matches!(self, Self::Gained | Self::Kept | Self::Moved)
+    }
 }
 
 /// What became of a session's writes.

@@ -211,7 +211,10 @@ impl Sim {
         if let Link::Peer(from, _) = link
             && let Some(PeerBody::Move(moved)) = self.peer_queues[from][p].front().map(|m| &m.body)
         {
-            came_with.extend(moved.iter().map(|moved| (moved.entity, moved.authority.leases.clone())));
+            for moved in moved {
+                let regions = moved.authority.regions.iter().map(|(_, region)| *region);
+                came_with.insert(moved.entity, regions.collect());
+            }
         }
         self.deliver_one(link);
         self.watch_arrivals(p, Some(before), &came_with)

@@ -162,8 +162,8 @@ impl LeaseTable {
     }
 
     /// Takes in what another partition knew of regions, before an entity that came with it is placed.
-    pub fn learn_all(&mut self, known: &[(RegionId, Lease)]) {
-        for &(region, lease) in known {
+    pub fn learn_all(&mut self, known: impl IntoIterator<Item = (RegionId, Lease)>) {
+        for (region, lease) in known {
             // A region that is not known here is one that was made or joined meanwhile: by the same owner.
             self.learn(region, lease);
         }
@@ -178,7 +178,8 @@ impl LeaseTable {
         true
     }
 
-    fn region_at(&self, layer: LayerId, home: Home<'_>) -> Option<RegionId> {
+    /// The region in which a home is.
+    pub(crate) fn region_at(&self, layer: LayerId, home: Home<'_>) -> Option<RegionId> {
         if self.layers.get(layer).is_client() {
             return self.players.named(layer, home.player?);
         }

@@ -10,7 +10,7 @@ use std::ops::Range;
 use spatialdb_types::{ComponentId, EntityId, PartitionId, Position, Reason, SessionId};
 
 pub(super) use self::run::Run;
-use super::authority::Standing;
+use super::authority::{Kind, Standing};
 use super::{Partition, PublishSeq, RowId, Slot, Store};
 use crate::authority::leases::Refusal;
 use crate::columns::{
@@ -154,15 +154,15 @@ impl Partition {
             match place {
                 Place::Here(id) => {
                     run.decided += 1;
-                    let is_plain = match self.check_move(id, run) {
-                        Ok(is_plain) => is_plain,
+                    let kind = match self.check_move(id, run) {
+                        Ok(kind) => kind,
                         Err(why) => {
                             run.refuse(column.column, row, entity, ComponentId::POSITION, &why);
                             continue;
                         }
                     };
                     let at = Position { space: column.space, point: column.point(i) };
-                    match self.write_position(id, at, column.mode, run.session, is_plain) {
+                    match self.write_position(id, at, column.mode, run.session, kind) {
                         Some(false) => {}
                         Some(true) => run.crossed.push(entity),
                         None => run.reject(
@@ -182,7 +182,7 @@ impl Partition {
         self.places = places;
     }
 
-    /// `is_plain`: a move within its cell changes no more than that. Returns whether the entity is in another cell now, `None`
+    /// `kind`: see [`Partition::check_move`]. Returns whether the entity is in another cell now, `None`
     /// if it has no position to update.
     fn write_position(
         &mut self,
@@ -190,22 +190,22 @@ impl Partition {
         at: Position,
         mode: WriteMode,
         writer: SessionId,
-        is_plain: bool,
+        kind: Option<Kind>,
     ) -> Option<bool> {
         if !self.store.row(id).is_placed() {
             if mode == WriteMode::Update {
                 return None;
             }
-            let before = self.standing(id);
+            let before = self.standing(id, None);
             self.store.add_component(id, ComponentId::POSITION, None);
             let crossed = self.store.move_to(id, at, writer);
             self.note_changed(id, before);
             return Some(crossed);
         }
-        let before = self.standing(id);
+        let before = self.standing(id, kind);
         let crossed = self.store.move_to(id, at, writer);
-        if crossed || !is_plain {
-            self.note_changed(id, before);
+        if kind.is_none() || crossed {
+            self.note_moved(id, before, kind);
         }
         Some(crossed)
     }
@@ -219,18 +219,27 @@ impl Partition {
         authority.check(&self.store, id, component, &run.writer, run.role)
     }
 
-    /// Whether it may move an entity. Returns whether a move within its cell changes no more than that.
+    /// Whether it may move an entity. Returns of which kind its cell is, if a move to another one of that kind changes no more
+    /// than that.
     ///
     /// # Errors
     /// Why not.
-    fn check_move(&mut self, id: RowId, run: &Run) -> Result<bool, Refusal> {
-        let Some(authority) = &mut self.authority else { return Ok(true) };
+    fn check_move(&mut self, id: RowId, run: &Run) -> Result<Option<Kind>, Refusal> {
+        let Some(authority) = &mut self.authority else { return Ok(None) };
         authority.check_move(&self.store, id, &run.writer, run.role)
     }
 
-    /// What decides who may write an entity, unless anybody may.
-    fn standing(&self, id: RowId) -> Option<Standing> {
-        self.authority.as_ref().map(|_| Standing::of(&self.store, id))
+    /// What decides who may write an entity, unless anybody may; `kind`: see [`Partition::check_move`].
+    fn standing(&self, id: RowId, kind: Option<Kind>) -> Option<Standing> {
+        self.authority.as_ref().map(|_| Standing::of(&self.store, id, kind))
+    }
+
+    fn note_moved(&mut self, id: RowId, before: Option<Standing>, kind: Option<Kind>) {
+        if let (Some(authority), Some(before)) = (&mut self.authority, before)
+            && !kind.is_some_and(|kind| authority.walked(&mut self.store, id, before.cell(), kind))
+        {
+            authority.changed(&mut self.store, id, before);
+        }
     }
 
     fn note_changed(&mut self, id: RowId, before: Option<Standing>) {
@@ -289,7 +298,7 @@ impl Partition {
                 return Err(Reason::ComponentNotFound);
             }
             let slot = self.store.new_slot(column.value(i), run.session);
-            let before = self.standing(id);
+            let before = self.standing(id, None);
             self.store.add_component(id, component, Some(slot));
             self.note_changed(id, before);
             return Ok(());
@@ -417,7 +426,7 @@ impl Partition {
                     run.reject(column.column, column.rows[i], entity, component, Reason::ComponentNotFound);
                     return;
                 }
-                let before = self.standing(id);
+                let before = self.standing(id, None);
                 self.store.remove_component(id, component);
                 self.note_changed(id, before);
                 if component == ComponentId::POSITION {

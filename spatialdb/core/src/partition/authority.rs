@@ -20,10 +20,12 @@ use spatialdb_types::{ComponentId, EntityId, LayerId, PartitionId, Position, Reg
 
 use self::follows::Follows;
 pub(super) use self::follows::leader_of;
-use self::news::{News, Word};
+use self::news::News;
 pub(super) use self::places::Standing;
+use self::places::placed;
 use self::players::Players;
 pub(super) use self::players::player_of;
+pub(super) use self::squares::Kind;
 use self::squares::Squares;
 use self::written::Written;
 use super::{Partition, RowId, SetId, Store};
@@ -32,7 +34,7 @@ use crate::authority::layers::Layers;
 use crate::authority::leases::{Answer, Lease, LeaseTable, Order, Refusal, Slot, Writer};
 use crate::authority::load::LoadMap;
 use crate::columns::Role;
-use crate::message::Outbox;
+use crate::message::{Outbox, Word};
 
 /// How many squares a partition counts load in; beyond that they become larger.
 const LOAD_SQUARES_MAX: usize = 1 << 16;
@@ -63,6 +65,8 @@ struct Rules {
     layers: Arc<[LayerId]>,
     /// Those whose regions are players'.
     of_players: Arc<[LayerId]>,
+    /// The former, then the latter.
+    all: Arc<[LayerId]>,
     /// Who writes what, by rising component.
     writes: Box<[(ComponentId, LayerId)]>,
     /// Who writes Position.
@@ -115,8 +119,8 @@ impl Authority {
         std::hint::black_box(known.fold(0, u32::wrapping_add));
     }
 
-    /// Whether a session may move an entity. Returns whether a move within its cell changes nothing that its owners should
-    /// know.
+    /// Whether a session may move an entity. Returns of which kind its cell is, if it is no exception and no border cuts the
+    /// cell: then a move to a cell of that kind changes nothing that its owners should know.
     ///
     /// # Errors
     /// Why not.
@@ -127,22 +131,22 @@ impl Authority {
         id: RowId,
         writer: &Writer,
         role: Role,
-    ) -> Result<bool, Refusal> {
+    ) -> Result<Option<Kind>, Refusal> {
         let row = store.row(id);
         self.rules(store, row.set());
         let Self { rules, squares, table, written, .. } = self;
-        if let Some(rules) = &rules[row.set().0 as usize]
-            && let Some(mover) = rules.mover.filter(|_| role != Role::Server && !row.apart)
-        {
-            let slots = squares.slots(table, &store.grid, row.cell());
-            if let Some(slot) = slots.of(mover).filter(|_| !slots.is_cut(&rules.layers)) {
-                table.check(slot, writer)?;
-                written.note(table, slot);
-                return Ok(true);
-            }
+        let kind = squares.kind(table, &store.grid, row.cell());
+        let slots = squares.of_kind(kind);
+        let is_plain = !row.apart && !slots.is_cut(placed(rules, row.set()));
+        let mover = rules[row.set().0 as usize].as_ref().and_then(|rules| rules.mover);
+        let slot = mover.filter(|_| is_plain && role != Role::Server).and_then(|mover| slots.of(mover));
+        if let Some(slot) = slot {
+            table.check(slot, writer)?;
+            written.note(table, slot);
+        } else {
+            self.check(store, id, ComponentId::POSITION, writer, role)?;
         }
-        self.check(store, id, ComponentId::POSITION, writer, role)?;
-        Ok(!row.apart && !self.is_cut(store, id))
+        Ok(is_plain.then_some(kind))
     }
 
     /// Whether a session may delete an entity: who moves it may, or, if no layer does, who writes anything else of it.
@@ -160,12 +164,11 @@ impl Authority {
             return Ok(());
         }
         let row = store.row(id);
-        let rules = self.rules(store, row.set());
-        if let Some(layer) = rules.layer_of(ComponentId::POSITION) {
+        if let Some(layer) = self.rules(store, row.set()).layer_of(ComponentId::POSITION) {
             return self.check_layer(store, id, layer, ComponentId::POSITION, writer);
         }
         let mut refusal = Refusal::NoLayer(row.entity, None);
-        for layer in rules.all() {
+        for &layer in &*self.all_layers_of(store, row.set()) {
             match self.check_layer(store, id, layer, ComponentId(0), writer) {
                 Ok(()) => return Ok(()),
                 Err(why) => refusal = why,
@@ -273,12 +276,9 @@ impl Rules {
         let (of_players, of): (Vec<_>, Vec<_>) = layers.layers_of(components).partition(is_of_players);
         let follows = components.binary_search(&ComponentId::FOLLOWS).is_ok();
         let mover = layers.layer_of(ComponentId::POSITION, components);
-        Self { layers: of.into(), of_players: of_players.into(), writes: writes.into(), mover, follows }
-    }
-
-    /// All layers that have them.
-    fn all(&self) -> Vec<LayerId> {
-        self.layers.iter().chain(&*self.of_players).copied().collect()
+        let all = of.iter().chain(&of_players).copied().collect();
+        let (layers, of_players, writes) = (of.into(), of_players.into(), writes.into());
+        Self { layers, of_players, all, writes, mover, follows }
     }
 
     fn layer_of(&self, component: ComponentId) -> Option<LayerId> {
@@ -303,7 +303,7 @@ impl Partition {
         outbox.authority.extend(answer);
         match order {
             Order::Reset(..) => authority.begin_anew(&mut self.store),
-            Order::Reshape(shape) => authority.tell_region(&mut self.store, shape.region, Word::Kept),
+            Order::Reshape(shape) => authority.tell_region(&mut self.store, shape.region, Word::Moved),
             Order::Grant(region, ..) => authority.tell_new_owner(&mut self.store, *region),
             Order::Revoke(..) | Order::Begin(..) | Order::End(_) => {}
         }

@@ -187,7 +187,7 @@ impl Partition {
         }
         self.store.set_arriving(id, true);
         if let Some(authority) = &mut self.authority {
-            authority.arrived(&mut self.store, id, moved.authority);
+            authority.arrived(&mut self.store, id, &moved.authority);
         }
         for holder in moved.holders {
             let session = holder.session;

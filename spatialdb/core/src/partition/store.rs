@@ -22,6 +22,7 @@ pub(crate) struct PublishSeq(pub(crate) u64);
 
 /// What every entity has; where it is stands in its cell.
 #[derive(Debug)]
+#[repr(align(64))] // A line of the processor's cache.
 pub(crate) struct Row {
     pub(crate) entity: EntityId,
     cell: u32,

@@ -6,7 +6,7 @@
 //! Responsible for: numbers, their meaning, and the order of what several partitions say of one entity. Not responsible for:
 //! who owns what.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 
 use indexmap::IndexMap;
 use rustc_hash::{FxBuildHasher, FxHashMap};
@@ -18,7 +18,7 @@ use super::gone::Gone;
 use super::tombstones::Tombstones;
 use crate::authority::issuer::Notice;
 use crate::authority::leases::Seen;
-use crate::message::{AuthorityDelta, EntityAuthority, HoldWord};
+use crate::message::{AuthorityDelta, EntityAuthority, HoldWord, Word};
 
 /// So many numbers that a worker has not named yet are told apart; beyond that, older ones count for less.
 const NUMBERS_KEPT: usize = 1024;
@@ -76,6 +76,8 @@ pub(super) struct Authority {
     lost: Tombstones<(EntityId, LayerId)>,
     /// Grants that were lost, against older news of their entities.
     gone: Gone,
+    /// Regions that are about to be lost.
+    imminent: BTreeSet<RegionId>,
 }
 
 /// An entity of a session's region, and who said so.
@@ -105,6 +107,7 @@ impl Authority {
             unshown: VecDeque::new(),
             lost: Tombstones::new(partitions),
             gone: Gone::default(),
+            imminent: BTreeSet::new(),
         }
     }
 
@@ -121,27 +124,27 @@ impl Authority {
     /// What a partition says. Losses are told at once; returned are the gains.
     fn hear(&mut self, from: PartitionId, delta: AuthorityDelta, flush: u64) -> Vec<EntityAuthority> {
         let AuthorityDelta { clock, begins_anew, mut changes, .. } = delta;
-        for word in &mut changes {
-            let is_over = self.gone.includes(word.region, word.epoch);
-            (word.is_gain, word.is_kept) = (word.is_gain && !is_over, word.is_kept && !is_over);
-        }
-        changes.retain(|word| match (word.is_gain, word.is_kept) {
-            (false, true) => {
-                self.note_gone_on(from, word, flush);
-                false
+        changes.retain_mut(|change| {
+            if self.gone.includes(change.region, change.epoch) {
+                change.word = Word::Lost;
             }
-            _ => self.take(from, clock, *word, flush),
+            match change.word {
+                Word::Moved if self.note_moved(from, clock, change) => false,
+                Word::GoneOn => {
+                    self.note_gone_on(from, change, flush);
+                    false
+                }
+                _ => self.take(from, clock, *change, flush),
+            }
         });
         if begins_anew {
             let is_old = |held: &Held| held.by == from && held.told < clock;
             let old: Vec<_> = self.held.values().filter(|held| is_old(held)).map(|held| held.word).collect();
-            let ends = old.into_iter().map(|word| EntityAuthority { is_gain: false, ..word });
+            let ends = old.into_iter().map(|change| EntityAuthority { word: Word::Lost, ..change });
             changes.extend(ends.filter(|word| self.take(from, clock, *word, flush)));
         }
-        let (gained, lost): (Vec<_>, Vec<_>) = changes.into_iter().partition(|word| word.is_gain);
-        if !lost.is_empty() {
-            self.tell_entities(lost);
-        }
+        let (gained, lost): (Vec<_>, Vec<_>) = changes.into_iter().partition(EntityAuthority::is_gain);
+        self.tell_known(lost);
         gained
     }
 
@@ -163,9 +166,7 @@ impl Authority {
             held.is_kept = true;
             told.push(held.word);
         }
-        if !told.is_empty() {
-            self.tell_entities(told);
-        }
+        self.tell_known(told);
     }
 
     fn tell_entities(&mut self, changes: Vec<EntityAuthority>) {
@@ -178,6 +179,13 @@ impl Authority {
         if waiting.len() >= REDUCED_FROM.max(2 * self.reduced) {
             reduce(waiting);
             self.reduced = waiting.len();
+        }
+    }
+
+    /// Of what the worker has, or has lost: that waits for nothing.
+    fn tell_known(&mut self, changes: Vec<EntityAuthority>) {
+        if !changes.is_empty() {
+            self.tell_entities(changes);
         }
     }
 
@@ -198,15 +206,42 @@ impl Authority {
         if last.is_some_and(|(by, clock)| by != from && clock > word.clock) {
             return false;
         }
-        if word.is_gain {
+        if word.is_gain() {
             self.lost.remove(key);
             let heard = held.and_then(|held| held.heard);
-            let is_kept = word.is_kept && held.is_some_and(|held| held.is_kept);
+            let is_kept = word.word != Word::Gained && held.is_some_and(|held| held.is_kept);
             self.held.insert(key, Held { by: from, word, told, heard, is_kept });
             return true;
         }
         self.lost.bury(from, word.clock, key, flush);
         self.held.swap_remove(&key).is_some_and(|held| held.heard.is_some())
+    }
+
+    /// What the session has belongs to another of its regions, or the same in another partition. Returns whether the worker
+    /// need not hear so: it knows that it has it, and whatever is to be said of the new region comes later.
+    fn note_moved(&mut self, from: PartitionId, told: Revision, change: &EntityAuthority) -> bool {
+        if change.epoch > self.seen.epoch || self.imminent.contains(&change.region) {
+            return false;
+        }
+        let held = self.held.get_mut(&(change.entity, change.layer));
+        let Some(held) = held.filter(|held| held.is_kept && held.heard.is_some()) else { return false };
+        if held.by == from || held.word.clock <= change.clock {
+            (held.by, held.word, held.told) = (from, *change, told);
+        }
+        true
+    }
+
+    /// A region is about to be lost: the worker is to know what belongs to it.
+    fn warn(&mut self, region: RegionId) -> Vec<EntityAuthority> {
+        self.imminent.insert(region);
+        let mut words = Vec::new();
+        for held in self.held.values_mut().filter(|held| held.is_kept && held.word.region == region) {
+            if held.heard.is_some_and(|(heard, _)| heard != region) {
+                held.heard = Some((held.word.region, held.word.epoch));
+                words.push(held.word);
+            }
+        }
+        words
     }
 
     /// What the session has went on to another partition. If the worker knows that it has it, it may belong to another region
@@ -229,7 +264,7 @@ impl Authority {
         let lost = self.held.extract_if(.., |_, held| is_of((held.word.region, held.word.epoch)));
         let elsewhere = lost.filter(|(_, held)| held.heard.is_some_and(|heard| !is_of(heard)));
         let mut words: Vec<_> =
-            elsewhere.map(|(_, held)| EntityAuthority { is_gain: false, ..held.word }).collect();
+            elsewhere.map(|(_, held)| EntityAuthority { word: Word::Lost, ..held.word }).collect();
         // It has what went on to another region of its own before: it is not to think that it lost that.
         let went_on = |held: &&mut Held| held.is_kept && held.heard.is_some_and(is_of);
         for held in self.held.values_mut().filter(went_on) {
@@ -259,13 +294,13 @@ fn reduce(words: &mut Vec<EntityAuthority>) {
     let mut last: FxHashMap<(EntityId, LayerId), (Option<EntityAuthority>, EntityAuthority)> =
         FxHashMap::default();
     for word in words.drain(..) {
-        let lost = (!word.is_gain).then_some(word);
+        let lost = (!word.is_gain()).then_some(word);
         let both = last.entry((word.entity, word.layer)).or_insert((None, word));
         *both = (lost.or(both.0), word);
     }
     let all = last.into_values();
-    words.extend(all.flat_map(|(lost, word)| lost.filter(|_| word.is_gain).into_iter().chain([word])));
-    let order = |word: &EntityAuthority| (word.is_gain, word.layer, word.region, word.epoch, word.entity);
+    words.extend(all.flat_map(|(lost, word)| lost.filter(|_| word.is_gain()).into_iter().chain([word])));
+    let order = |word: &EntityAuthority| (word.is_gain(), word.layer, word.region, word.epoch, word.entity);
     words.sort_unstable_by_key(order);
 }
 
@@ -303,12 +338,18 @@ impl Session {
             Notice::Gained(lease) => {
                 self.authority.seen.epoch = self.authority.seen.epoch.max(lease.epoch);
             }
+            Notice::LossImminent(region, ..) => {
+                let words = self.authority.warn(*region);
+                self.authority.tell_known(words);
+            }
+            Notice::Kept(region, _) => {
+                self.authority.imminent.remove(region);
+            }
             Notice::Lost(region, epoch, _) => {
+                self.authority.imminent.remove(region);
                 self.authority.gone.lose(*region, *epoch, self.flush.token);
                 let words = self.authority.lose(*region, *epoch);
-                if !words.is_empty() {
-                    self.authority.tell_entities(words);
-                }
+                self.authority.tell_known(words);
             }
             Notice::Joined(gone, keep) => self.authority.join(*gone, *keep),
             _ => {}
@@ -392,9 +433,10 @@ impl Session {
 
 #[cfg(test)]
 mod tests {
-    use spatialdb_types::{Limits, SessionId};
+    use spatialdb_types::{Box3, Limits, SessionId};
 
     use super::*;
+    use crate::authority::issuer::{LeaseInfo, LossReason};
     use crate::message::{Delta, LeaveReason, Shape, ToSession};
 
     const HERE: PartitionId = PartitionId(0);
@@ -411,10 +453,22 @@ mod tests {
             layer,
             region,
             epoch,
-            is_gain,
-            is_kept: false,
+            word: if is_gain { Word::Gained } else { Word::Lost },
             clock: Revision(clock),
         }
+    }
+
+    fn gained(region: u64) -> Notice {
+        let (region, layer, epoch, area) = (RegionId(region), LayerId(0), Epoch(1), Box3::EVERYWHERE);
+        Notice::Gained(LeaseInfo {
+            region,
+            layer,
+            space: None,
+            player: None,
+            area,
+            epoch,
+            borders: Vec::new(),
+        })
     }
 
     fn hear(session: &mut Session, from: PartitionId, clock: u64, changes: Vec<EntityAuthority>) {
@@ -484,17 +538,16 @@ mod tests {
 
     #[test]
     fn what_went_on_to_another_own_region_is_not_lost_with_the_first() {
-        for is_kept in [true, false] {
+        for (word_of_it, is_kept) in [(Word::Kept, true), (Word::Gained, false)] {
             let mut session = session();
             hear(&mut session, HERE, 5, vec![word(7, true, 5)]);
             session.take_authority().expect("it is there");
-            let went_on = EntityAuthority { region: RegionId(2), is_kept, ..word(7, true, 6) };
+            let went_on = EntityAuthority { region: RegionId(2), word: word_of_it, ..word(7, true, 6) };
             let delta =
                 AuthorityDelta { clock: Revision(6), changes: vec![went_on], ..AuthorityDelta::default() };
             session.receive(HERE, ToSession { authority: Some(Box::new(delta)), ..ToSession::default() });
             assert_eq!(session.take_authority(), None, "frames are to show it first");
-            let why = crate::authority::issuer::LossReason::HandedOver;
-            session.announce(Notice::Lost(RegionId(1), Epoch(1), why));
+            session.announce(Notice::Lost(RegionId(1), Epoch(1), LossReason::HandedOver));
             let message = session.take_authority().expect("told");
             // Unless somebody else may have had it in between.
             assert_eq!(matches!(message.body, AuthorityBody::Entities(_)), is_kept, "{message:?}");
@@ -502,6 +555,48 @@ mod tests {
                 assert_eq!(words(&message), [went_on]);
             }
         }
+    }
+
+    #[test]
+    fn what_walks_on_among_own_regions_is_told_when_it_matters() {
+        let went_on =
+            |clock| EntityAuthority { region: RegionId(2), word: Word::Moved, ..word(7, true, clock) };
+        let lost = |region| Notice::Lost(RegionId(region), Epoch(1), LossReason::HandedOver);
+        let begin = || {
+            let mut session = session();
+            session.announce(gained(1));
+            session.announce(gained(2));
+            hear(&mut session, HERE, 5, vec![word(7, true, 5)]);
+            while session.take_authority().is_some() {}
+            hear(&mut session, HERE, 6, vec![went_on(6)]);
+            assert_eq!(session.take_authority(), None, "it is known that it is there");
+            session
+        };
+        let told = |session: &mut Session| session.take_authority().map(|message| message.body);
+        let entities = |word| Some(AuthorityBody::Entities(vec![word]));
+        // The region where the worker takes it to be is lost: it has it all the same.
+        let mut session = begin();
+        session.announce(lost(1));
+        assert_eq!(told(&mut session), entities(went_on(6)));
+        assert_eq!(told(&mut session), Some(AuthorityBody::Notice(lost(1))));
+        // The region where it is is about to be lost: it is to be written once more.
+        let mut session = begin();
+        let imminent = Notice::LossImminent(RegionId(2), Epoch(1), 99);
+        session.announce(imminent.clone());
+        assert_eq!(told(&mut session), entities(went_on(6)));
+        assert_eq!(told(&mut session), Some(AuthorityBody::Notice(imminent)));
+        hear(&mut session, HERE, 7, vec![went_on(7)]);
+        assert_eq!(told(&mut session), entities(went_on(7)), "so it is from then on");
+        // It is lost without a warning.
+        let mut session = begin();
+        session.announce(lost(2));
+        assert_eq!(told(&mut session), entities(EntityAuthority { word: Word::Lost, ..went_on(6) }));
+        assert_eq!(told(&mut session), Some(AuthorityBody::Notice(lost(2))));
+        // Of a region that the worker does not know of yet it is told.
+        let mut session = begin();
+        let newer = EntityAuthority { region: RegionId(3), epoch: Epoch(2), ..went_on(8) };
+        hear(&mut session, HERE, 8, vec![newer]);
+        assert_eq!(told(&mut session), entities(newer));
     }
 
     #[test]
@@ -515,14 +610,14 @@ mod tests {
         };
         tell(&mut session, HERE, 5, false, word(7, true, 5));
         // It is gone when all that is here is shown.
-        tell(&mut session, HERE, 7, true, EntityAuthority { is_kept: true, ..word(7, false, 6) });
+        tell(&mut session, HERE, 7, true, EntityAuthority { word: Word::GoneOn, ..word(7, false, 6) });
         assert_eq!(session.take_authority(), None);
         tell(&mut session, THERE, 4, true, word(7, true, 4));
         assert_eq!(session.take_authority(), None, "that is older");
-        tell(&mut session, THERE, 9, true, EntityAuthority { is_kept: true, ..word(7, true, 8) });
+        tell(&mut session, THERE, 9, true, EntityAuthority { word: Word::Kept, ..word(7, true, 8) });
         assert_eq!(words(&session.take_authority().expect("it is shown there")).len(), 1);
         // What the worker knows it keeps.
-        tell(&mut session, THERE, 12, true, EntityAuthority { is_kept: true, ..word(7, false, 11) });
+        tell(&mut session, THERE, 12, true, EntityAuthority { word: Word::GoneOn, ..word(7, false, 11) });
         assert_eq!(session.take_authority(), None);
     }
 

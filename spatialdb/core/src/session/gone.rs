@@ -47,7 +47,7 @@ mod tests {
     use super::*;
     use crate::AuthorityBody;
     use crate::authority::issuer::{LeaseInfo, LossReason, Notice};
-    use crate::message::{AuthorityDelta, EntityAuthority, ToSession};
+    use crate::message::{AuthorityDelta, EntityAuthority, ToSession, Word};
     use crate::session::Session;
 
     fn gain(session: &mut Session, entity: u64, epoch: u64, clock: u64) {
@@ -57,8 +57,7 @@ mod tests {
             layer,
             region,
             epoch: Epoch(epoch),
-            is_gain: true,
-            is_kept: false,
+            word: Word::Gained,
             clock,
         };
         let delta =
@@ -78,7 +77,7 @@ mod tests {
         let mut told = Vec::new();
         while let Some(message) = session.take_authority() {
             if let AuthorityBody::Entities(words) = message.body {
-                told.extend(words.iter().map(|word| (word.entity.0, word.is_gain)));
+                told.extend(words.iter().map(|word| (word.entity.0, word.is_gain())));
             }
         }
         told

@@ -131,7 +131,8 @@ impl State {
         self.note_owner(from);
         self.note_news(from, crossing);
         if self.partition() != from {
-            let carried = self.tables[from].take(ENTITY, &[LAYER], at, |_| self.told[from]);
+            let regions = self.tables[from].regions_of(ENTITY, [LAYER], at);
+            let carried = self.tables[from].take(ENTITY, regions, |_| self.told[from]);
             // The next partition tells who gained it.
             self.pending[from].retain(|(_, news)| news.tenure.is_none());
             self.flying = Some((carried, now));
@@ -142,7 +143,7 @@ impl State {
         let Some((carried, clock)) = self.flying.take() else { return };
         let to = self.partition();
         self.clocks[to] = Revision(self.clocks[to].max(clock).0 + 1);
-        let crossings = self.tables[to].arrive(ENTITY, carried, position(self.place), self.clocks[to]);
+        let crossings = self.tables[to].arrive(ENTITY, &carried, position(self.place), self.clocks[to]);
         self.note_owner(to);
         let told = crossings.into_iter().filter(|_| shortcut != Some(Shortcut::GainsUntold));
         told.for_each(|crossing| self.note_news(to, Some(crossing)));

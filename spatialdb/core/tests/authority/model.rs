@@ -131,7 +131,7 @@ impl Model for Protocol {
             }
             Action::Arrive(at) => {
                 let known = world.moving[at].take()?;
-                world.tables[at].learn_all(&known);
+                world.tables[at].learn_all(known);
             }
             Action::Split => {
                 world.left.splits -= 1;

@@ -66,8 +66,9 @@ impl Worker {
 
     /// Those words that give it what it does not think it has.
     pub(super) fn fresh(&self, words: &[EntityAuthority]) -> Vec<EntityAuthority> {
-        let is_fresh =
-            |word: &&EntityAuthority| word.is_gain && !self.entities.contains_key(&(word.entity, word.layer));
+        let is_fresh = |word: &&EntityAuthority| {
+            word.is_gain() && !self.entities.contains_key(&(word.entity, word.layer))
+        };
         words.iter().filter(is_fresh).copied().collect()
     }
 
@@ -84,8 +85,8 @@ impl Worker {
     }
 
     fn take_entity(&mut self, word: &EntityAuthority) {
-        let EntityAuthority { entity, layer, region, epoch, is_gain, clock, .. } = *word;
-        if is_gain {
+        let EntityAuthority { entity, layer, region, epoch, word, clock } = *word;
+        if word.is_gain() {
             self.entities.insert((entity, layer), (region, epoch));
             let told = self.told_gains.entry((entity, layer)).or_default();
             *told = clock.max(*told);

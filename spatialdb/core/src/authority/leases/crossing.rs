@@ -3,7 +3,7 @@
 use spatialdb_types::{ComponentId, EntityId, LayerId, Position, RegionId, Revision, SessionId};
 
 use super::apart::{Entry, Gained, Hold};
-use super::{Home, Lease, LeaseTable, Writer};
+use super::{Home, Lease, LeaseTable, Slot, Writer};
 
 /// An entity changed its region.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,10 +22,8 @@ pub struct Crossing {
 /// What an entity takes along to another partition.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Carried {
-    /// Its regions and what the sender knows of them: to be learned first.
-    pub leases: Vec<(RegionId, Lease)>,
-    /// Of which layers these are.
-    pub layers: Vec<LayerId>,
+    /// Its regions, as far as the sender knows them, and what it knows of their owners: to be learned first.
+    pub regions: Vec<(LayerId, (RegionId, Lease))>,
     entries: Vec<(LayerId, Entry)>,
     /// Of these the owner was not told yet, or could not be shown what it was told.
     untold: Vec<LayerId>,
@@ -43,20 +41,31 @@ impl LeaseTable {
         to: Option<Position>,
         now: Revision,
     ) -> Option<Crossing> {
-        self.moved_by(None, entity, layer, (from, to), now)
+        let lay_in = self.region_at(layer, from.into());
+        self.moved_by(None, entity, layer, (lay_in, to), now)
     }
 
-    /// The same, if it is known who moved it: all that this session wrote to the entity before has come.
+    /// The same of an entity that lay in that region, if it is known who moved it: all that this session wrote to the entity
+    /// before has come.
     pub fn moved_by(
         &mut self,
         by: Option<&Writer>,
         entity: EntityId,
         layer: LayerId,
-        (from, to): (Option<Position>, Option<Position>),
+        (lay_in, to): (Option<RegionId>, Option<Position>),
         now: Revision,
     ) -> Option<Crossing> {
-        let old = self.region_of(entity, layer, from);
+        let old = self.own_region(entity, layer).or(lay_in);
         self.place(by, entity, layer, old, to.into(), now)
+    }
+
+    /// Whether an entity that is no exception goes from a region to another one as if they were one: they have one owner, who
+    /// wrote nothing before it had seen the later grant. Only where entities leave a region right at its border.
+    pub fn is_walk(&self, by: Option<&Writer>, layer: LayerId, (from, to): (Slot, Slot)) -> bool {
+        let (from, to) = (self.lease(from), self.lease(to));
+        from.owner == to.owner
+            && (from.epoch <= to.epoch || has_seen(by, from))
+            && self.layers.get(layer).border_hysteresis_m == 0.0
     }
 
     /// An entity that was not new is in a layer now, because it has other components. Its owner must be told before it may
@@ -101,20 +110,26 @@ impl LeaseTable {
         }
     }
 
-    /// The entity is gone, or goes to another partition. Returns what it takes along; `layers` are those that have it,
-    /// `shown` is the partition's clock up to which an owner was told what it gained, and shown that.
-    pub fn take<'a>(
+    /// The regions of an entity in these layers, as far as they are known, and what is known of their owners.
+    pub fn regions_of<'a>(
+        &self,
+        entity: EntityId,
+        layers: impl IntoIterator<Item = LayerId>,
+        home: impl Into<Home<'a>>,
+    ) -> Vec<(LayerId, (RegionId, Lease))> {
+        let home = home.into();
+        let region = |layer| Some((layer, self.known(self.region_of(entity, layer, home)?)?));
+        layers.into_iter().filter_map(region).collect()
+    }
+
+    /// The entity is gone, or goes to another partition. Returns what it takes along, with its regions; `shown` is the
+    /// partition's clock up to which an owner was told what it gained, and shown that.
+    pub fn take(
         &mut self,
         entity: EntityId,
-        layers: &[LayerId],
-        home: impl Into<Home<'a>>,
+        regions: Vec<(LayerId, (RegionId, Lease))>,
         shown: impl Fn(SessionId) -> Revision,
     ) -> Carried {
-        let home = home.into();
-        let known = layers
-            .iter()
-            .filter_map(|&layer| Some((self.known(self.region_of(entity, layer, home)?)?, layer)));
-        let (leases, layers) = known.unzip();
         let entries = (entity, LayerId(0))..=(entity, LayerId(u16::MAX));
         let entries: Vec<_> = self.apart.entries.range(entries).map(|(key, entry)| (key.1, *entry)).collect();
         let holds = (entity, ComponentId(0))..=(entity, ComponentId(u32::MAX));
@@ -127,7 +142,7 @@ impl LeaseTable {
             |gained: Gained| gained.partition == self.partition && gained.at > shown(gained.owner);
         let untold = entries.iter().filter(|(_, entry)| entry.gained.is_some_and(is_untold));
         let untold = untold.map(|(layer, _)| *layer).collect();
-        Carried { leases, layers, entries, untold, holds }
+        Carried { regions, entries, untold, holds }
     }
 
     /// An entity comes from another partition. `now` is the clock here, above the sender's. Returns where its region
@@ -135,15 +150,15 @@ impl LeaseTable {
     pub fn arrive<'a>(
         &mut self,
         entity: EntityId,
-        carried: Carried,
+        carried: &Carried,
         home: impl Into<Home<'a>>,
         now: Revision,
     ) -> Vec<Crossing> {
         let home = home.into();
-        self.learn_all(&carried.leases);
-        carried.holds.into_iter().for_each(|(component, hold)| self.hold(entity, component, hold));
+        self.learn_all(carried.regions.iter().map(|(_, region)| *region));
+        carried.holds.iter().for_each(|(component, hold)| self.hold(entity, *component, *hold));
         let mut crossings = Vec::new();
-        for (layer, entry) in carried.entries {
+        for &(layer, entry) in &carried.entries {
             let is_known = entry.region.is_none_or(|region| self.slot(region).is_some());
             if !is_known {
                 let to = self.region_at(layer, home);
@@ -231,11 +246,7 @@ impl LeaseTable {
         let own = from.map(|(_, from)| from).filter(|from| from.owner == to.1.owner);
         // Of one owner: who has seen the later one of both grants wrote nothing before it that is still on its way.
         let fence = match (own, entry.gained) {
-            (Some(from), None) => {
-                let is_seen =
-                    by.is_some_and(|by| Some(by.session) == from.owner && by.seen.epoch >= from.epoch);
-                (from.epoch > to.1.epoch && !is_seen).then_some(from.epoch)
-            }
+            (Some(from), None) => (from.epoch > to.1.epoch && !has_seen(by, from)).then_some(from.epoch),
             (Some(from), Some(gained)) if Some(gained.owner) == from.owner => {
                 gained.fence.map(|fence| fence.max(from.epoch))
             }
@@ -255,4 +266,9 @@ impl LeaseTable {
         }
         Some(Crossing { layer, from, to, is_gain })
     }
+}
+
+/// Whether who moves an entity owned its region, and had seen that grant.
+fn has_seen(by: Option<&Writer>, from: Lease) -> bool {
+    by.is_some_and(|by| Some(by.session) == from.owner && by.seen.epoch >= from.epoch)
 }

@@ -127,7 +127,7 @@ impl LeaseTable {
         self.nowhere.clone_from(&table.nowhere);
         self.players = Players::new(&table.players);
         self.leases.clone_from(&table.leases);
-        self.learn_all(&known);
+        self.learn_all(known);
     }
 
     fn reshape(&mut self, shape: &NewShape) {

@@ -56,6 +56,12 @@ fn moved(table: &mut LeaseTable, from: f64, to: f64, now: u64) -> Option<(Region
     Some((crossing.from?.0, crossing.to.0))
 }
 
+/// The entity leaves, its owner having been shown what it gained up to then.
+fn take(table: &mut LeaseTable, from: Option<Position>, shown: u64) -> Carried {
+    let regions = table.regions_of(E, [LAYER], from);
+    table.take(E, regions, |_| Revision(shown))
+}
+
 #[test]
 fn only_the_owner_who_has_seen_the_grant_writes() {
     let mut table = table();
@@ -184,9 +190,9 @@ fn what_an_entity_carries_counts_in_the_next_partition() {
     here.hold(E, HP, Hold { epoch: Epoch(8), by: BOB, until: 0 });
     let held: Vec<_> = here.holds_of(E).collect();
     assert_eq!(held, [(HP, Hold { epoch: Epoch(8), by: BOB, until: 0 })]);
-    let carried = here.take(E, &[LAYER], at(50.0), |_| Revision(0));
+    let carried = take(&mut here, at(50.0), 0);
     assert_eq!((here.apart_count(), here.is_apart(E)), (0, false));
-    assert_eq!(there.arrive(E, carried, at(50.0), Revision(20)), []);
+    assert_eq!(there.arrive(E, &carried, at(50.0), Revision(20)), []);
     let east = there.slot(EAST).expect("known");
     assert_eq!(there.lease(east), Lease::granted(Epoch(3), ANN), "learned before the grant came");
     assert_eq!(there.obey(&Order::Revoke(EAST, Epoch(2))), Some(Answer::Revoked(EAST, Epoch(2))));
@@ -202,8 +208,8 @@ fn what_an_entity_carries_counts_in_the_next_partition() {
 fn a_gain_that_was_not_seen_is_told_by_the_next_partition() {
     let (mut here, mut there) = (table(), table());
     moved(&mut here, -50.0, 50.0, 5);
-    let carried = here.take(E, &[LAYER], at(50.0), |_| Revision(0));
-    there.arrive(E, carried, at(50.0), Revision(20));
+    let carried = take(&mut here, at(50.0), 0);
+    there.arrive(E, &carried, at(50.0), Revision(20));
     assert_eq!(check(&there, 50.0, &writer(BOB, 2, 19)), Err(Reason::OwnershipNotSeen));
     assert_eq!(check(&there, 50.0, &writer(BOB, 2, 20)), Ok(()));
     there.end_session(BOB);
@@ -216,9 +222,9 @@ fn a_gain_that_was_not_seen_is_told_by_the_next_partition() {
 fn an_exception_for_a_region_that_is_gone_is_a_crossing() {
     let (mut here, mut there) = (table(), table());
     moved(&mut here, -5.0, 5.0, 1);
-    let carried = here.take(E, &[LAYER], at(5.0), |_| Revision(0));
+    let carried = take(&mut here, at(5.0), 0);
     there.leases.retain(|(region, _)| *region != WEST);
-    let crossings = there.arrive(E, carried, at(5.0), Revision(20));
+    let crossings = there.arrive(E, &carried, at(5.0), Revision(20));
     assert_eq!(crossings.len(), 1);
     assert_eq!((crossings[0].from, crossings[0].to.0), (None, EAST));
     assert_eq!(check(&there, 5.0, &writer(BOB, 2, 19)), Err(Reason::OwnershipNotSeen));
@@ -259,8 +265,8 @@ fn a_gain_that_was_told_before_a_move_need_not_be_told_again() {
     let mut there = table();
     let mut here = LeaseTable { partition: PartitionId(0), ..table() };
     moved(&mut here, -50.0, 50.0, 5);
-    let carried = here.take(E, &[LAYER], at(50.0), |_| Revision(5));
-    assert_eq!(there.arrive(E, carried, at(50.0), Revision(20)), []);
+    let carried = take(&mut here, at(50.0), 5);
+    assert_eq!(there.arrive(E, &carried, at(50.0), Revision(20)), []);
     let bob = |gains: [u64; 2]| {
         let seen = Seen { epoch: Epoch(2), gains: gains.map(Revision).into() };
         check(&there, 50.0, &Writer { session: BOB, seen })

@@ -48,7 +48,7 @@ impl Authority {
         if self.table.holds().next().is_none() {
             return;
         }
-        for word in news.changes.iter().filter(|word| word.is_gain) {
+        for word in news.changes.iter().filter(|word| word.is_gain()) {
             let writes = &self.layers.get(word.layer).writes;
             let concerns = |component: ComponentId| writes.contains(&component);
             for (component, hold) in

@@ -8,7 +8,7 @@ use spatialdb_types::{EntityId, Epoch, LayerId, RegionId, Revision, SessionId};
 
 use super::Authority;
 use crate::authority::leases::{Crossing, Lease};
-use crate::message::{AuthorityDelta, EntityAuthority, HoldWord};
+use crate::message::{AuthorityDelta, EntityAuthority, HoldWord, Word};
 use crate::partition::Store;
 
 /// Which entities came to and went from whom since the last publish, in order.
@@ -21,20 +21,6 @@ pub(super) struct News {
     rushed: BTreeSet<SessionId>,
     /// After a restart, until the whole table comes: entities that somebody may have lost, and when.
     unknown: BTreeMap<(EntityId, LayerId), Unknown>,
-}
-
-/// What there is to say of an entity of a region.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Word {
-    /// The owner has it no longer.
-    Lost,
-    /// The owner has it; somebody else may have had it before.
-    Gained,
-    /// The owner has it, and had it before.
-    Kept,
-    /// The owner has it and was told so, but could not be shown it here, and cannot any more: it went to another partition,
-    /// which tells the owner anew.
-    GoneOn,
 }
 
 /// Something that happened while it was not known who owned what.
@@ -57,23 +43,16 @@ impl News {
         clock: Revision,
     ) {
         if let Some(owner) = owner {
-            let change = EntityAuthority {
-                entity,
-                layer,
-                region,
-                epoch,
-                is_gain: matches!(word, Word::Gained | Word::Kept),
-                is_kept: matches!(word, Word::Kept | Word::GoneOn),
-                clock,
-            };
+            let change = EntityAuthority { entity, layer, region, epoch, word, clock };
             self.by_session.entry(owner).or_default().changes.push(change);
         }
     }
 
     pub(super) fn push_crossing(&mut self, entity: EntityId, crossing: &Crossing, clock: Revision) {
-        let Crossing { layer, from, to, .. } = *crossing;
+        let Crossing { layer, from, to, is_gain } = *crossing;
         if from.is_some_and(|(_, from)| from.owner == to.1.owner) {
-            return self.push(entity, layer, to, Word::Kept, clock);
+            let word = if is_gain { Word::Kept } else { Word::Moved };
+            return self.push(entity, layer, to, word, clock);
         }
         if let Some(from) = from {
             self.push(entity, layer, from, Word::Lost, clock);
@@ -134,7 +113,7 @@ impl News {
         self.unshown.clear();
         let waiting = std::mem::take(&mut self.by_session);
         for (session, news) in waiting {
-            for lost in news.changes.into_iter().filter(|change| !change.is_gain) {
+            for lost in news.changes.into_iter().filter(|change| !change.is_gain()) {
                 self.push_unknown(lost.entity, lost.layer, lost.clock, [session]);
             }
         }
@@ -151,7 +130,7 @@ impl News {
             news.begins_anew = true;
             news.changes.extend(unknown.iter().map(|(&(entity, layer), &Unknown { clock, .. })| {
                 let (region, epoch) = (RegionId(0), Epoch(0));
-                EntityAuthority { entity, layer, region, epoch, is_gain: false, is_kept: false, clock }
+                EntityAuthority { entity, layer, region, epoch, word: Word::Lost, clock }
             }));
         }
     }
@@ -201,7 +180,7 @@ impl Authority {
     /// What a session is to be told that it has.
     pub(in crate::partition) fn gained_by(&self, session: SessionId) -> impl Iterator<Item = EntityId> {
         let words = self.news.by_session.get(&session).into_iter().flat_map(|news| &news.changes);
-        words.filter(|word| word.is_gain).map(|word| word.entity)
+        words.filter(|word| word.is_gain()).map(|word| word.entity)
     }
 
     /// What all other sessions are to be told, which have no views. All that was gained is told with it.
@@ -221,10 +200,12 @@ impl Authority {
 /// What is told now. Of what has gone on meanwhile its new partition tells, which can show it too. But who had it all the time
 /// is to know its region, which may be lost before.
 fn finished(mut news: AuthorityDelta, store: &Store, is_shown: bool) -> Box<AuthorityDelta> {
-    news.changes.retain_mut(|word| {
-        let is_here = store.find(word.entity).is_some();
-        let is_told = !word.is_gain || word.is_kept || is_here;
-        word.is_gain &= is_here;
+    news.changes.retain_mut(|change| {
+        if !change.is_gain() || store.find(change.entity).is_some() {
+            return true;
+        }
+        let is_told = change.word != Word::Gained;
+        change.word = Word::GoneOn;
         is_told
     });
     news.holds.retain(|word| word.is_over || store.find(word.entity).is_some());

@@ -4,9 +4,9 @@ use std::sync::Arc;
 
 use spatialdb_types::{EntityId, LayerId, Point3, Position, RegionId, Revision};
 
-use super::news::Word;
-use super::{Authority, Rules};
-use crate::authority::leases::{Carried, Lease};
+use super::{Authority, Kind, Rules, Squares};
+use crate::authority::leases::{Carried, Lease, LeaseTable};
+use crate::message::Word;
 use crate::partition::grid::NOWHERE;
 use crate::partition::{CellKey, Row, RowId, SetId, Store};
 
@@ -17,20 +17,40 @@ pub(in crate::partition) struct Standing {
     cell: u32,
     /// `None`: it has no position.
     square: Option<CellKey>,
-    point: Point3,
+    lay: Lay,
+}
+
+/// Where a row lay.
+#[derive(Clone, Copy, Debug)]
+enum Lay {
+    /// All of its cell was of these regions.
+    In(Kind),
+    At(Point3),
 }
 
 impl Standing {
-    /// Of a row as it is now.
+    /// Of a row as it is now, and of which kind its cell is, if that is known: then nobody has to look where in it the row is.
     #[inline]
-    pub(in crate::partition) fn of(store: &Store, id: RowId) -> Self {
+    pub(in crate::partition) fn of(store: &Store, id: RowId, kind: Option<Kind>) -> Self {
         let row = store.row(id);
         let cell = row.cell();
-        Self { set: row.set(), cell, square: store.grid.square(cell), point: store.in_cell(row).point }
+        let lay = kind.map_or_else(|| Lay::At(store.in_cell(row).point), Lay::In);
+        Self { set: row.set(), cell, square: store.grid.square(cell), lay }
     }
 
-    fn at(&self) -> Option<Position> {
-        self.square.map(|square| Position { space: square.space, point: self.point })
+    /// The cell that it was in.
+    pub(in crate::partition) const fn cell(&self) -> u32 {
+        self.cell
+    }
+
+    /// The region that it lay in.
+    fn region(&self, table: &LeaseTable, squares: &Squares, layer: LayerId) -> Option<RegionId> {
+        let point = match self.lay {
+            Lay::In(kind) => return squares.of_kind(kind).of(layer).map(|slot| table.region(slot)),
+            Lay::At(point) => point,
+        };
+        let at = self.square.map(|square| Position { space: square.space, point });
+        table.region_at(layer, at.into())
     }
 }
 
@@ -42,7 +62,7 @@ impl Authority {
         self.enter_player(store, id);
         self.squares.enter(&self.table, &store.grid, row.cell());
         self.layers_of(store, row.set()).iter().for_each(|&layer| self.load.add(layer, row.cell()));
-        for layer in self.rules(store, row.set()).all() {
+        for &layer in &*self.all_layers_of(store, row.set()) {
             if let Some(slot) = self.slot(store, id, layer) {
                 let region = (self.table.region(slot), self.table.lease(slot));
                 self.news.push(row.entity, layer, region, Word::Gained, store.clock());
@@ -59,34 +79,36 @@ impl Authority {
             self.follows.departs(row.entity);
         }
         self.layers_of(store, row.set()).iter().for_each(|&layer| self.load.remove(layer, row.cell()));
-        let layers = self.rules(store, row.set()).all();
+        let layers = self.all_layers_of(store, row.set());
         let home = self.players.home(store, id);
-        for &layer in &layers {
-            let region = self.table.region_of(row.entity, layer, home);
-            if is_deleted {
-                self.tell_lost(row.entity, layer, region, store.clock());
-            } else if let Some(region) = region.and_then(|region| self.table.known(region)) {
-                self.news.push_gone_on(row.entity, layer, region, store.clock());
+        let regions = self.table.regions_of(row.entity, layers.iter().copied(), home);
+        let now = store.clock();
+        if is_deleted {
+            for &layer in &*layers {
+                let region = regions.iter().find(|(of, _)| *of == layer).map(|(_, (region, _))| *region);
+                self.tell_lost(row.entity, layer, region, now);
             }
+        } else {
+            regions.iter().for_each(|(layer, of)| self.news.push_gone_on(row.entity, *layer, *of, now));
         }
         let Self { table, news, told, .. } = self;
-        table.take(row.entity, &layers, home, |session| news.shown_to(session).unwrap_or(*told))
+        table.take(row.entity, regions, |session| news.shown_to(session).unwrap_or(*told))
     }
 
     /// An entity came from another partition and is a row now.
-    pub(in crate::partition) fn arrived(&mut self, store: &mut Store, id: RowId, carried: Carried) {
+    pub(in crate::partition) fn arrived(&mut self, store: &mut Store, id: RowId, carried: &Carried) {
         let now = store.tick();
         self.enter_player(store, id);
         let row = store.row(id);
         let (entity, home) = (row.entity, self.players.home(store, id));
         self.squares.enter(&self.table, &store.grid, row.cell());
         self.layers_of(store, row.set()).iter().for_each(|&layer| self.load.add(layer, row.cell()));
-        let layers = self.rules(store, row.set()).all();
+        let layers = self.all_layers_of(store, row.set());
         // Where it comes from nobody knew: whom it belonged to before cannot be told.
-        let known: Vec<_> = carried.layers.iter().copied().zip(carried.leases.iter().copied()).collect();
-        let was_unknown = carried.leases.len() < layers.len();
+        let known = &carried.regions;
+        let was_unknown = known.len() < layers.len();
         let crossings = self.table.arrive(entity, carried, home, now);
-        for &layer in layers.iter() {
+        for &layer in &*layers {
             let crossing = crossings.iter().find(|crossing| crossing.layer == layer).copied();
             let mut entered = || self.table.entered(entity, layer, home, now);
             if let Some(crossing) = crossing.or_else(|| if was_unknown { entered() } else { None }) {
@@ -95,7 +117,7 @@ impl Authority {
                 // The region may have changed its owner or its shape while the entity was on its way; and from now on it is
                 // this partition that tells of it.
                 let is_same = |(of, before): &(LayerId, (RegionId, Lease))| *of == layer && *before == region;
-                let word = if known.iter().any(is_same) { Word::Kept } else { Word::Gained };
+                let word = if known.iter().any(is_same) { Word::Moved } else { Word::Gained };
                 self.news.push(entity, layer, region, word, now);
                 self.news.rush(region.1.owner);
             } else if !self.table.is_known() {
@@ -117,6 +139,52 @@ impl Authority {
         self.note_follows(store, store.row(id));
     }
 
+    /// An entity that is no exception is in another cell than before, which was of that kind. Returns whether that is all:
+    /// else [`Authority::changed`] finds out what it means.
+    #[inline]
+    pub(in crate::partition) fn walked(
+        &mut self,
+        store: &mut Store,
+        id: RowId,
+        from: u32,
+        kind: Kind,
+    ) -> bool {
+        let row = store.row(id);
+        let cell = row.cell();
+        self.squares.enter(&self.table, &store.grid, cell);
+        let is = self.squares.kind(&self.table, &store.grid, cell);
+        if is != kind && !self.walked_on(store, id, kind, is) {
+            return false;
+        }
+        let Self { rules, load, .. } = self;
+        placed(rules, store.row(id).set()).iter().for_each(|&layer| load.shift(layer, from, cell));
+        true
+    }
+
+    /// It is in a cell of other regions. Returns whether each belongs to whom the one before belongs to, and nothing needs to
+    /// be remembered of that.
+    fn walked_on(&mut self, store: &mut Store, id: RowId, was: Kind, is: Kind) -> bool {
+        let (entity, now) = (store.row(id).entity, store.tick());
+        let Self { rules, squares, table, news, follows, writer, .. } = self;
+        let (was, is) = (squares.of_kind(was), squares.of_kind(is));
+        let layers = placed(rules, store.row(id).set());
+        let differ = || layers.iter().filter(|&&layer| was.of(layer) != is.of(layer));
+        let is_walk = |&layer: &LayerId| {
+            let ends = was.of(layer).zip(is.of(layer));
+            ends.is_some_and(|ends| table.is_walk(writer.as_ref(), layer, ends))
+        };
+        if !differ().all(is_walk) {
+            return false;
+        }
+        for &layer in differ() {
+            if let Some(slot) = is.of(layer) {
+                news.push(entity, layer, (table.region(slot), table.lease(slot)), Word::Moved, now);
+            }
+        }
+        follows.touch(entity);
+        true
+    }
+
     /// An entity may have other components, or be somewhere else than before.
     pub(in crate::partition) fn changed(&mut self, store: &mut Store, id: RowId, before: Standing) {
         let row = store.row(id);
@@ -124,16 +192,11 @@ impl Authority {
         if !is_there {
             self.squares.enter(&self.table, &store.grid, row.cell());
         }
-        if row.set() == before.set {
-            if !is_there {
-                self.rules(store, before.set);
-                let Self { rules, load, .. } = self;
-                let layers = placed(rules, before.set).iter();
-                layers.for_each(|&layer| load.shift(layer, before.cell, row.cell()));
-            }
-            if !row.apart && self.stays(store, row, before) {
-                return;
-            }
+        if row.set() == before.set && !is_there {
+            self.rules(store, before.set);
+            let Self { rules, load, .. } = self;
+            let layers = placed(rules, before.set).iter();
+            layers.for_each(|&layer| load.shift(layer, before.cell, row.cell()));
         }
         let (entity, set, cell, at) = (row.entity, row.set(), row.cell(), store.position(row));
         let layers = self.layers_of(store, set);
@@ -142,7 +205,8 @@ impl Authority {
             let now = store.tick();
             for &layer in gone.iter().filter(|layer| !layers.contains(layer)) {
                 self.load.remove(layer, before.cell);
-                let region = self.table.region_of(entity, layer, before.at());
+                let lay_in = before.region(&self.table, &self.squares, layer);
+                let region = self.table.own_region(entity, layer).or(lay_in);
                 self.tell_lost(entity, layer, region, now);
                 self.table.left(entity, layer);
             }
@@ -172,22 +236,6 @@ impl Authority {
         }
     }
 
-    /// Whether a row that is no exception belongs to the same regions as before: no border cuts its cell, and it is the same
-    /// cell or another one of the same regions.
-    fn stays(&mut self, store: &Store, row: &Row, before: Standing) -> bool {
-        self.rules(store, row.set());
-        let Self { rules, squares, table, .. } = self;
-        let layers = placed(rules, row.set());
-        if squares.slots(table, &store.grid, row.cell()).is_cut(layers) {
-            return false;
-        }
-        let Some(was) = squares.slots_of(table, before.cell, before.square) else { return false };
-        let Some(is) = squares.slots_of(table, row.cell(), store.grid.square(row.cell())) else {
-            return false;
-        };
-        layers.iter().all(|&layer| was.of(layer) == is.of(layer))
-    }
-
     /// Something of an entity changed that may concern who follows it, and whom it follows.
     fn note_follows(&mut self, store: &Store, row: &Row) {
         self.follows.touch(row.entity);
@@ -208,15 +256,19 @@ impl Authority {
         let (entity, is_apart) = (row.entity, row.apart);
         let is_there = store.grid.square(row.cell()) == before.square;
         let whole = self.squares.slots(&self.table, &store.grid, row.cell()).of(layer);
-        if !is_apart && whole.is_some() && (is_there || whole == self.table.slot_at(layer, before.at())) {
+        if !is_apart && whole.is_some() && is_there {
+            return;
+        }
+        let lay_in = before.region(&self.table, &self.squares, layer);
+        let whole = whole.map(|slot| self.table.region(slot));
+        if !is_apart && whole.is_some() && whole == lay_in {
             return;
         }
         let now = store.tick();
         if !self.table.is_known() {
             self.news.push_unknown(entity, layer, now, []);
         }
-        let ends = (before.at(), at);
-        let crossing = self.table.moved_by(self.writer.as_ref(), entity, layer, ends, now);
+        let crossing = self.table.moved_by(self.writer.as_ref(), entity, layer, (lay_in, at), now);
         crossing.iter().for_each(|crossing| self.news.push_crossing(entity, crossing, now));
     }
 
@@ -231,7 +283,7 @@ impl Authority {
         }
         for (entity, layer) in self.news.unknown() {
             let Some(id) = store.find(entity) else { continue };
-            if self.rules(store, store.row(id).set()).all().contains(&layer) {
+            if self.all_layers_of(store, store.row(id).set()).contains(&layer) {
                 // Nobody knows whose it was meanwhile: its owner is to know that it is, before it writes it.
                 let now = store.tick();
                 self.table.entered(entity, layer, self.players.home(store, id), now);
@@ -293,15 +345,6 @@ impl Authority {
         leases.iter().for_each(|(region, _)| self.tell_new_owner(store, *region));
     }
 
-    /// Whether a border cuts the cell of a row, in a layer that has it.
-    pub(super) fn is_cut(&mut self, store: &Store, id: RowId) -> bool {
-        let row = store.row(id);
-        self.rules(store, row.set());
-        let Self { rules, squares, table, .. } = self;
-        let layers = placed(rules, row.set());
-        squares.slots(table, &store.grid, row.cell()).is_cut(layers)
-    }
-
     /// Who owned an entity that was of that region is to know that it has it no longer.
     pub(super) fn tell_lost(
         &mut self,
@@ -318,12 +361,19 @@ impl Authority {
         }
     }
 
+    /// The layers of players among them.
+    pub(super) fn all_layers_of(&mut self, store: &Store, set: SetId) -> Arc<[LayerId]> {
+        Arc::clone(&self.rules(store, set).all)
+    }
+
+    /// The layers that have such entities and whose regions are places.
     pub(super) fn layers_of(&mut self, store: &Store, set: SetId) -> Arc<[LayerId]> {
         Arc::clone(&self.rules(store, set).layers)
     }
 }
 
 /// The layers of a set whose rules are known.
-fn placed(rules: &[Option<Rules>], set: SetId) -> &[LayerId] {
+#[inline]
+pub(super) fn placed(rules: &[Option<Rules>], set: SetId) -> &[LayerId] {
     rules[set.0 as usize].as_ref().map_or(&[], |rules| &rules.layers)
 }

@@ -9,9 +9,9 @@ use std::sync::Arc;
 use spatialdb_types::{ComponentId, EntityId, LayerId, RegionId};
 
 use super::Authority;
-use super::news::Word;
 use crate::authority::layers::Layers;
 use crate::authority::leases::Home;
+use crate::message::Word;
 use crate::partition::{RowId, Store};
 use crate::wire::{self, Field};
 

@@ -12,6 +12,7 @@ pub(super) const MARKED: usize = u64::BITS as usize;
 /// An entity as its cell knows it: where it is, and what is asked of many entities at once. Without a position the point
 /// means nothing.
 #[derive(Clone, Copy, Debug, PartialEq)]
+#[repr(align(64))] // A line of the processor's cache.
 pub(crate) struct CellRow {
     pub(crate) point: Point3,
     /// Of the position.
@@ -55,6 +56,7 @@ impl CellRow {
 /// What is touched whenever a row moves, in one line of the processor's cache.
 #[derive(Debug)]
 #[repr(align(64))]
+#[repr(align(64))] // A line of the processor's cache.
 pub(super) struct Cell {
     /// `None`: of the rows without a position, or free.
     pub(super) key: Option<CellKey>,

@@ -103,12 +103,12 @@ pub(in crate::server) const fn loss_reason(reason: LossReason) -> v1::LossReason
 
 /// What follows each other and is of one kind goes together.
 fn of_entities(layers: &Layers, words: &[EntityAuthority]) -> v1::EntityAuthority {
-    let kind = |word: &EntityAuthority| (word.layer, word.region, word.epoch, word.is_gain);
+    let kind = |word: &EntityAuthority| (word.layer, word.region, word.epoch, word.is_gain());
     let changes = words.chunk_by(|a, b| kind(a) == kind(b)).map(|words| v1::EntityChanges {
         layer: layers.get(words[0].layer).name.clone(),
         region: words[0].region.0,
         epoch: words[0].epoch.0,
-        gained: words[0].is_gain,
+        gained: words[0].is_gain(),
         entities: words.iter().map(|word| word.entity.0).collect(),
     });
     v1::EntityAuthority { changes: changes.collect() }

@@ -9,7 +9,7 @@ use crate::authority::issuer::{Issuer, IssuerOutbox, Patience, WorkerInfo};
 use crate::authority::layers::{Layer, Strategy};
 use crate::authority::leases::Seen;
 use crate::columns::{Batch, CreateColumn, CreateRows, Op, PositionWrites, Role, ValueWrites, WriteMode};
-use crate::message::{EntityAuthority, Outbox, RouteChange};
+use crate::message::{Outbox, RouteChange};
 use crate::partition::Partition;
 use crate::world::PartitionMap;
 
@@ -139,7 +139,7 @@ impl Rig {
         self.partitions[p].publish(0, &mut outbox);
         let words = outbox.sessions.into_iter().filter(|(to, _)| *to == session);
         let words = words.flat_map(|(_, told)| told.authority).flat_map(|delta| delta.changes);
-        words.map(|EntityAuthority { is_gain, .. }| is_gain).collect()
+        words.map(|word| word.is_gain()).collect()
     }
 }
 

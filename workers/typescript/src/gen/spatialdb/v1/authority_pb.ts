@@ -414,7 +414,8 @@ export const WorkerDrainSchema: GenMessage<WorkerDrain> = /*@__PURE__*/
 
 /**
  * Entities that have come to regions of the session, or gone. An entity is yours in a layer if the last word on it was that
- * it came to a region that is yours. It may be told again.
+ * it came to a region that is yours. It may be told again. One that goes from a region of yours to another one is yours all the
+ * time: you are told of that before either is lost, and before it is about to be, not earlier.
  *
  * Who wants to add to what the last owner wrote does this: start from what frames show when the entity becomes yours; as long as
  * it is yours, go on from your own last accepted write, also where a frame shows something else, which is older; forget that
