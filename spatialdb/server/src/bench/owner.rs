@@ -82,6 +82,8 @@ pub(super) struct Owner {
     replaced: BTreeMap<u64, Option<Point3>>,
     /// Whether something was accepted since it got a region.
     is_accepted: bool,
+    /// Whether it may write all entities.
+    has_all: bool,
     tally: Tally,
 }
 
@@ -119,6 +121,7 @@ impl Owner {
             refused: BTreeSet::new(),
             replaced: BTreeMap::new(),
             is_accepted: false,
+            has_all: false,
             tally,
         })
     }
@@ -200,12 +203,17 @@ impl Owner {
         if is_flushed {
             self.tell(Stage::Flushed);
         }
-        if matches!(word.body, Some(Word::Entities(_) | Word::Gained(_)))
-            && self.mine().count() == self.entities
-        {
+        self.note_all();
+        Ok(())
+    }
+
+    /// It may have got the last of all entities, or its first sight of it.
+    fn note_all(&mut self) {
+        let has_all = self.owned.len() == self.entities && self.mine().count() == self.entities;
+        if has_all && !self.has_all {
             self.tell(Stage::Gained);
         }
-        Ok(())
+        self.has_all = has_all;
     }
 
     /// From now on others may write it: what is still to be decided of it says nothing of where it is.
@@ -235,6 +243,9 @@ impl Owner {
             for (i, entity) in column.entities.iter().enumerate() {
                 self.seen.insert(*entity, Point3::new(column.x[i], column.y[i], column.z[i]));
             }
+        }
+        if !self.has_all {
+            self.note_all();
         }
         match self.sent.take_if(|(seq, _)| *seq <= frame.applied_seq) {
             Some((_, written)) => self.decided(&written),
