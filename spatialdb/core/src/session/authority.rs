@@ -220,23 +220,26 @@ impl Authority {
     /// What the session has belongs to another of its regions, or the same in another partition. Returns whether the worker
     /// need not hear so: it knows that it has it, and whatever is to be said of the new region comes later.
     fn note_moved(&mut self, from: PartitionId, told: Revision, change: &EntityAuthority) -> bool {
-        if change.epoch > self.seen.epoch || self.imminent.contains(&change.region) {
+        let held = self.held.get_mut(&(change.entity, change.layer)).filter(|held| held.is_kept);
+        let Some(held) = held else { return false };
+        let Some((heard, _)) = held.heard else { return false };
+        let is_imminent = [heard, change.region].iter().any(|region| self.imminent.contains(region));
+        if is_imminent || change.epoch > self.seen.epoch {
             return false;
         }
-        let held = self.held.get_mut(&(change.entity, change.layer));
-        let Some(held) = held.filter(|held| held.is_kept && held.heard.is_some()) else { return false };
         if held.by == from || held.word.clock <= change.clock {
             (held.by, held.word, held.told) = (from, *change, told);
         }
         true
     }
 
-    /// A region is about to be lost: the worker is to know what belongs to it.
+    /// A region is about to be lost: the worker is to know what belongs to it, and what does not any more.
     fn warn(&mut self, region: RegionId) -> Vec<EntityAuthority> {
         self.imminent.insert(region);
         let mut words = Vec::new();
-        for held in self.held.values_mut().filter(|held| held.is_kept && held.word.region == region) {
-            if held.heard.is_some_and(|(heard, _)| heard != region) {
+        for held in self.held.values_mut().filter(|held| held.is_kept) {
+            let Some((heard, _)) = held.heard else { continue };
+            if heard != held.word.region && (heard == region || held.word.region == region) {
                 held.heard = Some((held.word.region, held.word.epoch));
                 words.push(held.word);
             }
@@ -579,14 +582,21 @@ mod tests {
         session.announce(lost(1));
         assert_eq!(told(&mut session), entities(went_on(6)));
         assert_eq!(told(&mut session), Some(AuthorityBody::Notice(lost(1))));
-        // The region where it is is about to be lost: it is to be written once more.
+        // Either is about to be lost: where it is it is to be written once more, where it was it need not be let go.
+        let imminent = |region| Notice::LossImminent(RegionId(region), Epoch(1), 99);
         let mut session = begin();
-        let imminent = Notice::LossImminent(RegionId(2), Epoch(1), 99);
-        session.announce(imminent.clone());
+        session.announce(imminent(1));
         assert_eq!(told(&mut session), entities(went_on(6)));
-        assert_eq!(told(&mut session), Some(AuthorityBody::Notice(imminent)));
-        hear(&mut session, HERE, 7, vec![went_on(7)]);
-        assert_eq!(told(&mut session), entities(went_on(7)), "so it is from then on");
+        assert_eq!(told(&mut session), Some(AuthorityBody::Notice(imminent(1))));
+        let mut session = begin();
+        session.announce(imminent(2));
+        assert_eq!(told(&mut session), entities(went_on(6)));
+        assert_eq!(told(&mut session), Some(AuthorityBody::Notice(imminent(2))));
+        let back = EntityAuthority { region: RegionId(1), ..went_on(7) };
+        hear(&mut session, HERE, 7, vec![back]);
+        assert_eq!(told(&mut session), entities(back), "so it is from then on");
+        hear(&mut session, HERE, 8, vec![went_on(8)]);
+        assert_eq!(told(&mut session), entities(went_on(8)));
         // It is lost without a warning.
         let mut session = begin();
         session.announce(lost(2));
