@@ -361,7 +361,7 @@ impl Authority {
         }
     }
 
-    /// The layers of players among them.
+    /// All layers that have such entities, those of players too.
     pub(super) fn all_layers_of(&mut self, store: &Store, set: SetId) -> Arc<[LayerId]> {
         Arc::clone(&self.rules(store, set).all)
     }
