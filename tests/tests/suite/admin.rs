@@ -445,6 +445,8 @@ async fn the_command_line_steers_too() {
             "region {new} keeps its shape, and is for eve only; eve cannot have it now, ann keeps it until then"
         )
     );
+    let json: serde_json::Value = serde_json::from_str(&ask(&["pin", &new, "--json"])).expect("JSON");
+    assert_eq!((&json["owner"]["name"], &json["next"]), (&"ann".into(), &serde_json::Value::Null));
     assert_eq!(ask(&["unpin", &new]), format!("region {new} may change"));
     let done = run(&["pin", &new, "--worker", ""]);
     assert_eq!(done.code, Some(2), "{}", done.stderr);

@@ -10,6 +10,7 @@ use spatialdb_proto::v1::{PinRegionRequest, Region, UnpinRegionRequest};
 use super::CliError;
 use super::client::{Client, ClientArgs};
 use super::print;
+use super::regions::worker_json;
 
 const PIN_EXAMPLES: &str = "\
 A pinned region is neither split nor joined, and its borders stay, until `spatialdb unpin`. With --worker it goes to the
@@ -83,8 +84,8 @@ fn tell(args: &ClientArgs, region: &Region) -> Result<(), CliError> {
             "region": id.to_string(),
             "pinned": region.pin.is_some(),
             "pinned_to": pinned_to,
-            "owner": owner,
-            "next": next,
+            "owner": worker_json(region.owner.as_ref()),
+            "next": worker_json(region.next.as_ref()),
         });
         writeln!(out, "{json}")?;
     } else {

@@ -204,7 +204,7 @@ fn metres(at: f64) -> Value {
     if at.is_finite() { json!(at) } else { Value::Null }
 }
 
-fn worker_json(name: Option<&WorkerName>) -> Value {
+pub(super) fn worker_json(name: Option<&WorkerName>) -> Value {
     name.map_or(
         Value::Null,
         |worker| json!({ "session_id": worker.session_id.to_string(), "name": worker.name }),
