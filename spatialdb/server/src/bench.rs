@@ -22,6 +22,7 @@ mod laden;
 mod latency;
 mod launch;
 mod link;
+mod machine;
 mod memory;
 mod owned;
 mod owner;
@@ -81,6 +82,7 @@ pub(crate) fn run(
             Scenario::Rolling => one(on_one_thread(rolling::run(plan))?),
             Scenario::CrowdSplit => one(on_two_threads(crowd_split::run(plan))?),
             Scenario::Balancer => one(balancer::run(plan)?),
+            Scenario::Machine => one(machine::run(plan)?),
             Scenario::Slow => one(on_two_threads(slow::run(plan))?),
             Scenario::Scaling => on_one_thread(scaling::run(plan))?,
         };

@@ -172,6 +172,13 @@ fn a_bench_checks_what_it_measured() {
     assert!(value("refused_per_second") > 10.0 && value("updates_per_second") > 1000.0);
 }
 
+#[test]
+fn a_bench_of_the_machine_needs_no_server() {
+    let value = bench("machine --seconds 1");
+    assert!(value("wake_p50_us") > 0.0 && value("wake_p50_us") <= value("wake_max_us"));
+    assert!(value("pause_max_ms") >= 0.0);
+}
+
 /// Viewers with boxes of their own, on a schedule and over an ingest: enters, leaves and replicas are right.
 #[test]
 fn a_bench_with_viewers_checks_what_they_saw() {

@@ -42,6 +42,8 @@ pub(crate) enum Scenario {
     Rolling,
     /// A crowd gathers in one region.
     CrowdSplit,
+    /// Nothing at all: what the machine adds to any time.
+    Machine,
 }
 
 /// What the user set; the rest comes from the scenario.
@@ -153,7 +155,8 @@ pub(crate) enum PlanError {
 
 impl Scenario {
     /// Every scenario.
-    pub(crate) const ALL: [Self; 16] = [
+    pub(crate) const ALL: [Self; 17] = [
+        Self::Machine,
         Self::Ingest,
         Self::Latency,
         Self::Launch,
@@ -191,6 +194,7 @@ impl Scenario {
             Self::Failover => "failover",
             Self::Rolling => "rolling",
             Self::CrowdSplit => "crowd-split",
+            Self::Machine => "machine",
         }
     }
 
@@ -201,8 +205,8 @@ impl Scenario {
 
     const fn has(self, flag: Flag) -> bool {
         match flag {
-            Flag::Partitions => !matches!(self, Self::Balancer),
-            Flag::Entities => !matches!(self, Self::Scaling),
+            Flag::Partitions => !matches!(self, Self::Balancer | Self::Machine),
+            Flag::Entities => !matches!(self, Self::Scaling | Self::Machine),
             Flag::Seconds => {
                 !matches!(self, Self::Launch | Self::Memory | Self::Handover | Self::Failover | Self::Rolling)
             }
@@ -427,6 +431,7 @@ mod tests {
         let plans = Plan::all(&Request { seconds: Some(3), ..Request::default() }).expect("plans");
         let names: Vec<&str> = plans.iter().map(|plan| plan.scenario.name()).collect();
         let expected = [
+            "machine",
             "ingest",
             "latency",
             "launch",
@@ -442,7 +447,7 @@ mod tests {
             "rolling",
         ];
         assert_eq!(names, expected);
-        assert_eq!((plans[0].seconds, plans[3].entities), (3, 1_000_000));
+        assert_eq!((plans[0].seconds, plans[4].entities), (3, 1_000_000));
         let plan = Plan::of(Scenario::Fences, &Request::default()).expect("a plan");
         assert_eq!((plan.views, plan.viewers, plan.view_hz, plan.entities), (23_000, 0, 0, 100_000));
         let plan = Plan::of(Scenario::Slow, &Request::default()).expect("a plan");
@@ -472,7 +477,7 @@ mod tests {
         let seconds = Request { seconds: Some(10), ..Request::default() };
         assert_eq!(
             refused(Scenario::Memory, seconds),
-            "--seconds does not apply to `memory`; it belongs to: ingest, latency, handshakes, fanout, crowd, \
+            "--seconds does not apply to `memory`; it belongs to: machine, ingest, latency, handshakes, fanout, crowd, \
              fences, query, slow, scaling, balancer, crowd-split"
         );
         let layers = Request { layers: Some(4), streams: Some(4), ..Request::default() };

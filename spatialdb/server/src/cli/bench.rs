@@ -17,6 +17,7 @@ results give an error and no figures. Tool and server share the machine, so the 
 beside what was reached.
 
 Scenarios:
+  machine     no load at all: pauses of the cores and the price of waking a thread, part of any time measured here
   ingest      positions of many entities in columnar batches, a whole-world viewer at 1 Hz looks on
   latency     one update in flight, from its writer to a viewer of another session; --load: while others write
   launch      from the start of the process to the first answer, with a large world
@@ -62,11 +63,11 @@ pub(super) struct BenchArgs {
     #[arg(long, value_name = "N")]
     streams: Option<u64>,
 
-    /// How many partitions the server has, balancer excepted [default: 2; fanout: as it finds right]
+    /// How many partitions the server has, balancer and machine excepted [default: 2; fanout: as it finds right]
     #[arg(long, value_name = "N")]
     partitions: Option<u64>,
 
-    /// How many entities the world has, scaling excepted [default: 100000; latency: 10000, with --load 100000; launch,
+    /// How many entities the world has, scaling and machine excepted [default: 100000; latency: 10000, with --load 100000; launch,
     /// memory, query, balancer: 1000000; fanout, crowd, handover, failover, rolling: 1000; crowd-split: 5000]
     #[arg(long, value_name = "N")]
     entities: Option<u64>,
@@ -131,6 +132,7 @@ enum ScenarioArg {
     Failover,
     Rolling,
     CrowdSplit,
+    Machine,
     All,
 }
 
@@ -211,6 +213,7 @@ fn plans(args: &BenchArgs) -> Result<Vec<Plan>, PlanError> {
         ScenarioArg::Failover => one(Scenario::Failover),
         ScenarioArg::Rolling => one(Scenario::Rolling),
         ScenarioArg::CrowdSplit => one(Scenario::CrowdSplit),
+        ScenarioArg::Machine => one(Scenario::Machine),
         ScenarioArg::All => Plan::all(&request),
     }
 }
