@@ -66,19 +66,13 @@ class Replica:
             yield entity, message_type.FromString(value)
 
     def has(self, entity: int, component: type[Message] | int) -> bool:
-        """Whether the entity shows the component."""
+        """Whether the entity shows the component, which is given by its message type or id."""
         number = component if isinstance(component, int) else component_id(component)
         return entity in self.positions if number == POSITION else entity in self._values.get(number, ())
 
     def raw(self, component: int) -> dict[int, bytes]:
         """Every encoded value of a component other than Position, by entity. Not to be changed."""
         return self._values.get(component, {})
-
-    def has(self, entity: int, component: int) -> bool:
-        """Whether the entity shows the component with that id."""
-        if component == POSITION:
-            return entity in self.positions
-        return entity in self._values.get(component, ())
 
     def components_of(self, entity: int) -> list[int]:
         """The ids of the components that the entity shows."""
