@@ -49,8 +49,21 @@ node_works() { has node && has npm && at_least "$(node --version | tr -d v)" "$N
 # Compiles a file: a compiler without the C library's headers is not enough for zstd.
 compiler_works() { has cc && echo '#include <stdlib.h>' | cc -E - >/dev/null 2>&1; }
 
+# RocksDB is C++, and its bindings are made with libclang and the headers that come with it.
+libclang_works() { compgen -G '/usr/lib/llvm-*/lib/libclang*.so*' >/dev/null && compgen -G '/usr/lib/llvm-*/lib/clang/*/include/stddef.h' >/dev/null; }
+
+libclang_packages() {
+  if grep -q '^VERSION_CODENAME=bookworm' /etc/os-release 2>/dev/null; then
+    echo libclang1-14 libclang-common-14-dev
+  else
+    echo libclang-dev
+  fi
+}
+
 missing_packages() {
   compiler_works || echo gcc libc6-dev
+  has c++ || echo g++
+  [ -n "${LIBCLANG_PATH:-}" ] || libclang_works || libclang_packages
   has make || echo make
   has git || echo git
   python_works || echo python3
@@ -138,7 +151,7 @@ install_browser() {
 
 tell_time() {
   local built="${CARGO_TARGET_DIR:-target}/release"
-  [ -x "$built/spatialdb" ] || say "the first build compiles about 250 crates: 5 to 10 minutes on 2 cores; later ones take seconds"
+  [ -x "$built/spatialdb" ] || say "the first build compiles RocksDB and about 270 crates: 15 to 25 minutes on 2 cores; later ones take seconds"
 }
 
 install_packages
