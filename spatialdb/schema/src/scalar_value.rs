@@ -111,6 +111,8 @@ impl ScalarField {
             (ScalarKind::Float, Constant::Integer(v)) => Some(ScalarValue::Float(f64::from(*v as f32))),
             (ScalarKind::Double, Constant::Integer(v)) => Some(ScalarValue::Float(*v as f64)),
             // A float field holds the float that is nearest to what was meant.
+            // None that is not infinite is nearest to a number beyond them.
+            (ScalarKind::Float, Constant::Number(v)) if v.is_finite() && (*v as f32).is_infinite() => None,
             (ScalarKind::Float, Constant::Number(v)) => Some(ScalarValue::Float(f64::from(*v as f32))),
             (ScalarKind::Double, Constant::Number(v)) => Some(ScalarValue::Float(*v)),
             (kind, Constant::Integer(v)) => kind.integer(*v),

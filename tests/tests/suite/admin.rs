@@ -447,7 +447,7 @@ async fn the_command_line_steers_too() {
     );
     let json: serde_json::Value = serde_json::from_str(&ask(&["pin", &new, "--json"])).expect("JSON");
     assert_eq!((&json["owner"]["name"], &json["next"]), (&"ann".into(), &serde_json::Value::Null));
-    assert_eq!(ask(&["unpin", &new]), format!("region {new} may change"));
+    assert_eq!(ask(&["unpin", &new]), format!("region {new} is not pinned any more"));
     let done = run(&["pin", &new, "--worker", ""]);
     assert_eq!(done.code, Some(2), "{}", done.stderr);
     let merged = ask(&["merge", &new, &region, "--no-wait"]);
@@ -517,6 +517,39 @@ async fn a_managed_worker_that_says_nothing_is_ended_and_started_again() {
     world.log().wait_for("worker is attached and does nothing: ending it");
     assert!(silent_at.elapsed() >= Duration::from_millis(500));
     world.log().wait_for("sim-1 | bye");
+    drop(one);
+    let mut starts = 0;
+    let second = world.log().find("a second start", |line| {
+        starts += usize::from(line.contains("sim-1 | pid"));
+        (starts == 2).then_some(())
+    });
+    assert_eq!(second, Some(()));
+}
+
+/// The processes play no part; sessions of their names do.
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn a_managed_worker_that_is_drained_ends_though_nobody_takes_what_it_has() {
+    let script = "trap 'echo bye; exit 0' TERM; echo pid $$; while :; do sleep 0.05; done";
+    let workers = format!(
+        "[[workers]]\ntype = \"sim\"\ndrain_timeout = \"300ms\"\n\
+         command = [\"sh\", \"-c\", '''{script}''']\n"
+    );
+    let launch = Launch::probe().config(&format!("{LAND}{workers}"));
+    let world = World::launch(launch.allow("was drained and has not ended in time"));
+    world.log().wait_for("sim-1 | pid");
+    let mut one = Client::attach(&world, "sim", "sim-1").await;
+    one.until("it has all", |client| !client.owned.regions.is_empty()).await;
+    let request = v1::DrainWorkerRequest { name: "sim-1".to_owned(), ..Default::default() };
+    let wrong = v1::DrainWorkerRequest { worker_type: "other".to_owned(), ..request.clone() };
+    let refused = world.admin().await.drain_worker(wrong).await.expect_err("of another type");
+    assert!(
+        refused.message().contains("of type other is named \"sim-1\": there is one of type sim"),
+        "{refused}"
+    );
+    world.admin().await.drain_worker(request).await.expect("it is there");
+    world.log().wait_for("worker was drained and has not ended in time: ending it");
+    world.log().wait_for("sim-1 | bye");
+    assert!(!one.owned.regions.is_empty(), "there was nobody else");
     drop(one);
     let mut starts = 0;
     let second = world.log().find("a second start", |line| {

@@ -76,22 +76,32 @@ async fn who_disconnects_or_falls_silent_loses_what_it_has_to_whoever_is_there()
     let write = hp(&bob, entity, 9);
     assert_eq!(bob.write(write).await, Outcome::default(), "session {session} is gone");
 
-    // Bob says nothing more.
+    // Bob's loop says nothing more.
     let mut eve = Client::attach(&world, "sim", "eve").await;
     let start = Instant::now();
     while !eve.owned.owns("all", entity) {
         assert!(start.elapsed() < Duration::from_secs(10), "not in time");
-        eve.report().await;
+        eve.send(Body::Heartbeat(v1::Heartbeat::default())).await;
+        // Nor does bob, though something of his answers what he is told.
+        bob.report().await;
         let _ = tokio::time::timeout(Duration::from_millis(100), eve.message()).await;
     }
     assert!(start.elapsed() > Duration::from_millis(500), "it had been heard: {:?}", start.elapsed());
     let write = hp(&eve, entity, 10);
     assert_eq!(eve.write(write).await, Outcome::default());
+    // Answers are no sign of life either when there is nobody else.
+    drop(eve);
+    let start = Instant::now();
+    while start.elapsed() < Duration::from_millis(1500) {
+        bob.report().await;
+        while tokio::time::timeout(Duration::from_millis(50), bob.message()).await.is_ok() {}
+        assert!(bob.owned.regions.is_empty(), "{:?}", bob.owned.regions);
+    }
     // A zombie wakes and writes.
     let late = hp(&bob, entity, 11);
     let outcome = bob.write(late).await;
     assert_eq!(refused(&outcome).0, Reason::NotOwner.name());
-    bob.until("bob knows", |client| !client.owned.lost.is_empty()).await;
+    bob.until("a write is a sign of life", |client| !client.owned.regions.is_empty()).await;
     assert_eq!(bob.owned.lost[0].reason, i32::from(v1::LossReason::Silent));
     let read = world.component::<Vitals>(entity, VITALS).await;
     assert_eq!(read, Vitals::hp(10));
@@ -109,8 +119,14 @@ async fn an_entity_that_crosses_a_border_changes_its_owner() {
     assert_eq!(from.write(near).await, Outcome::default());
     let back = hp(&from, entity, 3);
     assert_eq!(from.write(back).await, Outcome::default(), "it keeps it near the border");
-    let far = moves(&from, entity, 30.0);
-    assert_eq!(from.write(far).await, Outcome::default());
+    // All that one message says of it counts, though it belongs to somebody else by then.
+    let (Body::Update(mut far), Body::Update(with)) = (moves(&from, entity, 30.0), hp(&from, entity, 44))
+    else {
+        panic!("updates");
+    };
+    far.columns = with.columns;
+    assert_eq!(from.write(Body::Update(far)).await, Outcome::default());
+    assert_eq!(world.component::<Vitals>(entity, VITALS).await, Vitals::hp(44));
     from.until("it is told of the loss", |client| !client.owned.owns("halves", entity)).await;
     to.until("the other is told of the gain", |client| client.owned.owns("halves", entity)).await;
     let late = hp(&from, entity, 4);

@@ -51,7 +51,9 @@ spatialdb.v1.WorkerSession  the server
 spatialdb.v1.Follows        tools and creation only
 sky.Wind                    tools and creation only
 
-of entities that no layer has: tools and creation only";
+of entities that no layer has: tools and creation only
+note: layer flying: no [[workers]] starts workers of type flight: they have to attach by themselves
+note: layer taxi: no [[workers]] starts workers of type ground: they have to attach by themselves";
     let columns = |text: &str| -> Vec<String> {
         text.lines().map(|line| line.split_whitespace().collect::<Vec<_>>().join(" ")).collect()
     };
@@ -72,6 +74,23 @@ of entities that no layer has: tools and creation only";
         "name": "spatialdb.v1.Position", "layers": ["flying", "taxi"], "otherwise": "tools and creation only",
     });
     assert_eq!(writers["components"][0], position);
+}
+
+#[test]
+fn config_check_notes_who_will_own_nothing() {
+    let layer = "[[layers]]\nname = \"taxi\"\nworker_type = \"ground\"\nwith = [\"Landed\"]\nwrites = [\"Position\"]\n\
+        strategy = \"pinned\"\npins = [{ min = [0, 0], max = [9, 9], worker = \"ground-3\" }]\n\
+        [[workers]]\ntype = \"ground\"\nmax = 2\ncommand = [\"true\"]\n\
+        [[workers]]\ntype = \"gruond\"\ncommand = [\"true\"]\n";
+    let folder = folder(layer);
+    let done = run_in(folder.path(), &["config", "check", "--json"]);
+    assert_eq!(done.code, Some(0), "{}", done.stderr);
+    let json: Value = serde_json::from_str(&done.stdout).expect("JSON");
+    let expected = json!([
+        "layer taxi: a box is pinned to ground-3, whom no [[workers]] starts: nobody owns it until one of that name attaches",
+        "workers of type gruond serve no layer: they own nothing",
+    ]);
+    assert_eq!(json["notes"], expected);
 }
 
 #[test]

@@ -172,7 +172,7 @@ impl Layer {
             let max = limits.layer_regions_max;
             return Err(format!("regions_max = {} is over layer_regions_max = {max}", self.regions_max));
         }
-        self.strategy.check(spaces, self.regions_max)
+        self.strategy.check(spaces, self.regions_max, limits.position_abs_m_max as f64)
     }
 }
 

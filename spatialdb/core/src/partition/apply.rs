@@ -49,8 +49,8 @@ impl Partition {
 
     pub(super) fn apply_from(&mut self, batch: &Batch, source: Source, outbox: &mut Outbox) {
         let mut run = Run::new(batch, source, self);
-        if let (Some(authority), Source::Edge) = (&mut self.authority, source) {
-            authority.begin_batch(&self.store, batch.writer());
+        if let Some(authority) = &mut self.authority {
+            authority.begin_batch(&self.store, batch.writer(), source);
         }
         for op in &batch.ops {
             match op {

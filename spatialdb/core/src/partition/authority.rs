@@ -16,6 +16,7 @@ mod written;
 
 use std::sync::Arc;
 
+use rustc_hash::FxHashSet;
 use spatialdb_types::{ComponentId, EntityId, LayerId, PartitionId, Position, RegionId, Revision, SessionId};
 
 use self::follows::Follows;
@@ -28,7 +29,8 @@ pub(super) use self::players::player_of;
 pub(super) use self::squares::Kind;
 use self::squares::Squares;
 use self::written::Written;
-use super::{Partition, RowId, SetId, Store};
+use super::apply::Source;
+use super::{Partition, Row, RowId, SetId, Store};
 use crate::authority::issuer::Loads;
 use crate::authority::layers::Layers;
 use crate::authority::leases::{Answer, Lease, LeaseTable, Order, Refusal, Slot, Writer};
@@ -56,6 +58,11 @@ pub(super) struct Authority {
     told: Revision,
     /// Whose batch is being applied, unless it came by way of another partition.
     writer: Option<Writer>,
+    /// Whose batch is being applied, however it came.
+    author: Option<Writer>,
+    /// What the author owned until an earlier row of the batch brought it to somebody else: the rest of what the message says of it
+    /// is accepted too.
+    passed_on: FxHashSet<(EntityId, LayerId)>,
 }
 
 /// What layers mean to entities with one set of components.
@@ -89,6 +96,8 @@ impl Authority {
             written: Written::default(),
             told: Revision(0),
             writer: None,
+            author: None,
+            passed_on: FxHashSet::default(),
         }
     }
 
@@ -141,8 +150,11 @@ impl Authority {
         let mover = rules[row.set().0 as usize].as_ref().and_then(|rules| rules.mover);
         let slot = mover.filter(|_| is_plain && role != Role::Server).and_then(|mover| slots.of(mover));
         if let Some(slot) = slot {
-            table.check(slot, writer)?;
-            written.note(table, slot);
+            if let Err(why) = table.check(slot, writer) {
+                self.check_passed_on(id, store, mover, why)?;
+            } else {
+                written.note(table, slot);
+            }
         } else {
             self.check(store, id, ComponentId::POSITION, writer, role)?;
         }
@@ -177,16 +189,20 @@ impl Authority {
         Err(refusal)
     }
 
-    /// A session's batch is applied next, which did not come by way of another partition.
-    pub(super) fn begin_batch(&mut self, store: &Store, writer: Writer) {
-        let is_settled = |entity| store.find(entity).is_none_or(|id| !store.row(id).arriving);
-        self.table.seen(writer.session, &writer.seen, is_settled);
-        self.writer = Some(writer);
+    /// A session's batch is applied next.
+    pub(super) fn begin_batch(&mut self, store: &Store, writer: Writer, source: Source) {
+        if source == Source::Edge {
+            let is_settled = |entity| store.find(entity).is_none_or(|id| !store.row(id).arriving);
+            self.table.seen(writer.session, &writer.seen, is_settled);
+            self.writer = Some(writer.clone());
+        }
+        self.author = Some(writer);
     }
 
     /// A batch is applied.
     pub(super) fn end_batch(&mut self) {
-        self.writer = None;
+        (self.writer, self.author) = (None, None);
+        self.passed_on.clear();
     }
 
     /// A session is over.
@@ -221,14 +237,44 @@ impl Authority {
     ) -> Result<(), Refusal> {
         let row = store.row(id);
         let place = self.slot(store, id, layer);
-        if row.apart {
-            let checked = self.table.check_apart(row.entity, layer, component, place, writer);
-            return checked.map_err(|why| self.why_unknown(store, id, why));
-        }
-        let slot = place.ok_or_else(|| self.why_unknown(store, id, Refusal::Unknown))?;
-        self.table.check(slot, writer)?;
-        self.written.note(&self.table, slot);
-        Ok(())
+        let checked = if row.apart {
+            self.table.check_apart(row.entity, layer, component, place, writer)
+        } else {
+            let slot = place.ok_or_else(|| self.why_unknown(store, id, Refusal::Unknown))?;
+            let checked = self.table.check(slot, writer);
+            if checked.is_ok() {
+                self.written.note(&self.table, slot);
+            }
+            checked
+        };
+        let Err(why) = checked else { return Ok(()) };
+        self.check_passed_on(id, store, Some(layer), why).map_err(|why| self.why_unknown(store, id, why))
+    }
+
+    /// Whether a row that would be refused is accepted because an earlier one of the same message is why.
+    ///
+    /// # Errors
+    /// Why not.
+    #[cold]
+    fn check_passed_on(
+        &self,
+        id: RowId,
+        store: &Store,
+        layer: Option<LayerId>,
+        why: Refusal,
+    ) -> Result<(), Refusal> {
+        let passed_on = |layer| self.passed_on.contains(&(store.row(id).entity, layer));
+        let is_passed_on = !matches!(why, Refusal::Held(..)) && layer.is_some_and(passed_on);
+        if is_passed_on { Ok(()) } else { Err(why) }
+    }
+
+    /// Whether whoever wrote the batch that is being applied may write of a row in a layer, which lay in that region.
+    fn is_authors(&self, row: &Row, layer: LayerId, lay_in: Option<RegionId>) -> bool {
+        let Some(author) = &self.author else { return false };
+        let place = lay_in.and_then(|region| self.table.slot(region));
+        let nothing_held = ComponentId(0);
+        let checked = self.table.check_apart(row.entity, layer, nothing_held, place, author);
+        checked.is_ok() || self.passed_on.contains(&(row.entity, layer))
     }
 
     /// The region that a row lies in.

@@ -13,6 +13,7 @@ use std::{
 
 use clap::{Args, Subcommand};
 use serde_json::json;
+use spatialdb_core::authority::layers::{Layers, Strategy};
 use spatialdb_schema::Schema;
 use spatialdb_snapshots::Reader;
 
@@ -37,8 +38,8 @@ Examples:
     spatialdb config show snapshots/earth/world.toml | grep listen";
 
 const CHECK_EXAMPLES: &str = "\
-Exits with 78 if something is wrong, and says all of it, a line each. Otherwise it says who may write what: the layers,
-and the components that no layer writes.
+Exits with 78 if something is wrong, and says what and where, a line each; what stands behind a setting that is wrong may
+be wrong too. Otherwise it says who may write what: the layers, and the components that no layer writes.
 
 Examples:
   The world.toml of this folder:
@@ -112,10 +113,10 @@ fn show(args: &FileArgs) -> Result<(), CliError> {
 }
 
 fn check(args: &FileArgs) -> Result<(), CliError> {
-    let Checked { problems, writers } = examine(&args.file);
+    let Checked { problems, writers, notes } = examine(&args.file);
     let mut out = print::stdout();
     if args.json {
-        let mut line = json!({ "ok": problems.is_empty(), "problems": problems });
+        let mut line = json!({ "ok": problems.is_empty(), "problems": problems, "notes": notes });
         if let Some(writers) = &writers {
             line["writers"] = writers.json();
         }
@@ -130,6 +131,9 @@ fn check(args: &FileArgs) -> Result<(), CliError> {
         if let Some(writers) = &writers {
             writers.print(&mut out)?;
         }
+        for note in notes {
+            writeln!(out, "note: {note}")?;
+        }
         out.flush()?;
     }
     Ok(())
@@ -140,12 +144,16 @@ struct Checked {
     problems: Vec<String>,
     /// Unless schema or layers are wrong.
     writers: Option<Writers>,
+    /// What may be meant so, and may not.
+    notes: Vec<String>,
 }
 
 fn examine(file: &Path) -> Checked {
     let config = match WorldConfig::load(Some(file)) {
         Ok(config) => config,
-        Err(error) => return Checked { problems: vec![error.to_string()], writers: None },
+        Err(error) => {
+            return Checked { problems: vec![error.to_string()], writers: None, notes: Vec::new() };
+        }
     };
     let (mut found, start) = data_problems(&config);
     let outline = match start.filter(|_| found.is_empty()) {
@@ -162,7 +170,43 @@ fn examine(file: &Path) -> Checked {
     let mut problems: Vec<_> = found.into_iter().map(|text| format!("{}: {text}", file.display())).collect();
     let writers =
         outline.and_then(|outline| writers(&config, outline).map_err(|error| problems.push(error)).ok());
-    Checked { problems, writers }
+    let notes = writers.as_ref().map(|writers| notes(&config, &writers.layers)).unwrap_or_default();
+    Checked { problems, writers, notes }
+}
+
+/// Workers and layers that do not find each other by themselves.
+fn notes(config: &WorldConfig, layers: &Layers) -> Vec<String> {
+    let mut notes = Vec::new();
+    let tables = |worker_type: &str| -> Vec<&WorkerConfig> {
+        config.workers.iter().filter(|table| table.worker_type == worker_type).collect()
+    };
+    for (_, layer) in layers.all() {
+        let (name, worker_type) = (&layer.name, &layer.worker_type);
+        if tables(worker_type).is_empty() {
+            notes.push(format!(
+                "layer {name}: no [[workers]] starts workers of type {worker_type}: they have to attach by themselves"
+            ));
+            continue;
+        }
+        let Strategy::Pinned(pins) = &layer.strategy else { continue };
+        for worker in pins.iter().filter_map(|pin| pin.worker.as_deref()) {
+            let starts =
+                |table: &WorkerConfig| (1..=table.max).any(|n| format!("{}-{n}", table.name) == worker);
+            if !tables(worker_type).into_iter().any(starts) {
+                notes.push(format!(
+                    "layer {name}: a box is pinned to {worker}, whom no [[workers]] starts: \
+                     nobody owns it until one of that name attaches"
+                ));
+            }
+        }
+    }
+    for table in &config.workers {
+        let worker_type = &table.worker_type;
+        if !layers.is_open() && layers.all().all(|(_, layer)| layer.worker_type != *worker_type) {
+            notes.push(format!("workers of type {worker_type} serve no layer: they own nothing"));
+        }
+    }
+    notes
 }
 
 fn writers(config: &WorldConfig, outline: Outline) -> Result<Writers, String> {

@@ -13,7 +13,9 @@ use super::print;
 
 const EXAMPLES: &str = "\
 The worker gets nothing more, and what it has goes to others, as far as there are others. It is told to end its session when
-it has nothing; one that does not know of that goes on without. Waits until its session is over, and says how it goes.
+it has nothing; one that does not know of that goes on without. Waits until its session is over, and says how it goes. A worker
+of [[workers]] is ended after its drain_timeout, whatever it has, and started again if it is wanted; any other keeps what nobody
+else can take until it ends.
 
 Examples:
   Let flight-2 go:

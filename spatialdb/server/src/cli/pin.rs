@@ -90,7 +90,7 @@ fn tell(args: &ClientArgs, region: &Region) -> Result<(), CliError> {
         writeln!(out, "{json}")?;
     } else {
         let what = match (&region.pin, pinned_to) {
-            (None, _) => "may change".to_owned(),
+            (None, _) => "is not pinned any more".to_owned(),
             (Some(_), None) => "keeps its shape".to_owned(),
             (Some(_), Some(worker)) => {
                 format!("keeps its shape, and is for {worker} only{}", until(worker, owner, next))

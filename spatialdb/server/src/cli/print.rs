@@ -13,6 +13,12 @@ pub(super) fn stdout() -> BufWriter<StdoutLock<'static>> {
     BufWriter::new(io::stdout().lock())
 }
 
+/// A text of the world's as part of a line: what would end the line, or speak to the terminal, is escaped.
+pub(super) fn plain(text: &str) -> String {
+    let escaped = |c: char| if c.is_control() { c.escape_default().to_string() } else { c.to_string() };
+    text.chars().map(escaped).collect()
+}
+
 /// Writes a table whose columns are as wide as they need be; numbers stand right.
 ///
 /// # Shape
@@ -21,9 +27,11 @@ pub(super) fn stdout() -> BufWriter<StdoutLock<'static>> {
 /// # Errors
 /// stdout is gone.
 pub(super) fn table(mut out: impl Write, header: &[&str], rows: &[Vec<String>]) -> io::Result<()> {
+    let rows: Vec<Vec<String>> =
+        rows.iter().map(|row| row.iter().map(|cell| plain(cell)).collect()).collect();
     let mut widths: Vec<usize> = header.iter().map(|name| name.chars().count()).collect();
     let mut right = vec![!rows.is_empty(); header.len()];
-    for row in rows {
+    for row in &rows {
         for (column, cell) in row.iter().enumerate() {
             widths[column] = widths[column].max(cell.chars().count());
             right[column] &= cell.is_empty() || cell.starts_with(|c: char| c.is_ascii_digit() || c == '-');
@@ -38,7 +46,7 @@ pub(super) fn table(mut out: impl Write, header: &[&str], rows: &[Vec<String>]) 
         line.trim_end().to_owned()
     };
     writeln!(out, "{}", line(&mut header.iter().copied()))?;
-    for row in rows {
+    for row in &rows {
         writeln!(out, "{}", line(&mut row.iter().map(String::as_str)))?;
     }
     Ok(())
@@ -110,6 +118,14 @@ fn decode<T: Message + Default>(entity: &v1::Entity, id: ComponentId) -> Option<
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_speaks_to_terminals_is_escaped() {
+        assert_eq!(plain("x\n\u{1b}[31mred\u{9b}1m Zürich"), "x\\n\\u{1b}[31mred\\u{9b}1m Zürich");
+        let mut out = Vec::new();
+        table(&mut out, &["type"], &[vec!["a\r\nb".to_owned()]]).expect("written");
+        assert_eq!(String::from_utf8_lossy(&out), "type\na\\r\\nb\n");
+    }
 
     #[test]
     fn columns_fit_and_numbers_stand_right() {

@@ -21,12 +21,15 @@ const COUNT_MAX: usize = 256;
 // As long as the protocol lets a name be.
 const NAME_BYTES_MAX: usize = 64;
 
+const WAIT_MAX: Duration = Duration::from_secs(24 * 60 * 60);
 const SCALE_DOWN_AFTER_DEFAULT: Duration = Duration::from_secs(30);
 
 const DRAIN_TIMEOUT_DEFAULT: Duration = Duration::from_secs(10);
 
+const STOP_TIMEOUT_LEAST: Duration = Duration::from_millis(10);
 const STOP_TIMEOUT_DEFAULT: Duration = Duration::from_secs(5);
 
+const HUNG_AFTER_LEAST: Duration = Duration::from_millis(100);
 const HUNG_AFTER_DEFAULT: Duration = Duration::from_secs(30);
 
 const RESTART_PAUSE_RANGE: RangeInclusive<Duration> = Duration::from_millis(10)..=Duration::from_secs(600);
@@ -100,12 +103,13 @@ fn read(section: &mut Section, folder: &Path) -> Result<WorkerConfig, ConfigErro
     }
     let directory = section.text("directory")?.unwrap_or_default();
     let (min, max) = read_range(section)?;
-    let mut duration =
-        |key, default| section.parsed(key, units::parse_duration).map(|duration| duration.unwrap_or(default));
-    let scale_down_after = duration("scale_down_after", SCALE_DOWN_AFTER_DEFAULT)?;
-    let drain_timeout = duration("drain_timeout", DRAIN_TIMEOUT_DEFAULT)?;
-    let stop_timeout = duration("stop_timeout", STOP_TIMEOUT_DEFAULT)?;
-    let hung_after = duration("hung_after", HUNG_AFTER_DEFAULT)?;
+    let mut duration = |key, least: Duration, default| {
+        section.duration(key, least..=WAIT_MAX).map(|duration| duration.unwrap_or(default))
+    };
+    let scale_down_after = duration("scale_down_after", Duration::ZERO, SCALE_DOWN_AFTER_DEFAULT)?;
+    let drain_timeout = duration("drain_timeout", Duration::ZERO, DRAIN_TIMEOUT_DEFAULT)?;
+    let stop_timeout = duration("stop_timeout", STOP_TIMEOUT_LEAST, STOP_TIMEOUT_DEFAULT)?;
+    let hung_after = duration("hung_after", HUNG_AFTER_LEAST, HUNG_AFTER_DEFAULT)?;
     let restart = read_restart(section)?;
     Ok(WorkerConfig {
         worker_type,

@@ -217,11 +217,14 @@ impl Admin {
             [] => {
                 let of_type =
                     if worker_type.is_empty() { String::new() } else { format!(" of type {worker_type}") };
+                let others = picture.workers.values().filter(|worker| worker.name == name);
+                let types: Vec<&str> = others.map(|worker| &*worker.worker_type).collect();
                 let is_there = self.edge.sessions.iter().any(|port| port.stats.name == name);
                 let why = match (self.edge.layers.is_open(), is_there) {
-                    (true, _) => "the world is open, nobody owns anything",
-                    (false, true) => "the session of that name serves no layer",
-                    (false, false) => "none is attached",
+                    (true, _) => "the world is open, nobody owns anything".to_owned(),
+                    (false, _) if !types.is_empty() => format!("there is one of type {}", types.join(", ")),
+                    (false, true) => "the session of that name serves no layer".to_owned(),
+                    (false, false) => "none of that name is attached".to_owned(),
                 };
                 let shown: String = name.chars().take(64).collect();
                 let detail = format!("no worker{of_type} is named {shown:?}: {why}");
@@ -249,9 +252,13 @@ impl Admin {
 
     fn no_layer(&self, name: &str) -> Error {
         let there: Vec<_> = self.edge.layers.all().map(|(_, layer)| layer.name.as_str()).collect();
-        let there = if there.is_empty() { "the world is open".to_owned() } else { there.join(", ") };
+        let there = if there.is_empty() {
+            "the world is open: it has no layers".to_owned()
+        } else {
+            format!("there are: {}", there.join(", "))
+        };
         let shown: String = name.chars().take(64).collect();
-        Error::new(Reason::RegionNotFound, format!("no layer is named {shown:?}; there are: {there}"))
+        Error::new(Reason::RegionNotFound, format!("no layer is named {shown:?}; {there}"))
     }
 }
 

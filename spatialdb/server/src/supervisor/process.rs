@@ -78,6 +78,7 @@ enum Ended {
     Stopped,
     ByItself(ExitStatus),
     Hung,
+    Drained,
     NotStarted(io::Error),
 }
 
@@ -102,7 +103,7 @@ impl Worker {
             let last = LastLines::default();
             let started = Instant::now();
             let drains = self.drains();
-            let ended = self.run_once(&last).await;
+            let ended = self.run_once(&last, drains).await;
             let verdict = match &ended {
                 Ended::Stopped => return End::Stopped,
                 Ended::ByItself(status) if status.success() => {
@@ -113,6 +114,7 @@ impl Worker {
                     tracing::info!(worker = self.name, "worker was drained and has ended, will be restarted");
                     None
                 }
+                Ended::Drained => None,
                 // It came as far as to be attached.
                 Ended::Hung => {
                     let restart = self.config.restart;
@@ -149,7 +151,8 @@ impl Worker {
         let _ = self.held.clone().wait_for(is_free).await;
     }
 
-    async fn run_once(&self, last: &LastLines) -> Ended {
+    // `drains`: how often it had been drained before.
+    async fn run_once(&self, last: &LastLines, drains: u64) -> Ended {
         let mut child = match self.command().spawn() {
             Ok(child) => child,
             Err(error) => return Ended::NotStarted(error),
@@ -176,6 +179,12 @@ impl Worker {
                 self.stop(&mut child, group).await;
                 Ended::Hung
             }
+            () = self.stays_drained(drains) => {
+                let timeout_ms = self.config.drain_timeout.as_millis();
+                tracing::warn!(worker = self.name, timeout_ms, "worker was drained and has not ended in time: ending it");
+                self.stop(&mut child, group).await;
+                Ended::Drained
+            }
         };
         // What the worker itself started must not outlive it.
         signal_group(group, Signal::KILL);
@@ -196,6 +205,17 @@ impl Worker {
             }
         }
         pending::<()>().await;
+    }
+
+    // Comes back when somebody has drained it and it had its time to hand over and to end: perhaps nobody else can take what
+    // it has.
+    async fn stays_drained(&self, drains: u64) {
+        let mut held = self.held.clone();
+        let is_drained = |held: &Held| held.drains(&self.config.worker_type, &self.name) > drains;
+        if held.wait_for(is_drained).await.is_err() {
+            return pending().await;
+        }
+        sleep(self.config.drain_timeout).await;
     }
 
     async fn leave(&self, child: &mut Child, group: Pid) {
@@ -270,7 +290,7 @@ impl Worker {
                 format!("cannot start {:?} in {:?}: {error}", self.config.command[0], self.config.directory)
             }
             Ended::Hung => "it did nothing".to_owned(),
-            Ended::Stopped => return,
+            Ended::Stopped | Ended::Drained => return,
         };
         match verdict {
             Verdict { pause: None, quick_failures } => tracing::error!(

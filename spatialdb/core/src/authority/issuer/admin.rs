@@ -37,6 +37,7 @@ impl Issuer {
     ) -> Result<RegionId, Error> {
         self.clock(now);
         self.check_at_rest(region)?;
+        self.check_has_shape(region)?;
         let shares = self.take_loads(loads);
         let squares = shares.get(&region).map(Vec::as_slice).unwrap_or_default();
         let Some((cut, low)) = best_cut(squares, loads.side_m, &self.area(region)) else {

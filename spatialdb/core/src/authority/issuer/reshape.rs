@@ -138,6 +138,14 @@ impl Issuer {
     }
 }
 
+impl Issuer {
+    /// # Errors
+    /// [`Reason::RegionShape`]: it is of entities without a position.
+    pub(super) fn check_has_shape(&self, region: RegionId) -> Result<(), Error> {
+        self.tiling_of(region).map(drop).ok_or_else(|| no_shape(region))
+    }
+}
+
 fn no_shape(region: RegionId) -> Error {
     Error::new(
         Reason::RegionShape,

@@ -5,6 +5,9 @@ use spatialdb_types::{Box3, RegionId, SpaceId};
 use super::{GridShape, PinnedBox, Strategy};
 use crate::authority::tiling::{Axis, Cut, Half, Tiling};
 
+/// A region of a grid has a side of so much at least.
+const GRID_SIDE_M_MIN: f64 = 0.001;
+
 /// A first tiling, and which of its regions are pinned boxes, by their index.
 pub(crate) struct Shape {
     pub(crate) tiling: Tiling,
@@ -91,19 +94,27 @@ fn cut_around(
 }
 
 impl Strategy {
+    /// Whether it makes sense where no entity is further out than `out_m`.
+    ///
     /// # Errors
     /// What is wrong with it.
-    pub(super) fn check(&self, spaces: &[SpaceId], regions_max: u32) -> Result<(), String> {
+    pub(super) fn check(&self, spaces: &[SpaceId], regions_max: u32, out_m: f64) -> Result<(), String> {
         match self {
             Self::Balanced | Self::Single | Self::Client => Ok(()),
-            Self::Grid(grid) => grid.check(spaces, regions_max),
-            Self::Pinned(boxes) => self.check_pinned(boxes, spaces, regions_max),
+            Self::Grid(grid) => grid.check(spaces, regions_max, out_m),
+            Self::Pinned(boxes) => self.check_pinned(boxes, spaces, regions_max, out_m),
         }
     }
 
-    fn check_pinned(&self, boxes: &[PinnedBox], spaces: &[SpaceId], regions_max: u32) -> Result<(), String> {
+    fn check_pinned(
+        &self,
+        boxes: &[PinnedBox],
+        spaces: &[SpaceId],
+        regions_max: u32,
+        out_m: f64,
+    ) -> Result<(), String> {
         for (i, pinned) in boxes.iter().enumerate() {
-            pinned.check(spaces).map_err(|why| format!("pinned box {i}: {why}"))?;
+            pinned.check(spaces, out_m).map_err(|why| format!("pinned box {i}: {why}"))?;
             let meets = |other: &PinnedBox| other.space == pinned.space && overlap(&other.area, &pinned.area);
             if let Some(j) = boxes[..i].iter().position(meets) {
                 return Err(format!("pinned boxes {j} and {i} overlap"));
@@ -127,7 +138,7 @@ impl Strategy {
 }
 
 impl GridShape {
-    fn check(&self, spaces: &[SpaceId], regions_max: u32) -> Result<(), String> {
+    fn check(&self, spaces: &[SpaceId], regions_max: u32, out_m: f64) -> Result<(), String> {
         let is_number = self.x.is_finite() && self.y.is_finite() && self.side_m.is_finite();
         let far = |first: f64, count: u32| f64::from(count).mul_add(self.side_m, first);
         let is_exact = far(self.x, self.columns) + self.side_m > far(self.x, self.columns)
@@ -136,6 +147,13 @@ impl GridShape {
         if !is_number || *side_m <= 0.0 || *columns == 0 || *rows == 0 {
             let what = format!("{columns} x {rows} regions of {side_m} m, first cuts at ({x}, {y})");
             return Err(format!("its grid has {what}: at least 1 x 1 with a side over 0 m are needed"));
+        }
+        let is_out = |first: f64, count: u32| first.abs() > out_m || far(first, count).abs() > out_m;
+        if *side_m < GRID_SIDE_M_MIN || is_out(*x, *columns) || is_out(*y, *rows) {
+            let what = format!("{columns} x {rows} regions of {side_m:e} m, first cuts at ({x:e}, {y:e})");
+            return Err(format!(
+                "its grid has {what}: sides are at least {GRID_SIDE_M_MIN} m, and no entity is further out than {out_m:e} m"
+            ));
         }
         if !is_exact {
             let what = format!("cuts {side_m} m apart, the first ones at ({x}, {y})");
@@ -152,7 +170,7 @@ impl GridShape {
 }
 
 impl PinnedBox {
-    fn check(&self, spaces: &[SpaceId]) -> Result<(), String> {
+    fn check(&self, spaces: &[SpaceId], out_m: f64) -> Result<(), String> {
         if !spaces.contains(&self.space) {
             return Err(format!("no space {}", self.space));
         }
@@ -162,6 +180,13 @@ impl PinnedBox {
         };
         if !(is_range(Axis::X) && is_range(Axis::Y)) {
             return Err(format!("{:?} to {:?} is empty", self.area.min, self.area.max));
+        }
+        let is_out = |axis: Axis| {
+            let (from, to) = axis.range(&self.area);
+            from > out_m || to < -out_m
+        };
+        if is_out(Axis::X) || is_out(Axis::Y) {
+            return Err(format!("no entity is further out than {out_m:e} m, where it lies"));
         }
         Ok(())
     }
@@ -204,9 +229,15 @@ mod tests {
         assert_ne!(at(9.0, 0.0), at(10.0, 0.0));
         assert_ne!(at(50.0, 99.0), at(50.0, 100.0));
         let none = GridShape { columns: 0, ..grid };
-        assert!(Strategy::Grid(none).check(&[SPACE], 64).is_err());
-        assert!(Strategy::Grid(GridShape { side_m: 1e-30, x: 1e9, ..grid }).check(&[SPACE], 64).is_err());
-        let error = Strategy::Grid(grid).check(&[SPACE], 5).expect_err("6 regions");
+        assert!(Strategy::Grid(none).check(&[SPACE], 64, 1e12).is_err());
+        for wrong in [GridShape { side_m: 1e-300, ..grid }, GridShape { x: 2e12, ..grid }] {
+            let error = Strategy::Grid(wrong).check(&[SPACE], 64, 1e12).expect_err("no world is like that");
+            assert!(error.len() < 200 && error.contains("1e12"), "{error}");
+        }
+        assert!(
+            Strategy::Grid(GridShape { side_m: 1e-30, x: 1e9, ..grid }).check(&[SPACE], 64, 1e12).is_err()
+        );
+        let error = Strategy::Grid(grid).check(&[SPACE], 5, 1e12).expect_err("6 regions");
         assert!(error.contains("regions_max = 5"), "{error}");
     }
 
@@ -220,7 +251,7 @@ mod tests {
             pinned((0.0, 1.0), (1.0, 3.0)),
         ];
         let strategy = Strategy::Pinned(boxes.clone());
-        strategy.check(&[SPACE], 64).expect("they do not overlap");
+        strategy.check(&[SPACE], 64, 1e12).expect("they do not overlap");
         let shape = shape(&strategy);
         for (region, area) in shape.tiling.regions() {
             let index = shape.pinned.iter().find(|(id, _)| *id == region).map(|(_, index)| *index);
@@ -234,12 +265,19 @@ mod tests {
             assert!(index.is_some() || !boxes.iter().any(|b| overlap(&b.area, &area)));
         }
         let doubled = Strategy::Pinned(vec![boxes[0].clone(), pinned((1.0, 5.0), (0.5, 0.6))]);
-        assert!(doubled.check(&[SPACE], 64).expect_err("they overlap").contains("0 and 1"));
-        assert!(strategy.check(&[SPACE], 4).expect_err("four, and around them").contains("regions_max = 4"));
-        assert!(Strategy::Pinned(vec![pinned((1.0, 1.0), (0.0, 1.0))]).check(&[SPACE], 64).is_err());
+        assert!(doubled.check(&[SPACE], 64, 1e12).expect_err("they overlap").contains("0 and 1"));
+        assert!(
+            strategy.check(&[SPACE], 4, 1e12).expect_err("four, and around them").contains("regions_max = 4")
+        );
+        let outside = Strategy::Pinned(vec![pinned((2e12, 3e12), (0.0, 1.0))]);
+        assert!(outside.check(&[SPACE], 64, 1e12).expect_err("nothing is there").contains("1e12"));
+        assert!(Strategy::Pinned(vec![pinned((1.0, 1.0), (0.0, 1.0))]).check(&[SPACE], 64, 1e12).is_err());
         let elsewhere = PinnedBox { space: SpaceId(4), ..boxes[0].clone() };
         assert!(
-            Strategy::Pinned(vec![elsewhere]).check(&[SPACE], 64).expect_err("no space").contains("space 4")
+            Strategy::Pinned(vec![elsewhere])
+                .check(&[SPACE], 64, 1e12)
+                .expect_err("no space")
+                .contains("space 4")
         );
     }
 }

@@ -268,8 +268,12 @@ impl Authority {
         if !self.table.is_known() {
             self.news.push_unknown(entity, layer, now, []);
         }
+        let is_authors = self.is_authors(store.row(id), layer, lay_in);
         let crossing = self.table.moved_by(self.writer.as_ref(), entity, layer, (lay_in, at), now);
         crossing.iter().for_each(|crossing| self.news.push_crossing(entity, crossing, now));
+        if is_authors && crossing.is_some() {
+            self.passed_on.insert((entity, layer));
+        }
     }
 
     /// The whole table came: owners are told anew what they have, and entities of regions that are gone are placed.

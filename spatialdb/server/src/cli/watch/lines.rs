@@ -168,7 +168,8 @@ impl Lines {
         let Some(value) = values.get(&ComponentId::METADATA) else { return };
         let metadata = value.clone().and_then(|bytes| v1::Metadata::decode(bytes).ok()).unwrap_or_default();
         let quoted = format!("{:?}", metadata.name);
-        let known = [metadata.r#type, if metadata.name.is_empty() { String::new() } else { quoted }];
+        let known =
+            [print::plain(&metadata.r#type), if metadata.name.is_empty() { String::new() } else { quoted }];
         let known: Vec<String> = known.into_iter().filter(|part| !part.is_empty()).collect();
         if known.is_empty() {
             self.labels.remove(&entity);

@@ -4,6 +4,8 @@ use clap::Args;
 use serde_json::{Value, json};
 use spatialdb_proto::v1;
 
+use crate::cli::print;
+
 /// Asks how many entities there are where, instead of which.
 #[derive(Debug, Args)]
 pub(super) struct SquareArgs {
@@ -96,7 +98,8 @@ impl Square {
             let side = |number: i32, d: i64| (i64::from(number) + d) as f64 * self.square_m;
             format!("({}, {})", side(self.x, dx), side(self.y, dy))
         };
-        let kind = if self.kind.is_empty() { String::new() } else { format!("  {}", self.kind) };
+        let kind =
+            if self.kind.is_empty() { String::new() } else { format!("  {}", print::plain(&self.kind)) };
         format!("= {}  {}..{}{kind}", self.count, corner(0, 0), corner(1, 1))
     }
 

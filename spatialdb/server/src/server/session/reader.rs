@@ -245,7 +245,10 @@ impl Reader {
             return Err(Error::new(Reason::SequenceGap, detail));
         }
         self.last = seq;
-        self.port.stats.heard_at.store(self.edge.clock.now(), Ordering::Relaxed);
+        // A library may answer by itself what its worker's loop does not hear any more.
+        if !matches!(message.body, Some(Body::AuthorityReport(_))) {
+            self.port.stats.heard_at.store(self.edge.clock.now(), Ordering::Relaxed);
+        }
         if is_too_deep {
             let max = self.edge.limits.constraint_depth_max;
             let detail = format!(
