@@ -793,7 +793,8 @@ export const EndHoldSchema: GenMessage<EndHold> = /*@__PURE__*/
   messageDesc(file_spatialdb_v1_worker, 22);
 
 /**
- * From the worker's own loop, so that a hung loop shows. In a world with stall_after a worker stands still while it sends
+ * From the worker's own loop, so that a hung loop shows: a worker of which nothing comes for lease_ttl but AuthorityReports, which
+ * a library may send by itself, loses what it owns. In a world with stall_after a worker stands still while it sends
  * only heartbeats that say the same seen_frame and tick_ms as before, and something waits for it: frames after a seen_frame
  * that is not 0, or regions of which it was told (Authority.gained, warm) and has not said that it knows. See
  * LOSS_REASON_STALLED.
@@ -1465,7 +1466,7 @@ export type Frame = Message<"spatialdb.v1.Frame"> & {
   events: EventColumn[];
 
   /**
-   * Events that were published for this session but did not fit limits.session_events_max (or session_event_bytes_max)
+   * Events that were published for this session but did not fit limits.session_events_max (or session_event_bytes_max) of a partition
    * while it did not read, or that came too late: behind the leave of their entity.
    *
    * @generated from field: repeated spatialdb.v1.EventsMissed events_missed = 16;
