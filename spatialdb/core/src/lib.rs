@@ -13,6 +13,7 @@ mod columns;
 mod events;
 pub mod interest;
 mod interest_book;
+pub mod log;
 mod message;
 pub mod partition;
 pub mod session;

@@ -1,7 +1,7 @@
 //! A single condition.
 
 use spatialdb_proto::v1::{self, constraint::Kind};
-use spatialdb_types::Reason;
+use spatialdb_types::{EntityId, Reason};
 
 use crate::{
     error::{ParseError, nearest, shown},
@@ -75,7 +75,14 @@ fn has(parser: &mut Parser<'_>) -> Result<Kind, ParseError> {
 
 fn ids(parser: &mut Parser<'_>) -> Result<Kind, ParseError> {
     parser.advance()?;
-    let one = |parser: &mut Parser<'_>| whole(parser, "the id of an entity");
+    let one = |parser: &mut Parser<'_>| {
+        let span = parser.span;
+        let entity = EntityId(whole(parser, "the id of an entity")?);
+        if entity.is_valid() {
+            return Ok(entity.0);
+        }
+        Err(ParseError::new(span, "ids of entities are above 0 and below 2^53".to_owned()))
+    };
     let entities = match parser.token {
         Token::Sign("=" | "==") => {
             parser.advance()?;

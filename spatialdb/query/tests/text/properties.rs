@@ -3,7 +3,7 @@
 use proptest::{collection::vec, prelude::*, sample::select};
 use spatialdb_proto::v1::{self, Comparison, constraint::Kind, field_value::Kind as Value};
 use spatialdb_query::{Known, ParseError, parse, parse_with, to_text};
-use spatialdb_types::Limits;
+use spatialdb_types::{ID_END, Limits};
 
 use crate::support::*;
 
@@ -86,7 +86,7 @@ fn leaf() -> impl Strategy<Value = v1::Constraint> {
         Just(all()),
         Just(or(&[])),
         select(vec![1, METADATA, SHIP, 1001, 1012]).prop_map(has),
-        vec(any::<u64>(), 0..4).prop_map(|entities| ids(&entities)),
+        vec(1..ID_END, 0..4).prop_map(|entities| ids(&entities)),
         any::<u32>().prop_map(|space| of(Kind::Space(v1::Space { space }))),
         (any::<u64>(), radius()).prop_map(|(entity, radius_m)| of(Kind::Near(v1::Near { entity, radius_m }))),
         shape(),

@@ -48,6 +48,8 @@ fn words_and_signs() {
     check("id in (7, )", ")", "expected the id of an entity");
     check("id in (7 8)", "8", "expected `,` or `)`");
     check("id = 18446744073709551616", "18446744073709551616", "more than 64 bits");
+    check("id = 0", "0", "above 0 and below 2^53");
+    check("id in (7, 9007199254740992)", "9007199254740992", "above 0 and below 2^53");
     check("near 7 5km", "5", "expected `within`");
     check("owned in space 2", "space", "expected `layer`");
     check("owned in layer 7", "7", "expected the name of a layer");
