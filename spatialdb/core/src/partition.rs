@@ -19,6 +19,7 @@ mod query;
 mod refusals;
 mod row_map;
 mod store;
+mod sweeping;
 mod table;
 
 use std::sync::Arc;
@@ -121,6 +122,8 @@ pub struct Partition {
     shadow_turn: u64,
     /// Where the entities of the column are that is being applied.
     places: Vec<apply::Place>,
+    /// `None`: nothing is written to a log.
+    sweeping: Option<Box<sweeping::Sweeping>>,
 }
 
 impl Partition {
@@ -150,6 +153,7 @@ impl Partition {
             incarnation: Incarnation(1),
             shadow_turn: 0,
             places: Vec::new(),
+            sweeping: None,
         }
     }
 

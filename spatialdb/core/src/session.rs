@@ -131,6 +131,9 @@ pub struct Session {
     /// What the worker hears once it has the last frame that was taken; `None`: it has.
     sending: Option<Vec<After>>,
     told_applied: Seq,
+    /// Views that are filled, of which the client is told once it is told that the message is applied that asked for them: it
+    /// cannot know before that it is not their old selves that are filled.
+    filled_early: Vec<(ViewId, u64)>,
     outbox: Vec<(PartitionId, ToPartition)>,
 }
 
@@ -145,12 +148,14 @@ struct ViewState {
     count: u64,
     /// If it is one of densities; none that an entity gives is.
     sums: Option<Sums>,
+    /// The message that asked for it.
+    asked_by: Seq,
 }
 
 impl ViewState {
     fn new(asked: View, around: &Surroundings<'_>, awaited: impl Iterator<Item = PartitionId>) -> Self {
         let view = Arc::new(asked.resolved(around));
-        Self { asked, view, awaited: awaited.collect(), count: 0, sums: None }
+        Self { asked, view, awaited: awaited.collect(), count: 0, sums: None, asked_by: Seq(0) }
     }
 }
 
@@ -213,6 +218,7 @@ impl Session {
             frames: VecDeque::new(),
             sending: None,
             told_applied: Seq(0),
+            filled_early: Vec::new(),
             outbox: Vec::new(),
         }
     }
@@ -366,8 +372,29 @@ impl Session {
             body.outcome = std::mem::take(&mut self.outcome);
         }
         body.applied = self.told_applied;
+        self.hold_back_filled(&mut body);
         self.sending.get_or_insert_default().append(&mut body.then);
         Some(body)
+    }
+
+    /// Views that are filled are told as such when the message that asked for them is told to be applied.
+    fn hold_back_filled(&mut self, body: &mut FrameBody) {
+        if body.view_ready.is_empty() && self.filled_early.is_empty() {
+            return;
+        }
+        // Of the same view a later fill counts.
+        self.filled_early.retain(|(view, _)| body.view_ready.iter().all(|(other, _)| other != view));
+        let views = &self.views;
+        // What squares count is as of the frame that says so; these were held back until no frame waits.
+        for (view, count) in &mut self.filled_early {
+            let sums = views.get(view).and_then(|state| state.sums.as_ref());
+            *count = sums.map_or(*count, Sums::sum);
+        }
+        self.filled_early.append(&mut body.view_ready);
+        let is_asked = |view: &ViewId| views.get(view).is_some_and(|state| state.awaited.is_empty());
+        self.filled_early.retain(|(view, _)| is_asked(view));
+        let may_be_told = |view: &ViewId| views.get(view).is_some_and(|state| state.asked_by <= body.applied);
+        body.view_ready = self.filled_early.extract_if(.., |(view, _)| may_be_told(view)).collect();
     }
 
     /// Whether [`Session::take_frame`] has something to give.
@@ -397,7 +424,9 @@ impl Session {
         view.version = self.version + 1;
         let sums = self.sums_of(&view);
         let around = Surroundings(&self.anchors, &self.territory);
-        self.views.insert(view.id, ViewState { sums, ..ViewState::new(view, &around, self.all()) });
+        let asked_by = self.progress.next();
+        let state = ViewState { sums, asked_by, ..ViewState::new(view, &around, self.all()) };
+        self.views.insert(state.asked.id, state);
         self.fit_interests();
         self.send_views();
         Ok(())

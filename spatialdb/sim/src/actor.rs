@@ -142,7 +142,9 @@ impl Sim {
         let view = self.plan.view(&mut self.rng, id, last);
         let view = self.owned_view(a, view);
         self.say(|| format!("session {} subscribes {view:?}", self.actors[a].id));
-        if let Err(error) = self.actors[a].session.subscribe(view.clone()) {
+        let result = self.actors[a].session.subscribe(view.clone());
+        self.decide_view(a);
+        if let Err(error) = result {
             assert_eq!(error.reason, Reason::LimitReached, "a new and valid view: {error}");
             return None;
         }
@@ -169,14 +171,24 @@ impl Sim {
             self.owned_view(a, view)
         };
         self.say(|| format!("session {} changes {view:?}", self.actors[a].id));
-        match self.actors[a].session.change_view(view.clone()) {
+        let result = self.actors[a].session.change_view(view.clone());
+        self.decide_view(a);
+        match result {
             Ok(()) => self.note_view(a, view),
             Err(error) => assert_eq!(error.reason, Reason::LimitReached, "a known and valid view: {error}"),
         }
     }
 
+    /// The message that asks for a view is one like any other, and decided at once.
+    fn decide_view(&mut self, a: usize) {
+        let actor = &mut self.actors[a];
+        actor.seq.0 += 1;
+        actor.session.received(actor.seq, 0);
+    }
+
     fn note_view(&mut self, a: usize, view: View) {
-        self.actors[a].replica.note_asked(&view);
+        let by = self.actors[a].seq;
+        self.actors[a].replica.note_asked(&view, by);
         self.actors[a].replica.heard.note_views();
         if view.own_updates {
             self.actors[a].replica.no_echo_of = None;
@@ -198,7 +210,9 @@ impl Sim {
 
     /// Routes the waiting message of a client if every partition it concerns takes work. Returns whether it did.
     pub(crate) fn try_send(&mut self, a: usize) -> bool {
-        let Some((message, writers)) = self.actors[a].pending.take() else { return false };
+        let Some((mut message, writers)) = self.actors[a].pending.take() else { return false };
+        // It may have asked for views since.
+        message.seq = Seq(self.actors[a].seq.0 + 1);
         let mut batches = self.edge.route(&message, &mut self.bugs);
         batches.values_mut().for_each(|batch| batch.role = Role::Tool);
         if batches.keys().any(|to| !self.partitions[usize::from(to.0)].accepts_work()) {

@@ -138,6 +138,8 @@ bugs! {
     LoseRelease = "lose-release", one_in 2;
     /// A partition is taken to have shown a session all.
     GainedEarly = "gained-early", one_in 1;
+    /// A record of a log is lost.
+    LoseRecord = "lose-record", one_in 8;
 }
 
 impl Bug {

@@ -35,6 +35,8 @@ impl Value {
 pub(crate) struct Asks {
     /// Subscribed or changed.
     pub(crate) asked: u64,
+    /// The last message that did so.
+    pub(crate) by: Seq,
     /// Told that it is filled.
     pub(crate) answered: u64,
     /// What it was told last.
@@ -81,9 +83,10 @@ impl Replica {
     }
 
     /// A view is asked for.
-    pub(crate) fn note_asked(&mut self, view: &View) {
+    pub(crate) fn note_asked(&mut self, view: &View, by: Seq) {
         let asks = self.views.entry(view.id).or_default();
         asks.asked += 1;
+        asks.by = by;
         asks.of_densities = view.densities.is_some();
         self.note_halves(view);
     }
@@ -236,6 +239,13 @@ impl Replica {
         for &(view, count) in &frame.view_ready {
             let asks = self.views.entry(view).or_default();
             asks.answered += 1;
+            if frame.applied < asks.by {
+                let (applied, by) = (frame.applied, asks.by);
+                return broken(
+                    "view ready",
+                    format!("view {view} is ready at {applied}, and was asked for by {by}"),
+                );
+            }
             asks.count = count;
             if asks.of_densities && !asks.ended && self.squares.sum(view) != count {
                 let sum = self.squares.sum(view);

@@ -19,6 +19,7 @@ use crate::edge::Edge;
 use crate::events::{self, Sent};
 use crate::interests::Interests;
 use crate::judge::Failure;
+use crate::log::Log;
 use crate::model::Model;
 use crate::rng::Rng;
 use crate::world::Plan;
@@ -60,6 +61,8 @@ pub(crate) struct Sim {
     pub(crate) interests: Interests,
     /// Layers and who owns what, in a world that is not open.
     pub(crate) authority: Option<Authority>,
+    /// What partitions have written to their logs.
+    pub(crate) log: Log,
     /// Whether to say what happens.
     pub(crate) trace: bool,
     edge_queues: Vec<VecDeque<EdgeItem>>,
@@ -134,8 +137,10 @@ impl Sim {
         let plan = Plan::new(&mut rng);
         let count = usize::from(plan.map.partitions());
         let authority = Authority::new(seed, &plan);
+        let log = Log::new(seed);
         let partition = |id| {
-            let mut partition = Partition::new(id, plan.map.clone(), plan.limits.clone());
+            let partition = Partition::new(id, plan.map.clone(), plan.limits.clone());
+            let mut partition = partition.with_log(&log.volatile);
             partition.tune(plan.tuning);
             match &authority {
                 Some(authority) => partition.with_layers(&authority.layers),
@@ -159,6 +164,7 @@ impl Sim {
             cuts: Cuts::default(),
             interests: Interests::new(count),
             authority,
+            log,
             trace,
             edge_queues: (0..count).map(|_| VecDeque::new()).collect(),
             peer_queues: (0..count).map(|_| (0..count).map(|_| VecDeque::new()).collect()).collect(),

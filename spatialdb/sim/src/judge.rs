@@ -76,6 +76,7 @@ impl Sim {
         self.judge_query(&truth)?;
         self.judge_book(&truth)?;
         self.judge_authority()?;
+        self.judge_log()?;
         for a in self.live_actors() {
             let actor = &self.actors[a];
             let verdict = self
@@ -147,7 +148,7 @@ impl Sim {
         Ok(self.truth()?.iter().filter_map(place).collect())
     }
 
-    fn truth(&self) -> Result<Truth, Failure> {
+    pub(crate) fn truth(&self) -> Result<Truth, Failure> {
         let mut truth = Truth::new();
         for partition in &self.partitions {
             let answer = partition.query(&everything());

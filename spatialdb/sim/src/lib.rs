@@ -23,7 +23,7 @@
 //! exactly what was written last (`state`) and exactly the right rows are refused; every row is decided (`outcome`);
 //! events are told once, in order, not before the values that came with them, and to everybody who has the entity in view
 //! (`event`, `event twice`, `event order`, `event early`, `event lost`, `event missed`);
-//! a query over all partitions misses and doubles nothing while the world goes on (`cut`); a session has the views that entities give it (`interests`); moves end and hints are right; views are filled once and count right; the world comes to rest, and nobody who has
+//! a query over all partitions misses and doubles nothing while the world goes on (`cut`); a session has the views that entities give it (`interests`); all that partitions wrote to their logs, in any order, is the world (`log`); moves end and hints are right; views are filled once and count right; the world comes to rest, and nobody who has
 //! something to say is asleep.
 
 mod actor;
@@ -36,6 +36,7 @@ mod edge;
 mod events;
 mod interests;
 mod judge;
+mod log;
 mod model;
 mod rng;
 mod run;

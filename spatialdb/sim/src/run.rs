@@ -118,6 +118,7 @@ impl Sim {
         if self.authority.is_some() {
             self.authority_step()?;
         }
+        self.log_step();
         let w = &self.plan.weights;
         let busy = |kind: usize| if self.busy()[kind].is_empty() { 0 } else { w.links[kind] };
         let weights = [

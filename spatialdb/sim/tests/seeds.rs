@@ -64,6 +64,7 @@ const CAUGHT_WITHIN: &[(Bug, u64)] = &[
     (Bug::SwapLeads, 12_000),
     (Bug::LoseRelease, 100),
     (Bug::GainedEarly, 1_500),
+    (Bug::LoseRecord, 40),
 ];
 
 fn threads() -> usize {

@@ -118,6 +118,9 @@ mod tests {
 
     const COMPONENTS: u32 = 4;
 
+    /// An image: its form, and components with their revisions.
+    type Written = (Form, Vec<(u32, u64)>);
+
     /// What happens to an entity.
     #[derive(Clone, Debug)]
     enum Act {
@@ -143,7 +146,7 @@ mod tests {
     }
 
     /// Lives a life. Returns the images that were written of it, with revisions for bytes, and how it is as of the last one.
-    fn live(acts: &[Act]) -> (Vec<(Form, Vec<(u32, u64)>)>, Option<BTreeMap<u32, u64>>) {
+    fn live(acts: &[Act]) -> (Vec<Written>, Option<BTreeMap<u32, u64>>) {
         let (mut clock, mut has, mut dirty) = (0, BTreeMap::new(), Vec::new());
         let (mut images, mut is_reshaped) = (Vec::new(), true);
         let mut last = None;
@@ -177,7 +180,7 @@ mod tests {
         (images, last.filter(|last| !last.is_empty()))
     }
 
-    fn merged(images: &[(Form, Vec<(u32, u64)>)]) -> Option<BTreeMap<u32, u64>> {
+    fn merged(images: &[Written]) -> Option<BTreeMap<u32, u64>> {
         let mut merge = Merge::default();
         for (form, values) in images {
             let bytes: Vec<[u8; 8]> = values.iter().map(|(_, at)| at.to_le_bytes()).collect();

@@ -143,7 +143,7 @@ mod tests {
             (short, short.to_string()),
             (LogError::Short { at: second }, format!("the record ends within what begins at byte {second}"))
         );
-        let mut form = bytes.clone();
+        let mut form = bytes;
         form[second + 8] = 9;
         assert_eq!(images(&form), Err(LogError::Form { found: 9, at: second }));
         let mut writer = LogWriter::new(Revision(1), 0);

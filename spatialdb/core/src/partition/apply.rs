@@ -415,6 +415,7 @@ impl Partition {
                 self.queue_events();
                 self.forget_everywhere(id, entity);
                 self.store.remove(id);
+                self.log_deleted(entity);
                 run.deleted.push(entity);
             }
             Some(component) => {

@@ -222,6 +222,11 @@ impl Authority {
         self.written.take_firsts().map(|(region, epoch)| Answer::Written(region, epoch))
     }
 
+    /// The rules.
+    pub(super) fn layers(&self) -> &Layers {
+        &self.layers
+    }
+
     /// What is known of who owns what.
     pub(super) const fn table(&self) -> &LeaseTable {
         &self.table

@@ -139,6 +139,7 @@ impl Partition {
     }
 
     fn take(&mut self, id: RowId, holders: Vec<Holder>) -> MovedEntity {
+        self.log_departure(id);
         let row = self.store.row(id);
         let (entity, components) = (row.entity, self.store.components(row).to_vec());
         let authority = self.authority.as_mut().map(|authority| authority.leaves(&self.store, id, false));

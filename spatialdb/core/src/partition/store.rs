@@ -9,6 +9,7 @@ use super::census::Census;
 use super::changes::Changes;
 use super::grid::{CellKey, CellRow, Grid, NO_CELL, NOWHERE};
 use super::row_map::RowMap;
+use super::sweeping::Unswept;
 use super::table::{SetId, Slot, Table, Tables};
 use crate::interest::{Constraint, Subject, Values};
 
@@ -59,6 +60,8 @@ pub(crate) struct Store {
     published_change: PublishSeq,
     /// While somebody asks for densities.
     pub(crate) census: Option<Box<Census>>,
+    /// If there is a log.
+    pub(super) unswept: Option<Box<Unswept>>,
 }
 
 impl Row {
@@ -97,6 +100,7 @@ impl Store {
             last_change: PublishSeq(0),
             published_change: PublishSeq(0),
             census: None,
+            unswept: None,
         }
     }
 
@@ -393,6 +397,9 @@ impl Store {
 
     /// The same, if its cell knows.
     fn note_dirty(&mut self, id: RowId) {
+        if let Some(unswept) = &mut self.unswept {
+            unswept.note(id);
+        }
         let row = &mut self.rows[id.0 as usize];
         if row.changed_at < self.publish {
             row.changed_at = self.publish;

@@ -186,7 +186,12 @@ impl Session {
             let doublings = state.sums.as_ref().map_or(1, |s| s.doublings_to(max.saturating_sub(others)));
             self.coarsen(id, doublings);
             // It is ready when the larger ones are told.
-            if body.view_ready.extract_if(.., |(view, _)| *view == id).count() > 0 {
+            let waiting = self.frames.iter_mut().map(|(_, frame)| &mut frame.view_ready);
+            let untold = waiting.chain([&mut body.view_ready, &mut self.filled_early]);
+            let is_untold =
+                |ready: &mut Vec<(ViewId, u64)>| ready.extract_if(.., |(view, _)| *view == id).count() > 0;
+            // All of them: it is in one at most.
+            if untold.map(is_untold).fold(false, |any, is| any | is) {
                 self.await_all(id);
             }
             has_changed = true;

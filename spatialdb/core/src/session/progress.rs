@@ -35,6 +35,11 @@ impl Progress {
         self.applied
     }
 
+    /// The message that comes next.
+    pub(super) fn next(&self) -> Seq {
+        Seq(self.applied.0 + self.open.len() as u64 + 1)
+    }
+
     pub(super) const fn rows(&self) -> u64 {
         self.rows
     }

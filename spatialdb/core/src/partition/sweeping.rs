@@ -1,0 +1,198 @@
+//! What of a partition is not in its log yet, and writing it there, in slices between other work.
+//!
+//! Of an entity all that changed is written at once, so each image is a state that it really had. Rows are swept in rounds: what
+//! changes while one goes on is written by it, or by the next one.
+//!
+//! Responsible for: which images are written, and that none is missing. Not responsible for: when (the driver says how many at
+//! once), or where they go.
+
+use std::sync::Arc;
+
+use spatialdb_types::{ComponentId, EntityId, Epoch, LayerId, SessionId};
+
+use super::{Partition, PublishSeq, RowId, Store};
+use crate::log::{Form, LogWriter, StoredValue};
+
+/// Bytes of a stored Position.
+const POSITION_BYTES: usize = 28;
+
+/// What waits to be written.
+#[derive(Debug)]
+pub(super) struct Sweeping {
+    /// Components that are never written, by rising id.
+    volatile: Arc<[ComponentId]>,
+    /// What the next record says.
+    record: Option<LogWriter>,
+    /// Where the round goes on; `None`: none is under way.
+    next: Option<usize>,
+    /// The publish at which the last round began, or this one did.
+    began: PublishSeq,
+    /// The publish at which the one before began: what changed since is not known to be written.
+    since: PublishSeq,
+}
+
+/// A bit for each row that has changed since it was written.
+#[derive(Debug, Default)]
+pub(super) struct Unswept {
+    words: Vec<u64>,
+}
+
+impl Unswept {
+    pub(super) fn note(&mut self, id: RowId) {
+        let word = id.0 as usize / 64;
+        if self.words.len() <= word {
+            self.words.resize(word + 1, 0);
+        }
+        self.words[word] |= 1 << (id.0 % 64);
+    }
+
+    /// Whether it was noted. It is not any more.
+    fn take(&mut self, id: RowId) -> bool {
+        let Some(word) = self.words.get_mut(id.0 as usize / 64) else { return false };
+        let bit = 1 << (id.0 % 64);
+        let was_noted = *word & bit != 0;
+        *word &= !bit;
+        was_noted
+    }
+
+    /// The first row from that one on that was noted. It is not any more.
+    fn take_from(&mut self, row: usize) -> Option<RowId> {
+        let (first, bits) = (row / 64, !0 << (row % 64));
+        let mut words = self.words.iter_mut().enumerate().skip(first);
+        let mask = |word: usize| if word == first { bits } else { !0 };
+        let (at, word) = words.find(|(at, word)| **word & mask(*at) != 0)?;
+        let bit = (*word & mask(at)).trailing_zeros();
+        *word &= !(1 << bit);
+        Some(RowId(at as u32 * 64 + bit))
+    }
+}
+
+impl Partition {
+    /// A partition whose entities are to be written to a log, but for these components, by rising id.
+    #[must_use]
+    pub fn with_log(mut self, volatile: &Arc<[ComponentId]>) -> Self {
+        let (began, since) = (PublishSeq(0), PublishSeq(0));
+        let volatile = Arc::clone(volatile);
+        self.sweeping = Some(Box::new(Sweeping { volatile, record: None, next: None, began, since }));
+        self.store.unswept = Some(Box::default());
+        self
+    }
+
+    /// Writes images of up to so many entities that changed since they were written last. Returns whether the round is over: all
+    /// that had changed when it began is written.
+    pub fn sweep(&mut self, images_max: usize) -> bool {
+        let Some(mut sweeping) = self.sweeping.take() else { return true };
+        let mut row = sweeping.next.unwrap_or_else(|| {
+            (sweeping.since, sweeping.began) = (sweeping.began, self.store.publish());
+            0
+        });
+        let mut images = 0;
+        sweeping.next = loop {
+            if images == images_max {
+                break Some(row);
+            }
+            let next = self.store.unswept.as_mut().and_then(|unswept| unswept.take_from(row));
+            let Some(id) = next else { break None };
+            row = id.0 as usize + 1;
+            if self.store.live_row(id).is_some() {
+                self.write_image(&mut sweeping, id);
+                images += 1;
+            }
+        };
+        let is_over = sweeping.next.is_none();
+        self.sweeping = Some(sweeping);
+        is_over
+    }
+
+    /// The body of the next record; `None`: there is nothing to write.
+    pub fn take_log_record(&mut self) -> Option<Vec<u8>> {
+        Some(self.sweeping.as_mut()?.record.take()?.finish())
+    }
+
+    /// An entity is about to go to another partition, which knows nothing of what this one has written.
+    pub(super) fn log_departure(&mut self, id: RowId) {
+        let is_unswept = self.store.unswept.as_mut().is_some_and(|unswept| unswept.take(id));
+        if is_unswept && let Some(mut sweeping) = self.sweeping.take() {
+            self.write_image(&mut sweeping, id);
+            self.sweeping = Some(sweeping);
+        }
+    }
+
+    /// An entity was deleted.
+    pub(super) fn log_deleted(&mut self, entity: EntityId) {
+        let (clock, now) = (self.store.clock(), self.now);
+        if let Some(sweeping) = &mut self.sweeping {
+            sweeping.record.get_or_insert_with(|| LogWriter::new(clock, now)).image(entity, Form::Gone);
+        }
+    }
+
+    fn write_image(&mut self, sweeping: &mut Sweeping, id: RowId) {
+        let Sweeping { volatile, record, since, .. } = sweeping;
+        let as_of = self.store.tick();
+        let record = record.get_or_insert_with(|| LogWriter::new(as_of, self.now));
+        let row = self.store.row(id);
+        let components = self.store.components(row);
+        let is_stored = |component: &ComponentId| volatile.binary_search(component).is_err();
+        let is_whole = row.here_since >= *since;
+        let form = match (is_whole, components.iter().any(is_stored)) {
+            (false, _) => Form::Part,
+            (true, true) => Form::Whole(as_of),
+            (true, false) => Form::Absent(as_of),
+        };
+        record.image(row.entity, form);
+        let is_told = |changed_at: PublishSeq| is_whole || changed_at >= *since;
+        if let Some(at) = self.store.position(row).filter(|_| is_stored(&ComponentId::POSITION)) {
+            let within = self.store.in_cell(row);
+            if is_told(within.moved_at) {
+                let mut bytes = [0; POSITION_BYTES];
+                bytes[..4].copy_from_slice(&at.space.0.to_le_bytes());
+                let coordinates = [at.point.x, at.point.y, at.point.z];
+                for (place, metres) in bytes[4..].chunks_exact_mut(8).zip(coordinates) {
+                    place.copy_from_slice(&metres.to_le_bytes());
+                }
+                let (component, revision, writer) = (ComponentId::POSITION, within.revision, within.mover);
+                let epoch = self.epoch_of(&self.store, id, component, writer);
+                record.value(&StoredValue { component, revision, writer, epoch, bytes: &bytes });
+            }
+        }
+        let slots = self.store.slots(row).filter(|(c, slot)| is_stored(c) && is_told(slot.changed_at));
+        for (component, slot) in slots {
+            let (revision, writer, bytes) = (slot.revision, slot.writer, &*slot.value);
+            let epoch = self.epoch_of(&self.store, id, component, writer);
+            record.value(&StoredValue { component, revision, writer, epoch, bytes });
+        }
+    }
+
+    /// Under which grant the writer has what it wrote, if it still has it.
+    fn epoch_of(&self, store: &Store, id: RowId, component: ComponentId, writer: SessionId) -> Epoch {
+        let layer_of = |components: &[ComponentId]| -> Option<LayerId> {
+            self.authority.as_ref()?.layers().layer_of(component, components)
+        };
+        let row = store.row(id);
+        let lease = layer_of(store.components(row)).and_then(|layer| self.region_of(row.entity, layer));
+        lease.filter(|(_, lease)| lease.owner == Some(writer)).map_or(Epoch(0), |(_, lease)| lease.epoch)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rows_are_taken_once_each_in_order() {
+        let mut unswept = Unswept::default();
+        for row in [130, 0, 63, 64, 5, 130] {
+            unswept.note(RowId(row));
+        }
+        assert!(unswept.take(RowId(5)) && !unswept.take(RowId(5)) && !unswept.take(RowId(9999)));
+        assert_eq!(unswept.take_from(1), Some(RowId(63)));
+        let mut all = Vec::new();
+        let mut from = 0;
+        while let Some(id) = unswept.take_from(from) {
+            all.push(id.0);
+            from = id.0 as usize + 1;
+        }
+        assert_eq!(all, [0, 64, 130]);
+        assert_eq!(unswept.take_from(0), None);
+    }
+}
