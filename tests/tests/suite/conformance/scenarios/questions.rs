@@ -90,6 +90,8 @@ pub(crate) fn questions_are_answered(kind: Kind) {
     let many: Vec<Value> =
         (0..1500).map(|hp| json!({"components": {VITALS: {"hp": hp, "label": label}}})).collect();
     let made = driver.create(many.into());
+    // Ids are known before all of them are there.
+    driver.accepted();
     let asks: Vec<Value> = (0..40)
         .map(|hp| json!({"query": {"text": format!("Vitals.hp = {hp} and Vitals.label != \"\"")}}))
         .chain([json!({"query": {"text": "Vitals.label != \"\""}})])
