@@ -269,6 +269,46 @@ impl Removes {
     }
 }
 
+impl CreateRows {
+    /// The components that any of the entities gets, Position too; some may come twice.
+    pub(crate) fn components(&self) -> impl Iterator<Item = ComponentId> {
+        let placed = (!self.positions.index.is_empty()).then_some(ComponentId::POSITION);
+        placed.into_iter().chain(self.columns.iter().map(|column| column.component))
+    }
+
+    /// Those entities of which `keeps` says so.
+    pub(crate) fn filtered(&self, keeps: &[bool]) -> Self {
+        if keeps.iter().all(|keeps| *keeps) {
+            return self.clone();
+        }
+        let mut kept = Self::default();
+        let mut places = vec![None; keeps.len()];
+        for (i, (&row, &entity)) in
+            self.rows.iter().zip(&self.entities).enumerate().filter(|(i, _)| keeps[*i])
+        {
+            places[i] = Some(kept.entities.len() as u32);
+            kept.rows.push(row);
+            kept.entities.push(entity);
+        }
+        for (&index, &position) in self.positions.index.iter().zip(&self.positions.positions) {
+            if let Some(place) = places[index as usize] {
+                kept.positions.index.push(place);
+                kept.positions.positions.push(position);
+            }
+        }
+        for column in &self.columns {
+            let mut column_kept = CreateColumn::new(column.component);
+            for (i, &index) in column.index.iter().enumerate() {
+                if let Some(place) = places[index as usize] {
+                    column_kept.push(place, column.value(i));
+                }
+            }
+            kept.columns.push(column_kept);
+        }
+        kept
+    }
+}
+
 impl CreateColumn {
     /// A column without rows.
     pub fn new(component: ComponentId) -> Self {

@@ -6,15 +6,17 @@
 //! Responsible for: images as bytes, and what many of them mean together. Not responsible for: when they are written, or where
 //! they lie (`spatialdb-durability`).
 
+mod classes;
 mod merge;
 mod read;
 mod write;
 
 use std::fmt;
 
-use spatialdb_types::{ComponentId, EntityId, Epoch, Revision, SessionId};
+use spatialdb_types::{ComponentId, EntityId, Epoch, Point3, Position, Revision, SessionId, SpaceId};
 
-pub use self::merge::{Merge, Merged};
+pub use self::classes::Classes;
+pub use self::merge::{Merge, Merged, MergedValue};
 pub use self::read::{LogRecord, images};
 pub use self::write::LogWriter;
 
@@ -58,6 +60,28 @@ pub struct StoredValue<'a> {
     pub epoch: Epoch,
     /// The whole value. Of Position: `u32` space, three `f64`, little-endian.
     pub bytes: &'a [u8],
+}
+
+/// Bytes of a stored Position.
+const POSITION_BYTES: usize = 28;
+
+/// A Position as it is stored.
+pub(crate) fn encode_position(at: Position) -> [u8; POSITION_BYTES] {
+    let mut bytes = [0; POSITION_BYTES];
+    bytes[..4].copy_from_slice(&at.space.0.to_le_bytes());
+    let coordinates = [at.point.x, at.point.y, at.point.z];
+    for (place, metres) in bytes[4..].chunks_exact_mut(8).zip(coordinates) {
+        place.copy_from_slice(&metres.to_le_bytes());
+    }
+    bytes
+}
+
+/// A Position that was stored; `None`: it is none.
+pub fn decode_position(bytes: &[u8]) -> Option<Position> {
+    let bytes: &[u8; POSITION_BYTES] = bytes.try_into().ok()?;
+    let metres = |at: usize| bytes[at..].first_chunk().map(|metres| f64::from_le_bytes(*metres));
+    let space = SpaceId(u32::from_le_bytes(*bytes.first_chunk()?));
+    Some(Position { space, point: Point3::new(metres(4)?, metres(12)?, metres(20)?) })
 }
 
 /// Why bytes are no record.

@@ -8,6 +8,7 @@ mod apply;
 mod authority;
 mod census;
 mod changes;
+mod commits;
 mod cut;
 mod events;
 mod explain;
@@ -122,6 +123,8 @@ pub struct Partition {
     shadow_turn: u64,
     /// Where the entities of the column are that is being applied.
     places: Vec<apply::Place>,
+    /// What waits for the disk.
+    commits: commits::Commits,
     /// `None`: nothing is written to a log.
     sweeping: Option<Box<sweeping::Sweeping>>,
 }
@@ -153,6 +156,7 @@ impl Partition {
             incarnation: Incarnation(1),
             shadow_turn: 0,
             places: Vec::new(),
+            commits: commits::Commits::default(),
             sweeping: None,
         }
     }
@@ -201,7 +205,7 @@ impl Partition {
     /// may be, until moves have settled.
     pub fn accepts_work(&self) -> bool {
         (self.departed.len() as u64) < self.limits.partition_moves_in_flight_max
-            && self.moves.parked_rows() < self.limits.partition_writes_parked_max
+            && self.moves.parked_rows() + self.commits.rows() < self.limits.partition_writes_parked_max
     }
 
     /// Loads entities at launch. They must lie in this partition.

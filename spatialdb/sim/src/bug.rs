@@ -140,6 +140,8 @@ bugs! {
     GainedEarly = "gained-early", one_in 1;
     /// A record of a log is lost.
     LoseRecord = "lose-record", one_in 8;
+    /// A record is taken to be on disk before it is.
+    StoredEarly = "stored-early", one_in 2;
 }
 
 impl Bug {

@@ -137,10 +137,10 @@ impl Sim {
         let plan = Plan::new(&mut rng);
         let count = usize::from(plan.map.partitions());
         let authority = Authority::new(seed, &plan);
-        let log = Log::new(seed);
+        let log = Log::new(seed, count);
         let partition = |id| {
             let partition = Partition::new(id, plan.map.clone(), plan.limits.clone());
-            let mut partition = partition.with_log(&log.volatile);
+            let mut partition = partition.with_log(&log.classes);
             partition.tune(plan.tuning);
             match &authority {
                 Some(authority) => partition.with_layers(&authority.layers),

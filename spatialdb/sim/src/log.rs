@@ -1,16 +1,19 @@
-//! Logs: partitions write what changed, in small pieces at any time; at rest all records together are the world.
+//! Logs: partitions write what changed, in small pieces at any time; disks are slow, and lose what is not on them.
 //!
-//! Records are merged in an order of their own: a restart reads the log of one partition after the other's.
+//! A world may crash at any moment: whatever of each log the disk has by then, or has written beyond that, is merged, in an order of
+//! its own, as a restart reads the log of one partition after the other's. At rest all records together are the world.
+
+mod judge;
 
 use std::sync::Arc;
 
-use spatialdb_core::log::{Merge, images};
-use spatialdb_types::{ComponentId, Point3, Position, SpaceId};
+use spatialdb_core::Outbox;
+use spatialdb_core::log::Classes;
+use spatialdb_types::ComponentId;
 
 use crate::bug::Bug;
-use crate::client::Value;
 use crate::driver::Sim;
-use crate::judge::{Components, Failure};
+use crate::judge::Failure;
 use crate::rng::Rng;
 use crate::world::FIRST_COMPONENT;
 
@@ -18,107 +21,119 @@ use crate::world::FIRST_COMPONENT;
 #[derive(Debug)]
 pub(crate) struct Log {
     rng: Rng,
-    /// Components that are not written.
-    pub(crate) volatile: Arc<[ComponentId]>,
+    /// Which promise holds for which component.
+    pub(crate) classes: Arc<Classes>,
+    /// Of each partition.
+    disks: Vec<Disk>,
+}
+
+/// The log of a partition.
+#[derive(Debug, Default)]
+struct Disk {
+    /// In order; the first has number 1.
     records: Vec<Vec<u8>>,
+    /// So many of them are there whatever happens, and the partition knows.
+    stored: usize,
 }
 
 impl Log {
-    /// Nothing. In one world of two there is a component that is not written.
-    pub(crate) fn new(seed: u64) -> Self {
-        let volatile: &[ComponentId] =
-            if seed.is_multiple_of(2) { &[] } else { &[ComponentId(FIRST_COMPONENT)] };
-        Self { rng: Rng::new(seed ^ 0x106), volatile: volatile.into(), records: Vec::new() }
+    /// Nothing. Which promise holds for what is up to the seed.
+    pub(crate) fn new(seed: u64, partitions: usize) -> Self {
+        let mut rng = Rng::new(seed ^ 0x106);
+        let volatile = (!seed.is_multiple_of(2)).then_some(ComponentId(FIRST_COMPONENT));
+        let is_durable = !seed.is_multiple_of(3);
+        let own = (FIRST_COMPONENT..FIRST_COMPONENT + 5).map(|component| (ComponentId(component), 30));
+        let built_in =
+            [ComponentId::METADATA, ComponentId::POSITION, ComponentId::PLAYER_OWNER, ComponentId::FOLLOWS];
+        let all = own.chain(built_in.map(|component| (component, 15)));
+        let durable: Vec<ComponentId> = all
+            .filter(|(component, share)| is_durable && Some(*component) != volatile && rng.percent(*share))
+            .map(|(component, _)| component)
+            .collect();
+        let classes = Arc::new(Classes::new(volatile, durable));
+        Self { rng, classes, disks: (0..partitions).map(|_| Disk::default()).collect() }
     }
 }
 
 impl Sim {
-    /// A partition may write some of what changed.
-    pub(crate) fn log_step(&mut self) {
-        if self.log.rng.one_in(12) {
-            let p = self.log.rng.index(self.partitions.len());
-            let images_max = self.log.rng.between(1, 6) as usize;
-            self.partitions[p].sweep(images_max);
-            // It may be taken later, with more.
-            if self.log.rng.one_in(2) {
-                self.take_record(p);
-            }
-        }
-    }
-
-    fn take_record(&mut self, p: usize) {
-        let Some(record) = self.partitions[p].take_log_record() else { return };
-        if !self.bugs.hits(Bug::LoseRecord) {
-            self.log.records.push(record);
-        }
-    }
-
-    /// What is written is the world.
+    /// A partition may write some of what changed, a disk may get on, and all may end.
     ///
     /// # Errors
-    /// What differs.
-    pub(crate) fn judge_log(&mut self) -> Result<(), Failure> {
+    /// What a crash would lose that it must not.
+    pub(crate) fn log_step(&mut self) -> Result<(), Failure> {
+        let p = self.log.rng.index(self.partitions.len());
+        match self.log.rng.below(24) {
+            0..=1 => {
+                let images_max = self.log.rng.between(1, 6) as usize;
+                self.partitions[p].sweep(images_max);
+            }
+            2..=5 => self.take_record(p),
+            6..=9 => {
+                let Disk { records, stored } = &self.log.disks[p];
+                let (from, to) = (*stored as u64, records.len() as u64);
+                let stored = self.log.rng.between(from, to);
+                self.store(p, stored as usize)?;
+            }
+            10 if self.log.rng.one_in(4) => self.judge_crash()?,
+            _ => {}
+        }
+        Ok(())
+    }
+
+    /// All that is to be written is, and is on disk. Returns whether that was anything.
+    ///
+    /// # Errors
+    /// What a judge found.
+    pub(crate) fn settle_log(&mut self) -> Result<bool, Failure> {
+        let mut any = false;
+        for p in 0..self.partitions.len() {
+            self.take_record(p);
+            let written = self.log.disks[p].records.len();
+            any |= self.log.disks[p].stored < written;
+            self.store(p, written)?;
+        }
+        Ok(any)
+    }
+
+    /// All that has changed is written, and is on disk.
+    ///
+    /// # Errors
+    /// What a judge found.
+    pub(crate) fn write_all(&mut self) -> Result<(), Failure> {
         for p in 0..self.partitions.len() {
             // What goes on may have begun before the last change.
             while !self.partitions[p].sweep(7) {}
             while !self.partitions[p].sweep(7) {}
-            self.take_record(p);
         }
-        let mut expected = self.truth()?;
-        let Log { rng, volatile, records } = &mut self.log;
-        for last in (1..records.len()).rev() {
-            records.swap(last, rng.index(last + 1));
-        }
-        let mut merge = Merge::default();
-        for record in records.iter() {
-            let record = images(record).map_err(|error| failure(error.to_string()))?;
-            record.images.iter().for_each(|image| merge.add(image));
-        }
-        let clock = self.partitions.iter().map(spatialdb_core::Partition::clock).max().unwrap_or_default();
-        if merge.last_revision() > clock {
-            return Err(failure(format!(
-                "revision {} is written, the last one is {clock}",
-                merge.last_revision()
-            )));
-        }
-        for found in merge.finish() {
-            let entity = found.entity;
-            if found.is_cut {
-                return Err(failure(format!("all images of entity {entity} are parts")));
-            }
-            let Some(fact) = expected.remove(&entity) else {
-                return Err(failure(format!("entity {entity} is written, and is not there")));
-            };
-            let values = found.values.into_iter();
-            let found: Components = values
-                .map(|(component, value)| (component, (value.revision, value_of(component, &value.bytes))))
-                .collect();
-            let stored = fact.components.into_iter().filter(|(component, _)| !volatile.contains(component));
-            let stored: Components = stored.collect();
-            if found != stored {
-                return Err(failure(format!("entity {entity} is {stored:?}, and {found:?} is written")));
-            }
-        }
-        let missing =
-            expected.into_iter().find(|(_, fact)| fact.components.keys().any(|c| !volatile.contains(c)));
-        missing.map_or(Ok(()), |(entity, _)| Err(failure(format!("entity {entity} is not written"))))
+        self.settle_log().map(drop)
     }
-}
 
-fn value_of(component: ComponentId, bytes: &[u8]) -> Value {
-    if component != ComponentId::POSITION {
-        return Value::Bytes(bytes.to_vec());
+    fn take_record(&mut self, p: usize) {
+        let Some((number, mut record)) = self.partitions[p].take_log_record() else { return };
+        if self.bugs.hits(Bug::LoseRecord) {
+            record.clear();
+        }
+        let records = &mut self.log.disks[p].records;
+        records.push(record);
+        assert_eq!(records.len() as u64, number, "records are numbered without gaps");
+        if self.bugs.hits(Bug::StoredEarly) {
+            let mut outbox = Outbox::default();
+            self.partitions[p].stored(number, &mut outbox);
+            self.collect(p, outbox);
+        }
     }
-    let space = bytes.first_chunk().map_or(0, |space| u32::from_le_bytes(*space));
-    let metres = |i: usize| {
-        bytes
-            .get(4 + 8 * i..)
-            .and_then(<[u8]>::first_chunk)
-            .map_or(f64::NAN, |metres| f64::from_le_bytes(*metres))
-    };
-    Value::At(Position { space: SpaceId(space), point: Point3::new(metres(0), metres(1), metres(2)) })
-}
 
-fn failure(detail: String) -> Failure {
-    Failure { judge: "log", detail }
+    /// The disk has so many records.
+    fn store(&mut self, p: usize, records: usize) -> Result<(), Failure> {
+        let disk = &mut self.log.disks[p];
+        if disk.stored == records {
+            return Ok(());
+        }
+        disk.stored = records;
+        self.say(|| format!("partition {p}: {records} records are on disk"));
+        let mut outbox = Outbox::default();
+        self.partitions[p].stored(records as u64, &mut outbox);
+        self.collect(p, outbox);
+        self.watch_entities(p, None)
+    }
 }

@@ -73,6 +73,7 @@ impl Sim {
     fn run(mut self) -> Result<(), Failure> {
         self.start_authority();
         self.populate();
+        self.write_all()?;
         for _ in 0..self.plan.rounds {
             for _ in 0..self.plan.steps {
                 self.step()?;
@@ -118,7 +119,7 @@ impl Sim {
         if self.authority.is_some() {
             self.authority_step()?;
         }
-        self.log_step();
+        self.log_step()?;
         let w = &self.plan.weights;
         let busy = |kind: usize| if self.busy()[kind].is_empty() { 0 } else { w.links[kind] };
         let weights = [
@@ -197,6 +198,7 @@ impl Sim {
     /// One round of everything. Returns whether anything happened.
     fn settle(&mut self) -> Result<bool, Failure> {
         let mut any = self.finish_asking()?;
+        any |= self.settle_log()?;
         loop {
             let lengths = self.busy().each_ref().map(|links| links.len() as u64);
             let Some(kind) = self.rng.weighted(&lengths) else { break };

@@ -152,6 +152,8 @@ reasons! {
     SessionReplaced = "SESSION_REPLACED", Unavailable;
     /// The server is stopping.
     Draining = "DRAINING", Unavailable;
+    /// The disk takes nothing more: what has to be on it is refused.
+    StorageFailed = "STORAGE_FAILED", Unavailable;
     /// A checksum does not match, or a file ends too early.
     SnapshotCorrupt = "SNAPSHOT_CORRUPT", DataLoss;
     /// A bug of spatialdb.

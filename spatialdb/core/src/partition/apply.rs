@@ -9,7 +9,7 @@ use std::ops::Range;
 
 use spatialdb_types::{ComponentId, EntityId, PartitionId, Position, Reason, SessionId};
 
-pub(super) use self::run::Run;
+pub(super) use self::run::{Onward, Run};
 use super::authority::{Kind, Standing};
 use super::{Partition, PublishSeq, RowId, Slot, Store};
 use crate::authority::leases::Refusal;
@@ -30,12 +30,17 @@ pub(super) enum Source {
     Edge,
     /// Forwarded by the partition that the entities came from.
     Peer,
+    /// A commit that is on disk: it was accepted before.
+    Disk,
 }
 
 /// Where the entity of a row is.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Place {
     Here(RowId),
+    /// Here; what the batch says of it has to be on disk first.
+    Commits(RowId),
+    /// The row has to wait.
     Arriving,
     Departed(PartitionId),
     Nowhere,
@@ -71,14 +76,8 @@ impl Partition {
         if let Some(authority) = &mut self.authority {
             authority.end_batch();
         }
-        self.refusals = run.refusals.take();
-        self.updates_applied += u64::from(run.decided);
-        self.note_decided(batch, run.decided);
-        if !run.outcome.is_empty() {
-            let outcome = std::mem::take(&mut run.outcome);
-            let max = self.limits.rejections_per_frame_max;
-            self.outcomes.entry(batch.session).or_default().merge(outcome, max);
-        }
+        self.accept_commit(&mut run);
+        self.end_run(batch, &mut run);
         self.lead(outbox);
         self.tell_interests(outbox);
         if let Some(authority) = &mut self.authority {
@@ -87,19 +86,46 @@ impl Partition {
         self.after_apply(run, outbox);
     }
 
-    fn locate(&self, entity: EntityId, source: Source) -> Place {
+    /// Keeps what was decided for whoever wrote it.
+    pub(super) fn end_run(&mut self, batch: &Batch, run: &mut Run) {
+        self.refusals = run.refusals.take();
+        self.updates_applied += u64::from(run.decided);
+        self.note_decided(batch, run.decided);
+        if !run.outcome.is_empty() {
+            let outcome = std::mem::take(&mut run.outcome);
+            let max = self.limits.rejections_per_frame_max;
+            self.outcomes.entry(batch.session).or_default().merge(outcome, max);
+        }
+    }
+
+    fn locate(&self, entity: EntityId, run: &Run) -> Place {
         let Some(id) = self.store.find(entity) else {
+            if self.commits.coming(entity).is_some() {
+                return Place::Arriving;
+            }
             return self.departed.get(&entity).map_or(Place::Nowhere, |&to| Place::Departed(to));
         };
-        if source == Source::Edge && self.store.row(id).arriving { Place::Arriving } else { Place::Here(id) }
+        let row = self.store.row(id);
+        match run.source {
+            Source::Disk => Place::Here(id),
+            Source::Edge if row.arriving => Place::Arriving,
+            _ if row.commits => match self.commits.coming(entity) {
+                Some(coming) if coming.is_closed => Place::Arriving,
+                // By an earlier row of this message.
+                Some(coming) if coming.is_deleted => Place::Nowhere,
+                _ => Place::Commits(id),
+            },
+            _ if run.commits(entity) => Place::Commits(id),
+            _ => Place::Here(id),
+        }
     }
 
     /// Where the entities of a column are. Looked up ahead of applying it: these loads are independent of each other,
     /// so that the processor waits for many at once.
-    fn locate_all(&mut self, entities: &[EntityId], source: Source) -> Vec<Place> {
+    fn locate_all(&mut self, entities: &[EntityId], run: &Run) -> Vec<Place> {
         let mut places = std::mem::take(&mut self.places);
         places.clear();
-        places.extend(entities.iter().map(|&entity| self.locate(entity, source)));
+        places.extend(entities.iter().map(|&entity| self.locate(entity, run)));
         places
     }
 
@@ -118,6 +144,9 @@ impl Partition {
     }
 
     fn create(&mut self, create: &CreateRows, run: &mut Run) {
+        if self.commit_creation(create, run) {
+            return;
+        }
         let authority = &mut self.authority;
         create_each(&mut self.store, create, run.session, |store, index, entity, created| {
             run.decided += 1;
@@ -147,7 +176,7 @@ impl Partition {
         park: &mut PositionWrites,
         run: &mut Run,
     ) {
-        let places = self.locate_all(&column.entities[range.clone()], run.source);
+        let places = self.locate_all(&column.entities[range.clone()], run);
         self.fetch_cells(&places);
         for (i, &place) in range.zip(&places) {
             let (row, entity) = (column.rows[i], column.entities[i]);
@@ -174,8 +203,16 @@ impl Partition {
                         ),
                     }
                 }
+                Place::Commits(id) => {
+                    let at = Position { space: column.space, point: column.point(i) };
+                    let kind = self.check_move(id, run).map(drop);
+                    let accepted = kind.map(|()| self.commit_position(id, at, column.mode, run));
+                    if run.accepts(column.column, row, entity, ComponentId::POSITION, accepted) {
+                        run.forward_position(Onward::Disk, column, i);
+                    }
+                }
                 Place::Arriving => park.push(row, entity, column.point(i)),
-                Place::Departed(to) => run.forward_position(to, column, i),
+                Place::Departed(to) => run.forward_position(Onward::Peer(to), column, i),
                 Place::Nowhere => run.not_found(column.column, row, entity, ComponentId::POSITION),
             }
         }
@@ -215,7 +252,7 @@ impl Partition {
     /// # Errors
     /// Why not.
     fn check(&mut self, id: RowId, component: ComponentId, run: &Run) -> Result<(), Refusal> {
-        let Some(authority) = &mut self.authority else { return Ok(()) };
+        let Some(authority) = run.is_checked(&mut self.authority) else { return Ok(()) };
         authority.check(&self.store, id, component, &run.writer, run.role)
     }
 
@@ -225,8 +262,17 @@ impl Partition {
     /// # Errors
     /// Why not.
     fn check_move(&mut self, id: RowId, run: &Run) -> Result<Option<Kind>, Refusal> {
-        let Some(authority) = &mut self.authority else { return Ok(None) };
+        let Some(authority) = run.is_checked(&mut self.authority) else { return Ok(None) };
         authority.check_move(&self.store, id, &run.writer, run.role)
+    }
+
+    /// Whether it may delete an entity.
+    ///
+    /// # Errors
+    /// Why not.
+    pub(super) fn check_delete(&mut self, id: RowId, run: &Run) -> Result<(), Refusal> {
+        let Some(authority) = run.is_checked(&mut self.authority) else { return Ok(()) };
+        authority.check_delete(&self.store, id, &run.writer, run.role)
     }
 
     /// What decides who may write an entity, unless anybody may; `kind`: see [`Partition::check_move`].
@@ -258,7 +304,7 @@ impl Partition {
     fn write_values(&mut self, column: &ValueWrites, run: &mut Run) {
         let cleared = column.cleared.clone();
         let mut park = ValueWrites::new(column.column, column.mode, column.component, cleared);
-        let places = self.locate_all(&column.entities, run.source);
+        let places = self.locate_all(&column.entities, run);
         for (i, (&entity, &place)) in column.entities.iter().zip(&places).enumerate() {
             let row = column.rows[i];
             match place {
@@ -272,8 +318,15 @@ impl Partition {
                         self.note_player(id);
                     }
                 }
+                Place::Commits(id) => {
+                    let checked = self.check(id, column.component, run);
+                    let accepted = checked.map(|()| self.commit_value(id, column, i, run));
+                    if run.accepts(column.column, row, entity, column.component, accepted) {
+                        run.forward_value(Onward::Disk, column, i);
+                    }
+                }
                 Place::Arriving => park.push(row, entity, column.value(i)),
-                Place::Departed(to) => run.forward_value(to, column, i),
+                Place::Departed(to) => run.forward_value(Onward::Peer(to), column, i),
                 Place::Nowhere => run.not_found(column.column, row, entity, column.component),
             }
         }
@@ -328,7 +381,7 @@ impl Partition {
     fn write_events(&mut self, column: &EventWrites, run: &mut Run) {
         let component = column.kind.component;
         let mut park = EventWrites::new(column.column, column.kind);
-        let places = self.locate_all(&column.entities, run.source);
+        let places = self.locate_all(&column.entities, run);
         for (i, (&entity, &place)) in column.entities.iter().zip(&places).enumerate() {
             let row = column.rows[i];
             match place {
@@ -347,8 +400,15 @@ impl Partition {
                     let (kind, writer) = (column.kind, run.session);
                     self.note_event(id, Event { entity, kind, writer, revision, payload });
                 }
+                Place::Commits(id) => {
+                    let accepted =
+                        self.check(id, component, run).map(|()| self.commit_event(id, component, run));
+                    if run.accepts(column.column, row, entity, component, accepted) {
+                        run.forward_event(Onward::Disk, column, i);
+                    }
+                }
                 Place::Arriving => park.push(row, entity, column.payload(i)),
-                Place::Departed(to) => run.forward_event(to, column, i),
+                Place::Departed(to) => run.forward_event(Onward::Peer(to), column, i),
                 Place::Nowhere => run.not_found(column.column, row, entity, component),
             }
         }
@@ -362,8 +422,8 @@ impl Partition {
         let mut park = HoldWrites::new(column.column);
         for (i, &entity) in column.entities.iter().enumerate() {
             let (row, (component, act)) = (column.rows[i], column.acts[i]);
-            match (self.locate(entity, run.source), act) {
-                (Place::Here(id), _) => {
+            match (self.locate(entity, run), act) {
+                (Place::Here(id) | Place::Commits(id), _) => {
                     run.decided += 1;
                     let Some(authority) = &mut self.authority else { continue };
                     if let Err(why) = authority.hold(&mut self.store, id, component, act) {
@@ -371,7 +431,7 @@ impl Partition {
                     }
                 }
                 (Place::Arriving, _) => park.push(row, entity, component, act),
-                (Place::Departed(to), _) => run.forward_hold(to, column, i),
+                (Place::Departed(to), _) => run.forward_hold(Onward::Peer(to), column, i),
                 (Place::Nowhere, HoldAct::Take(_)) => run.not_found(column.column, row, entity, component),
                 // It went with its entity.
                 (Place::Nowhere, HoldAct::Release(_)) => run.decided += 1,
@@ -387,13 +447,19 @@ impl Partition {
         let mut park = Removes::new(column.column, column.component);
         for (i, &entity) in column.entities.iter().enumerate() {
             let row = column.rows[i];
-            match self.locate(entity, run.source) {
+            match self.locate(entity, run) {
+                Place::Here(id)
+                    if column.component.is_none() && run.source != Source::Disk && self.has_durable(id) =>
+                {
+                    self.commit_removal_of(id, column, i, run);
+                }
+                Place::Commits(id) => self.commit_removal_of(id, column, i, run),
                 Place::Here(id) => {
                     run.decided += 1;
                     self.remove_one(id, column, i, run);
                 }
                 Place::Arriving => park.push(row, entity),
-                Place::Departed(to) => run.forward_remove(to, column, i),
+                Place::Departed(to) => run.forward_remove(Onward::Peer(to), column, i),
                 Place::Nowhere => run.not_found(column.column, row, entity, component),
             }
         }
@@ -402,20 +468,35 @@ impl Partition {
         }
     }
 
+    fn commit_removal_of(&mut self, id: RowId, column: &Removes, i: usize, run: &mut Run) {
+        let accepted = match column.component {
+            None => self.check_delete(id, run).map(|()| self.commit_deletion(id, run)),
+            Some(component) => {
+                self.check(id, component, run).map(|()| self.commit_removal(id, component, run))
+            }
+        };
+        let component = column.component.unwrap_or_default();
+        if run.accepts(column.column, column.rows[i], column.entities[i], component, accepted) {
+            run.forward_remove(Onward::Disk, column, i);
+        }
+    }
+
     fn remove_one(&mut self, id: RowId, column: &Removes, i: usize, run: &mut Run) {
         let entity = column.entities[i];
         match column.component {
             None => {
+                if let Err(why) = self.check_delete(id, run) {
+                    return run.refuse(column.column, column.rows[i], entity, ComponentId(0), &why);
+                }
                 if let Some(authority) = &mut self.authority {
-                    if let Err(why) = authority.check_delete(&self.store, id, &run.writer, run.role) {
-                        return run.refuse(column.column, column.rows[i], entity, ComponentId(0), &why);
-                    }
                     authority.leaves(&self.store, id, true);
                 }
                 self.queue_events();
                 self.forget_everywhere(id, entity);
                 self.store.remove(id);
-                self.log_deleted(entity);
+                if run.source != Source::Disk {
+                    self.log_deleted(entity);
+                }
                 run.deleted.push(entity);
             }
             Some(component) => {

@@ -349,6 +349,12 @@ impl Partition {
 
     /// Takes an order of the issuer. To be given before batches that are queued.
     pub fn order(&mut self, order: &Order, outbox: &mut Outbox) {
+        if !self.waits_for_commits(order) {
+            self.obey(order, outbox);
+        }
+    }
+
+    pub(super) fn obey(&mut self, order: &Order, outbox: &mut Outbox) {
         let Some(authority) = &mut self.authority else { return };
         let answer = authority.table.obey(order);
         outbox.authority.extend(answer);

@@ -14,7 +14,7 @@ use indexmap::IndexMap;
 use rustc_hash::FxBuildHasher;
 use spatialdb_types::{ComponentId, EntityId, PartitionId};
 
-use super::apply::{Run, Source};
+use super::apply::{Onward, Run, Source};
 use super::{CellRow, Partition, PublishSeq, RowId, Slot};
 use crate::columns::Batch;
 use crate::message::{
@@ -25,7 +25,7 @@ use crate::message::{
 /// Moves under way.
 #[derive(Debug, Default)]
 pub(super) struct Moves {
-    /// Arriving entities that lie in another partition by now.
+    /// Entities that lie in another partition by now: arriving ones, and those of which commits wait.
     overhang: Vec<EntityId>,
     /// Writes that wait for an arriving entity to settle, in order.
     parked: Vec<Batch>,
@@ -51,6 +51,9 @@ impl Moves {
 impl Partition {
     /// Takes a message of another partition.
     pub fn peer(&mut self, from: PartitionId, message: PeerMessage, outbox: &mut Outbox) {
+        if self.waits_behind_closed(from, &message.body) {
+            return self.park_peer(from, message);
+        }
         self.store.raise_clock(message.clock);
         match message.body {
             PeerBody::Move(entities) => {
@@ -89,7 +92,9 @@ impl Partition {
             outbox.routes.push(RouteChange::Clear(run.deleted));
         }
         for (to, batch) in run.forwards {
-            self.send(to, PeerBody::Forward(batch), outbox);
+            if let Onward::Peer(to) = to {
+                self.send(to, PeerBody::Forward(batch), outbox);
+            }
         }
         if !run.park.ops.is_empty() {
             self.moves.parked_rows += run.park.row_count() as u64;
@@ -108,7 +113,7 @@ impl Partition {
             if home == self.id {
                 continue;
             }
-            if row.arriving {
+            if row.arriving || row.commits {
                 self.moves.overhang.push(entity);
                 continue;
             }
@@ -219,11 +224,20 @@ impl Partition {
         if !deleted.is_empty() {
             outbox.routes.push(RouteChange::Clear(deleted));
         }
-        // What waits for other entities is parked again, in order.
+        self.unpark(outbox);
+    }
+
+    /// What waits for other entities is parked again, in order.
+    pub(super) fn unpark(&mut self, outbox: &mut Outbox) {
         self.moves.parked_rows = 0;
         for batch in std::mem::take(&mut self.moves.parked) {
             self.apply_from(&batch, Source::Edge, outbox);
         }
+        self.send_overhang(outbox);
+    }
+
+    /// Entities that lie in another partition, and could not go before, do.
+    pub(super) fn send_overhang(&mut self, outbox: &mut Outbox) {
         let overhang = std::mem::take(&mut self.moves.overhang);
         self.send_home(overhang, outbox);
     }

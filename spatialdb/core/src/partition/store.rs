@@ -40,6 +40,8 @@ pub(crate) struct Row {
     pub(crate) arriving: bool,
     /// There may be more to say of who may write it than where it is.
     pub(super) apart: bool,
+    /// Commits of it wait for the disk.
+    pub(super) commits: bool,
 }
 
 /// The entities of a partition.
@@ -62,6 +64,8 @@ pub(crate) struct Store {
     pub(crate) census: Option<Box<Census>>,
     /// If there is a log.
     pub(super) unswept: Option<Box<Unswept>>,
+    /// What is written now carries this; `None`: a revision of its own.
+    planned: Option<Revision>,
 }
 
 impl Row {
@@ -101,6 +105,7 @@ impl Store {
             published_change: PublishSeq(0),
             census: None,
             unswept: None,
+            planned: None,
         }
     }
 
@@ -143,6 +148,10 @@ impl Store {
 
     pub(crate) fn set_arriving(&mut self, id: RowId, arriving: bool) {
         self.rows[id.0 as usize].arriving = arriving;
+    }
+
+    pub(super) fn set_commits(&mut self, id: RowId, commits: bool) {
+        self.rows[id.0 as usize].commits = commits;
     }
 
     pub(super) fn set_apart(&mut self, id: RowId, apart: bool) {
@@ -248,6 +257,7 @@ impl Store {
             changed_at,
             arriving: false,
             apart: false,
+            commits: false,
         };
         match self.rows.get_mut(id.0 as usize) {
             Some(free) => *free = row,
@@ -280,12 +290,12 @@ impl Store {
     /// A slot whose value is written now.
     pub(crate) fn new_slot(&mut self, value: &[u8], writer: SessionId) -> Slot {
         let foreign_at = PublishSeq(0);
-        Slot { revision: self.tick(), changed_at: self.publish, value: value.into(), writer, foreign_at }
+        Slot { revision: self.stamp(), changed_at: self.publish, value: value.into(), writer, foreign_at }
     }
 
     /// Moves an entity that has a position. Returns whether it is in another cell now.
     pub(crate) fn move_to(&mut self, id: RowId, at: Position, writer: SessionId) -> bool {
-        let revision = self.tick();
+        let revision = self.stamp();
         let publish = self.publish;
         let key = self.grid.key(at.space, at.point.x, at.point.y);
         let (cell, place) = self.row(id).place();
@@ -363,7 +373,7 @@ impl Store {
     ) -> Option<&mut Slot> {
         let (set, index) = (self.row(id).set, self.row(id).index);
         let column = self.tables.get(set).column(component)?;
-        let revision = self.tick();
+        let revision = self.stamp();
         self.touch(id);
         self.note_value(id, component);
         let slot = self.tables.get_mut(set).slot_mut(column, index);
@@ -380,6 +390,19 @@ impl Store {
     pub(crate) const fn tick(&mut self) -> Revision {
         self.clock.0 += 1;
         self.clock
+    }
+
+    /// What is written from now on carries that revision, or one of its own.
+    pub(super) const fn plan_revision(&mut self, revision: Option<Revision>) {
+        self.planned = revision;
+    }
+
+    /// The revision of what is written now.
+    const fn stamp(&mut self) -> Revision {
+        match self.planned {
+            Some(revision) => revision,
+            None => self.tick(),
+        }
     }
 
     /// Whether the session was the last to write anything of the entity.

@@ -8,19 +8,16 @@
 
 use std::sync::Arc;
 
-use spatialdb_types::{ComponentId, EntityId, Epoch, LayerId, SessionId};
+use spatialdb_types::{ComponentId, EntityId, Epoch, LayerId, Revision, SessionId};
 
+use super::commits::ComingValue;
 use super::{Partition, PublishSeq, RowId, Store};
-use crate::log::{Form, LogWriter, StoredValue};
-
-/// Bytes of a stored Position.
-const POSITION_BYTES: usize = 28;
+use crate::log::{Classes, Form, LogWriter, StoredValue, encode_position};
 
 /// What waits to be written.
 #[derive(Debug)]
 pub(super) struct Sweeping {
-    /// Components that are never written, by rising id.
-    volatile: Arc<[ComponentId]>,
+    classes: Arc<Classes>,
     /// What the next record says.
     record: Option<LogWriter>,
     /// Where the round goes on; `None`: none is under way.
@@ -29,6 +26,19 @@ pub(super) struct Sweeping {
     began: PublishSeq,
     /// The publish at which the one before began: what changed since is not known to be written.
     since: PublishSeq,
+    /// How many records were taken.
+    taken: u64,
+}
+
+impl Sweeping {
+    pub(super) fn classes(&self) -> &Classes {
+        &self.classes
+    }
+
+    /// The number of the record that is being made.
+    pub(super) const fn record_number(&self) -> u64 {
+        self.taken + 1
+    }
 }
 
 /// A bit for each row that has changed since it was written.
@@ -44,6 +54,10 @@ impl Unswept {
             self.words.resize(word + 1, 0);
         }
         self.words[word] |= 1 << (id.0 % 64);
+    }
+
+    fn has(&self, id: RowId) -> bool {
+        self.words.get(id.0 as usize / 64).is_some_and(|word| word & (1 << (id.0 % 64)) != 0)
     }
 
     /// Whether it was noted. It is not any more.
@@ -68,12 +82,13 @@ impl Unswept {
 }
 
 impl Partition {
-    /// A partition whose entities are to be written to a log, but for these components, by rising id.
+    /// A partition whose entities are to be written to a log.
     #[must_use]
-    pub fn with_log(mut self, volatile: &Arc<[ComponentId]>) -> Self {
+    pub fn with_log(mut self, classes: &Arc<Classes>) -> Self {
         let (began, since) = (PublishSeq(0), PublishSeq(0));
-        let volatile = Arc::clone(volatile);
-        self.sweeping = Some(Box::new(Sweeping { volatile, record: None, next: None, began, since }));
+        let classes = Arc::clone(classes);
+        self.sweeping =
+            Some(Box::new(Sweeping { classes, record: None, next: None, began, since, taken: 0 }));
         self.store.unswept = Some(Box::default());
         self
     }
@@ -104,9 +119,18 @@ impl Partition {
         is_over
     }
 
-    /// The body of the next record; `None`: there is nothing to write.
-    pub fn take_log_record(&mut self) -> Option<Vec<u8>> {
-        Some(self.sweeping.as_mut()?.record.take()?.finish())
+    /// The number of the next record, from 1, and its body; `None`: there is nothing to write. Once it is on disk it is to be told to
+    /// [`Partition::stored`].
+    pub fn take_log_record(&mut self) -> Option<(u64, Vec<u8>)> {
+        let sweeping = self.sweeping.as_mut()?;
+        let body = sweeping.record.take()?.finish();
+        sweeping.taken += 1;
+        Some((sweeping.taken, body))
+    }
+
+    /// How many bytes the next record has so far.
+    pub fn log_record_bytes(&self) -> usize {
+        self.sweeping.as_ref().and_then(|sweeping| sweeping.record.as_ref()).map_or(0, LogWriter::len)
     }
 
     /// An entity is about to go to another partition, which knows nothing of what this one has written.
@@ -126,13 +150,90 @@ impl Partition {
         }
     }
 
+    /// Whether something of an entity is not in the log.
+    pub(super) fn is_unswept(&self, entity: EntityId) -> bool {
+        let unswept = self.store.unswept.as_ref();
+        self.store.find(entity).is_some_and(|id| unswept.is_some_and(|unswept| unswept.has(id)))
+    }
+
+    /// All of an entity is in the log.
+    pub(super) fn forget_unswept(&mut self, entity: EntityId) {
+        if let (Some(id), Some(unswept)) = (self.store.find(entity), &mut self.store.unswept) {
+            unswept.take(id);
+        }
+    }
+
+    /// Writes how entities will be, as of a revision. Returns the number of the record.
+    pub(super) fn log_commit(&mut self, entities: &[EntityId], revision: Revision) -> u64 {
+        let Some(mut sweeping) = self.sweeping.take() else { return 0 };
+        for &entity in entities {
+            self.write_coming(&mut sweeping, entity, revision);
+            self.forget_unswept(entity);
+        }
+        let number = sweeping.record_number();
+        // What waits needs a record to wait for.
+        let (clock, now) = (self.store.clock(), self.now);
+        sweeping.record.get_or_insert_with(|| LogWriter::new(clock, now));
+        self.sweeping = Some(sweeping);
+        number
+    }
+
+    fn write_coming(&mut self, sweeping: &mut Sweeping, entity: EntityId, revision: Revision) {
+        let Some(coming) = self.commits.coming(entity) else { return };
+        let (clock, now) = (self.store.clock(), self.now);
+        let Sweeping { classes, record, since, .. } = sweeping;
+        let record = record.get_or_insert_with(|| LogWriter::new(clock, now));
+        if coming.is_deleted {
+            return record.image(entity, Form::Gone);
+        }
+        let id = self.store.find(entity);
+        let row = id.map(|id| self.store.row(id));
+        let is_whole = coming.is_reshaped || row.is_none_or(|row| row.here_since >= *since);
+        let is_told = |changed_at: PublishSeq| is_whole || changed_at >= *since;
+        // Of what waits already the rest was told before.
+        let is_coming = |value: &ComingValue| is_whole || value.revision == revision;
+        let mut values: Vec<(ComponentId, Revision, SessionId, &[u8])> = Vec::new();
+        let position = row.and_then(|row| self.store.position(row)).map(encode_position);
+        if let (Some(row), Some(bytes)) = (row, &position) {
+            let within = self.store.in_cell(row);
+            if is_told(within.moved_at) {
+                values.push((ComponentId::POSITION, within.revision, within.mover, bytes));
+            }
+        }
+        let slots = row.into_iter().flat_map(|row| self.store.slots(row));
+        let slots = slots.filter(|(_, slot)| is_told(slot.changed_at));
+        values.extend(slots.map(|(component, slot)| (component, slot.revision, slot.writer, &*slot.value)));
+        values.retain(|(component, ..)| coming.values.binary_search_by_key(component, |(c, _)| *c).is_err());
+        let to_come =
+            coming.values.iter().filter_map(|(component, value)| Some((*component, value.as_ref()?)));
+        let to_come = to_come.filter(|(_, value)| is_coming(value));
+        values.extend(
+            to_come.map(|(component, value)| (component, value.revision, value.writer, &*value.bytes)),
+        );
+        values.retain(|(component, ..)| !classes.is_volatile(*component));
+        values.sort_unstable_by_key(|(component, ..)| *component);
+        let form = match (is_whole, values.is_empty()) {
+            (false, true) => return,
+            (false, false) => Form::Part,
+            (true, false) => Form::Whole(revision),
+            (true, true) => Form::Absent(revision),
+        };
+        record.image(entity, form);
+        for (component, revision, writer, bytes) in values {
+            let epoch = id.map_or(Epoch(0), |id| self.epoch_of(&self.store, id, component, writer));
+            record.value(&StoredValue { component, revision, writer, epoch, bytes });
+        }
+    }
+
     fn write_image(&mut self, sweeping: &mut Sweeping, id: RowId) {
-        let Sweeping { volatile, record, since, .. } = sweeping;
-        let as_of = self.store.tick();
+        let Sweeping { classes, record, since, .. } = sweeping;
+        // Commits that wait are of later, and on their way to the disk already.
+        let coming = self.commits.coming(self.store.row(id).entity).map(|coming| coming.as_of);
+        let as_of = coming.unwrap_or_else(|| self.store.tick());
         let record = record.get_or_insert_with(|| LogWriter::new(as_of, self.now));
         let row = self.store.row(id);
         let components = self.store.components(row);
-        let is_stored = |component: &ComponentId| volatile.binary_search(component).is_err();
+        let is_stored = |component: &ComponentId| !classes.is_volatile(*component);
         let is_whole = row.here_since >= *since;
         let form = match (is_whole, components.iter().any(is_stored)) {
             (false, _) => Form::Part,
@@ -144,12 +245,7 @@ impl Partition {
         if let Some(at) = self.store.position(row).filter(|_| is_stored(&ComponentId::POSITION)) {
             let within = self.store.in_cell(row);
             if is_told(within.moved_at) {
-                let mut bytes = [0; POSITION_BYTES];
-                bytes[..4].copy_from_slice(&at.space.0.to_le_bytes());
-                let coordinates = [at.point.x, at.point.y, at.point.z];
-                for (place, metres) in bytes[4..].chunks_exact_mut(8).zip(coordinates) {
-                    place.copy_from_slice(&metres.to_le_bytes());
-                }
+                let bytes = encode_position(at);
                 let (component, revision, writer) = (ComponentId::POSITION, within.revision, within.mover);
                 let epoch = self.epoch_of(&self.store, id, component, writer);
                 record.value(&StoredValue { component, revision, writer, epoch, bytes: &bytes });

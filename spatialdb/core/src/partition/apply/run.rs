@@ -1,8 +1,8 @@
 //! What applying one batch leaves: decisions, refusals, and rows that wait or go on to other partitions.
 
 use indexmap::IndexMap;
-use rustc_hash::FxBuildHasher;
-use spatialdb_types::{ComponentId, EntityId, PartitionId, Reason, Seq, SessionId};
+use rustc_hash::{FxBuildHasher, FxHashSet};
+use spatialdb_types::{ComponentId, EntityId, PartitionId, Reason, Revision, Seq, SessionId};
 
 use super::Source;
 use crate::Micros;
@@ -11,16 +11,17 @@ use crate::columns::{Batch, HoldWrites, Op, PositionWrites, Removes, Role, Value
 use crate::events::EventWrites;
 use crate::message::{Outcome, Rejection};
 use crate::partition::Partition;
+use crate::partition::authority::Authority;
 use crate::partition::refusals::{Cause, Refusals, Refused, detail};
 
 /// What applying one batch leaves to be done.
 pub(in crate::partition) struct Run {
-    pub(super) session: SessionId,
+    pub(in crate::partition) session: SessionId,
     pub(super) writer: Writer,
     pub(super) role: Role,
     pub(super) seq: Seq,
-    pub(super) source: Source,
-    pub(super) decided: u32,
+    pub(in crate::partition) source: Source,
+    pub(in crate::partition) decided: u32,
     pub(super) outcome: Outcome,
     pub(super) rejections_max: u64,
     /// What the partition remembers of refused writes, while this goes on.
@@ -31,12 +32,27 @@ pub(in crate::partition) struct Run {
     pub(in crate::partition) crossed: Vec<EntityId>,
     pub(in crate::partition) deleted: Vec<EntityId>,
     pub(in crate::partition) park: Batch,
-    pub(in crate::partition) forwards: IndexMap<PartitionId, Batch, FxBuildHasher>,
-    pub(super) scratch: Vec<u8>,
+    pub(in crate::partition) forwards: IndexMap<Onward, Batch, FxBuildHasher>,
+    /// What the batch says of these is a commit.
+    pub(super) durable: Option<FxHashSet<EntityId>>,
+    /// The revision of what it commits.
+    pub(in crate::partition) revision: Option<Revision>,
+    /// The entities of which it commits something.
+    pub(in crate::partition) committed: Vec<EntityId>,
+    pub(in crate::partition) scratch: Vec<u8>,
+}
+
+/// Where rows go that are not applied here and now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(in crate::partition) enum Onward {
+    /// To where their entities went.
+    Peer(PartitionId),
+    /// They wait until they are on disk.
+    Disk,
 }
 
 impl Run {
-    pub(super) fn new(batch: &Batch, source: Source, partition: &mut Partition) -> Self {
+    pub(in crate::partition) fn new(batch: &Batch, source: Source, partition: &mut Partition) -> Self {
         Self {
             session: batch.session,
             writer: batch.writer(),
@@ -53,11 +69,14 @@ impl Run {
             deleted: Vec::new(),
             park: batch.part(),
             forwards: IndexMap::default(),
+            durable: if source == Source::Disk { None } else { partition.commits_of(batch) },
+            revision: None,
+            committed: Vec::new(),
             scratch: Vec::new(),
         }
     }
 
-    pub(super) fn reject(
+    pub(in crate::partition) fn reject(
         &mut self,
         column: u32,
         row: u32,
@@ -102,10 +121,52 @@ impl Run {
         self.reject(column, row, entity, component, Reason::EntityNotFound);
     }
 
-    /// A row goes on to a partition, in the column that it came in.
+    /// Whether what the batch says of an entity has to be on disk first.
+    pub(super) fn commits(&self, entity: EntityId) -> bool {
+        self.durable.as_ref().is_some_and(|durable| durable.contains(&entity))
+    }
+
+    /// What decides whether rows are accepted, unless they were.
+    pub(super) fn is_checked<'a>(
+        &self,
+        authority: &'a mut Option<Box<Authority>>,
+    ) -> Option<&'a mut Authority> {
+        authority.as_deref_mut().filter(|_| self.source != Source::Disk)
+    }
+
+    /// Whether a row of a commit is accepted; if not, that is decided.
+    pub(super) fn accepts(
+        &mut self,
+        column: u32,
+        row: u32,
+        entity: EntityId,
+        component: ComponentId,
+        accepted: Result<Result<(), Reason>, Refusal>,
+    ) -> bool {
+        match accepted {
+            Ok(Ok(())) => return true,
+            Ok(Err(reason)) => self.reject(column, row, entity, component, reason),
+            Err(why) => self.refuse(column, row, entity, component, &why),
+        }
+        self.decided += 1;
+        false
+    }
+
+    /// Whole columns wait until they are on disk.
+    pub(in crate::partition) fn push_commit(&mut self, op: Op) {
+        let Self { park, forwards, .. } = self;
+        forwards.entry(Onward::Disk).or_insert_with(|| park.part()).ops.push(op);
+    }
+
+    /// What waits until it is on disk.
+    pub(in crate::partition) fn take_commit(&mut self) -> Option<Batch> {
+        self.forwards.shift_remove(&Onward::Disk)
+    }
+
+    /// A row goes on, in the column that it came in.
     pub(super) fn forward(
         &mut self,
-        to: PartitionId,
+        to: Onward,
         column: u32,
         fresh: impl FnOnce() -> Op,
         push: impl FnOnce(&mut Op),
@@ -120,7 +181,7 @@ impl Run {
         }
     }
 
-    pub(super) fn forward_position(&mut self, to: PartitionId, from: &PositionWrites, i: usize) {
+    pub(super) fn forward_position(&mut self, to: Onward, from: &PositionWrites, i: usize) {
         let fresh = || Op::Positions(PositionWrites::new(from.column, from.mode, from.space));
         self.forward(to, from.column, fresh, |op| {
             if let Op::Positions(column) = op {
@@ -129,7 +190,7 @@ impl Run {
         });
     }
 
-    pub(super) fn forward_value(&mut self, to: PartitionId, from: &ValueWrites, i: usize) {
+    pub(super) fn forward_value(&mut self, to: Onward, from: &ValueWrites, i: usize) {
         let fresh =
             || Op::Values(ValueWrites::new(from.column, from.mode, from.component, from.cleared.clone()));
         self.forward(to, from.column, fresh, |op| {
@@ -139,7 +200,7 @@ impl Run {
         });
     }
 
-    pub(super) fn forward_event(&mut self, to: PartitionId, from: &EventWrites, i: usize) {
+    pub(super) fn forward_event(&mut self, to: Onward, from: &EventWrites, i: usize) {
         self.forward(
             to,
             from.column,
@@ -152,7 +213,7 @@ impl Run {
         );
     }
 
-    pub(super) fn forward_remove(&mut self, to: PartitionId, from: &Removes, i: usize) {
+    pub(super) fn forward_remove(&mut self, to: Onward, from: &Removes, i: usize) {
         self.forward(
             to,
             from.column,
@@ -165,7 +226,7 @@ impl Run {
         );
     }
 
-    pub(super) fn forward_hold(&mut self, to: PartitionId, from: &HoldWrites, i: usize) {
+    pub(super) fn forward_hold(&mut self, to: Onward, from: &HoldWrites, i: usize) {
         self.forward(
             to,
             from.column,

@@ -125,7 +125,6 @@ impl Follows {
             group.unanswered = others;
             words.asks.push((leader, true));
             // It may be here.
-            self.told.remove(&leader);
             self.touched.insert(leader);
         }
         group.followers.insert(entity);
@@ -142,6 +141,11 @@ impl Follows {
         group.clock = clock;
         group.regions = Arc::clone(&lead.regions);
         self.led.extend(&group.followers);
+    }
+
+    /// Whether a leader is followed here, and nothing is known of where it belongs.
+    fn is_unheard_of(&self, leader: EntityId) -> bool {
+        self.groups.get(&leader).is_some_and(|group| group.clock == Revision(0))
     }
 
     fn forget_unled(&mut self, leader: EntityId) {
@@ -202,6 +206,10 @@ impl Authority {
     fn look_at(&mut self, store: &Store, leader: EntityId, words: &mut BTreeMap<PartitionId, FollowWords>) {
         let regions = self.regions_of(store, leader);
         if regions.as_ref() == self.follows.told.get(&leader) {
+            // Who follows it here since was not told.
+            if let Some(regions) = regions.filter(|_| self.follows.is_unheard_of(leader)) {
+                self.follows.hear(&Lead { leader, regions }, store.clock(), 0, &mut FollowWords::default());
+            }
             return;
         }
         match &regions {
