@@ -35,7 +35,10 @@ pub use message::{
     Lead, LeaveReason, MovedEntity, MovedValue, Outbox, Outcome, PeerBody, PeerMessage, Rejection,
     RouteChange, Shape, ToSession,
 };
-pub use partition::{Cause, EntityState, Explained, HitRef, Partition, Query, QueryAnswer, Refused, Tuning};
+pub use partition::{
+    Cause, EntityState, Explained, HitRef, Partition, Query, QueryAnswer, Refused, RestoreError, RoundEnd,
+    RoundSlice, Tuning,
+};
 pub use session::{
     AuthorityBody, AuthorityMessage, DensityColumn, FrameBody, SeenTable, Session, Sight, ToPartition,
     ViewSight, check_interest,

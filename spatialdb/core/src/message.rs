@@ -21,6 +21,8 @@ use crate::partition::{Query, QueryAnswer};
 pub struct PeerMessage {
     /// The sender's revision counter: the receiver's rises above it, so that revisions rise across moves.
     pub clock: Revision,
+    /// The round that the sender has begun: the receiver begins it before it takes what this says. See [`crate::Partition::begin_round`].
+    pub round: u64,
     /// What it says.
     pub body: PeerBody,
 }
@@ -40,6 +42,8 @@ pub enum PeerBody {
     Cut(u64, Arc<[Query]>),
     /// Of entities that follow others.
     Follows(FollowWords),
+    /// The sender has walked all its rows for that round.
+    Walked(u64),
 }
 
 /// What one partition says to another of leaders and followers.

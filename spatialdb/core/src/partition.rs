@@ -18,6 +18,8 @@ mod moves;
 mod publish;
 mod query;
 mod refusals;
+mod restoring;
+mod rounds;
 mod row_map;
 mod store;
 mod sweeping;
@@ -37,11 +39,14 @@ pub use self::explain::Explained;
 pub(crate) use self::grid::{CellKey, CellRange, CellRow, Grid, NOWHERE};
 pub use self::query::{EntityState, Query};
 pub use self::refusals::{Cause, Refused};
+pub use self::restoring::RestoreError;
+pub use self::rounds::{RoundEnd, RoundSlice};
 pub(crate) use self::store::{PublishSeq, Row, RowId, Store};
 pub(crate) use self::table::SetId;
 use self::table::Slot;
 use crate::columns::{Batch, CreateRows};
 use crate::interest::{Subscriber, SubscriberIds, Sweep, ViewSet};
+use crate::log::Classes;
 use crate::message::{Outbox, Outcome, ToSession};
 use crate::world::PartitionMap;
 use crate::{LeaveReason, Micros};
@@ -125,6 +130,9 @@ pub struct Partition {
     places: Vec<apply::Place>,
     /// What waits for the disk.
     commits: commits::Commits,
+    round: rounds::Round,
+    /// Which promise holds for which component; if there is a log.
+    classes: Arc<Classes>,
     /// `None`: nothing is written to a log.
     sweeping: Option<Box<sweeping::Sweeping>>,
 }
@@ -157,6 +165,8 @@ impl Partition {
             shadow_turn: 0,
             places: Vec::new(),
             commits: commits::Commits::default(),
+            round: rounds::Round::default(),
+            classes: Arc::default(),
             sweeping: None,
         }
     }

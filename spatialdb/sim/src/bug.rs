@@ -142,6 +142,12 @@ bugs! {
     LoseRecord = "lose-record", one_in 8;
     /// A record is taken to be on disk before it is.
     StoredEarly = "stored-early", one_in 2;
+    /// A checkpoint is taken to make all before its end superfluous.
+    BeginsLate = "begins-late", one_in 1;
+    /// A partition is not told that another has begun a round.
+    LoseRound = "lose-round", one_in 1;
+    /// A partition is told too early that another has walked.
+    WalkedEarly = "walked-early", one_in 1;
 }
 
 impl Bug {

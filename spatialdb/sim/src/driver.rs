@@ -411,6 +411,9 @@ impl Sim {
         if bugs.hits(Bug::ZeroClock) {
             message.clock = Revision(0);
         }
+        if bugs.hits(Bug::LoseRound) {
+            message.round = 0;
+        }
         match &mut message.body {
             PeerBody::Move(_) if bugs.hits(Bug::DropMove) => return,
             PeerBody::Move(moved) if bugs.hits(Bug::LoseCarried) => {
@@ -435,6 +438,7 @@ impl Sim {
         let early = match message.body {
             PeerBody::Settled(_) => bugs.hits(Bug::SettledEarly),
             PeerBody::Cut(..) => bugs.hits(Bug::CutEarly),
+            PeerBody::Walked(_) => bugs.hits(Bug::WalkedEarly),
             PeerBody::Follows(_) => bugs.hits(Bug::SwapLeads),
             _ => false,
         };

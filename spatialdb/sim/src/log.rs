@@ -7,8 +7,8 @@ mod judge;
 
 use std::sync::Arc;
 
-use spatialdb_core::Outbox;
 use spatialdb_core::log::Classes;
+use spatialdb_core::{Outbox, RoundEnd};
 use spatialdb_types::ComponentId;
 
 use crate::bug::Bug;
@@ -25,6 +25,8 @@ pub(crate) struct Log {
     pub(crate) classes: Arc<Classes>,
     /// Of each partition.
     disks: Vec<Disk>,
+    /// The round under way; 0: there was none.
+    round: u64,
 }
 
 /// The log of a partition.
@@ -34,6 +36,13 @@ struct Disk {
     records: Vec<Vec<u8>>,
     /// So many of them are there whatever happens, and the partition knows.
     stored: usize,
+    /// The checkpoint that counts, and how many records before it are superfluous.
+    checkpoint: Vec<Vec<u8>>,
+    begins: usize,
+    /// Parts of the next one.
+    draft: Vec<Vec<u8>>,
+    /// Where the round leaves the log.
+    end: Option<RoundEnd>,
 }
 
 impl Log {
@@ -51,7 +60,7 @@ impl Log {
             .map(|(component, _)| component)
             .collect();
         let classes = Arc::new(Classes::new(volatile, durable));
-        Self { rng, classes, disks: (0..partitions).map(|_| Disk::default()).collect() }
+        Self { rng, classes, disks: (0..partitions).map(|_| Disk::default()).collect(), round: 0 }
     }
 }
 
@@ -69,15 +78,41 @@ impl Sim {
             }
             2..=5 => self.take_record(p),
             6..=9 => {
-                let Disk { records, stored } = &self.log.disks[p];
+                let Disk { records, stored, .. } = &self.log.disks[p];
                 let (from, to) = (*stored as u64, records.len() as u64);
                 let stored = self.log.rng.between(from, to);
                 self.store(p, stored as usize)?;
             }
             10 if self.log.rng.one_in(4) => self.judge_crash()?,
+            11..=13 => self.round_step(p),
             _ => {}
         }
         Ok(())
+    }
+
+    /// A round may begin, or go on in a partition; if it is over everywhere, the checkpoint counts.
+    fn round_step(&mut self, p: usize) {
+        let Log { round, disks, rng, .. } = &mut self.log;
+        let is_over =
+            |disk: &Disk| disk.end.is_some_and(|end| end.round == *round && end.ends <= disk.stored as u64);
+        if *round == 0 || disks.iter().all(is_over) {
+            for disk in disks.iter_mut().filter(|_| *round > 0) {
+                disk.checkpoint = std::mem::take(&mut disk.draft);
+                disk.begins = disk.end.map_or(0, |end| end.begins as usize - 1);
+                if self.bugs.hits(Bug::BeginsLate) {
+                    disk.begins = disk.end.map_or(0, |end| end.ends as usize);
+                }
+            }
+            *round += 1;
+        }
+        let (round, images_max) = (*round, rng.between(1, 12) as usize);
+        let mut outbox = Outbox::default();
+        self.partitions[p].begin_round(round);
+        let slice = self.partitions[p].go_round(images_max, &mut outbox);
+        let disk = &mut self.log.disks[p];
+        disk.draft.extend(slice.part);
+        disk.end = slice.end.or(disk.end);
+        self.collect(p, outbox);
     }
 
     /// All that is to be written is, and is on disk. Returns whether that was anything.

@@ -131,7 +131,7 @@ impl Coming {
 impl Partition {
     /// The entities of which what a batch says is a commit, as far as that can be told before it is looked at row by row.
     pub(super) fn commits_of(&self, batch: &Batch) -> Option<FxHashSet<EntityId>> {
-        let classes = self.sweeping.as_ref()?.classes();
+        let classes = &self.classes;
         let is_durable = |op: &&Op| match op {
             Op::Values(column) => classes.is_durable(column.component),
             Op::Positions(_) => classes.is_durable(ComponentId::POSITION),
@@ -147,7 +147,7 @@ impl Partition {
 
     /// Whether an entity has, or will have, something that must be on disk.
     pub(super) fn has_durable(&self, id: RowId) -> bool {
-        let Some(classes) = self.sweeping.as_ref().map(|sweeping| sweeping.classes()) else { return false };
+        let classes = &self.classes;
         let row = self.store.row(id);
         let is_durable = |component: &ComponentId| classes.is_durable(*component);
         classes.has_durable()
@@ -245,7 +245,7 @@ impl Partition {
 
     /// New entities are accepted, if one of them has something that must be on disk. Returns whether that is so.
     pub(super) fn commit_creation(&mut self, create: &CreateRows, run: &mut Run) -> bool {
-        let Some(classes) = self.sweeping.as_ref().map(|sweeping| sweeping.classes()) else { return false };
+        let classes = &self.classes;
         if run.source == Source::Disk || !create.components().any(|component| classes.is_durable(component)) {
             return false;
         }
@@ -387,6 +387,12 @@ impl Partition {
             self.open(outbox);
         }
         self.send_overhang(outbox);
+    }
+
+    /// Whether somebody waits for the record that is being made.
+    pub fn awaits_record(&self) -> bool {
+        let next = self.sweeping.as_ref().map_or(0, |sweeping| sweeping.record_number());
+        self.commits.waiting.back().is_some_and(|commit| commit.record == next)
     }
 
     /// Whether something of an entity waits for the disk.

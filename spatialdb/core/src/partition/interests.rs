@@ -46,6 +46,13 @@ impl Interests {
         }
     }
 
+    /// An entity was put back, which has these components.
+    pub(super) fn note_restored(&mut self, entity: EntityId, components: &[ComponentId]) {
+        if [ComponentId::INTEREST, ComponentId::PLAYER_OWNER].iter().all(|c| components.contains(c)) {
+            self.noted.push(entity);
+        }
+    }
+
     /// An entity has moved here.
     pub(super) fn note_arrived(&mut self, moved: &MovedEntity) {
         if moved.values.iter().any(|value| value.component == ComponentId::INTEREST) {

@@ -55,6 +55,7 @@ impl Partition {
             return self.park_peer(from, message);
         }
         self.store.raise_clock(message.clock);
+        self.begin_round(message.round);
         match message.body {
             PeerBody::Move(entities) => {
                 self.cuts.note_arrivals(from, &entities);
@@ -71,6 +72,7 @@ impl Partition {
                 self.moves.fences.push_back((token, from, entities));
             }
             PeerBody::Settled(entities) => self.settled(&entities, outbox),
+            PeerBody::Walked(round) => self.hear_walked(round),
             PeerBody::Follows(words) => self.hear_follows(from, message.clock, words, outbox),
         }
     }
@@ -243,6 +245,6 @@ impl Partition {
     }
 
     pub(super) fn send(&mut self, to: PartitionId, body: PeerBody, outbox: &mut Outbox) {
-        outbox.peers.push((to, PeerMessage { clock: self.store.clock(), body }));
+        outbox.peers.push((to, PeerMessage { clock: self.store.clock(), round: self.round(), body }));
     }
 }

@@ -399,9 +399,11 @@ impl Store {
 
     /// The revision of what is written now.
     const fn stamp(&mut self) -> Revision {
+        // Whatever the revision, the counter tells what came when.
+        let now = self.tick();
         match self.planned {
             Some(revision) => revision,
-            None => self.tick(),
+            None => now,
         }
     }
 

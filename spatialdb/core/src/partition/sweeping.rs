@@ -17,7 +17,6 @@ use crate::log::{Classes, Form, LogWriter, StoredValue, encode_position};
 /// What waits to be written.
 #[derive(Debug)]
 pub(super) struct Sweeping {
-    classes: Arc<Classes>,
     /// What the next record says.
     record: Option<LogWriter>,
     /// Where the round goes on; `None`: none is under way.
@@ -31,8 +30,9 @@ pub(super) struct Sweeping {
 }
 
 impl Sweeping {
-    pub(super) fn classes(&self) -> &Classes {
-        &self.classes
+    /// The number of the last record that has anything; 0: none.
+    pub(super) const fn last_record(&self) -> u64 {
+        if self.record.is_some() { self.taken + 1 } else { self.taken }
     }
 
     /// The number of the record that is being made.
@@ -86,9 +86,8 @@ impl Partition {
     #[must_use]
     pub fn with_log(mut self, classes: &Arc<Classes>) -> Self {
         let (began, since) = (PublishSeq(0), PublishSeq(0));
-        let classes = Arc::clone(classes);
-        self.sweeping =
-            Some(Box::new(Sweeping { classes, record: None, next: None, began, since, taken: 0 }));
+        self.classes = Arc::clone(classes);
+        self.sweeping = Some(Box::new(Sweeping { record: None, next: None, began, since, taken: 0 }));
         self.store.unswept = Some(Box::default());
         self
     }
@@ -136,10 +135,38 @@ impl Partition {
     /// An entity is about to go to another partition, which knows nothing of what this one has written.
     pub(super) fn log_departure(&mut self, id: RowId) {
         let is_unswept = self.store.unswept.as_mut().is_some_and(|unswept| unswept.take(id));
-        if is_unswept && let Some(mut sweeping) = self.sweeping.take() {
+        let Some(mut sweeping) = self.sweeping.take() else { return };
+        if self.has_yet_to_walk(id) {
+            self.write_whole(&mut sweeping.record, id);
+        } else if is_unswept {
             self.write_image(&mut sweeping, id);
-            self.sweeping = Some(sweeping);
         }
+        self.sweeping = Some(sweeping);
+    }
+
+    /// Whether some rows were looked at, and others are to be, for images of what changed.
+    pub(super) fn is_mid_sweep(&self) -> bool {
+        self.sweeping.as_ref().is_some_and(|sweeping| sweeping.next.is_some())
+    }
+
+    /// All that is here is known to be on disk: it was loaded from there, or put there by whoever calls this.
+    pub fn forget_changes(&mut self) {
+        if let Some(unswept) = &mut self.store.unswept {
+            unswept.words.clear();
+        }
+    }
+
+    /// Writes all of an entity, whether it has changed or not.
+    pub(super) fn write_whole(&mut self, record: &mut Option<LogWriter>, id: RowId) {
+        let as_of = self.as_of(id);
+        let (clock, now) = (self.store.clock(), self.now);
+        self.write_row(record.get_or_insert_with(|| LogWriter::new(clock, now)), id, as_of, None);
+    }
+
+    /// The revision as of which an entity is as the store says. Commits that wait are of later, and on their way to the disk already.
+    fn as_of(&mut self, id: RowId) -> Revision {
+        let coming = self.commits.coming(self.store.row(id).entity).map(|coming| coming.as_of);
+        coming.unwrap_or_else(|| self.store.tick())
     }
 
     /// An entity was deleted.
@@ -181,7 +208,7 @@ impl Partition {
     fn write_coming(&mut self, sweeping: &mut Sweeping, entity: EntityId, revision: Revision) {
         let Some(coming) = self.commits.coming(entity) else { return };
         let (clock, now) = (self.store.clock(), self.now);
-        let Sweeping { classes, record, since, .. } = sweeping;
+        let Sweeping { record, since, .. } = sweeping;
         let record = record.get_or_insert_with(|| LogWriter::new(clock, now));
         if coming.is_deleted {
             return record.image(entity, Form::Gone);
@@ -210,7 +237,7 @@ impl Partition {
         values.extend(
             to_come.map(|(component, value)| (component, value.revision, value.writer, &*value.bytes)),
         );
-        values.retain(|(component, ..)| !classes.is_volatile(*component));
+        values.retain(|(component, ..)| !self.classes.is_volatile(*component));
         values.sort_unstable_by_key(|(component, ..)| *component);
         let form = match (is_whole, values.is_empty()) {
             (false, true) => return,
@@ -226,22 +253,25 @@ impl Partition {
     }
 
     fn write_image(&mut self, sweeping: &mut Sweeping, id: RowId) {
-        let Sweeping { classes, record, since, .. } = sweeping;
-        // Commits that wait are of later, and on their way to the disk already.
-        let coming = self.commits.coming(self.store.row(id).entity).map(|coming| coming.as_of);
-        let as_of = coming.unwrap_or_else(|| self.store.tick());
-        let record = record.get_or_insert_with(|| LogWriter::new(as_of, self.now));
+        let as_of = self.as_of(id);
+        let (clock, now) = (self.store.clock(), self.now);
+        let Sweeping { record, since, .. } = sweeping;
+        let since = Some(*since).filter(|since| self.store.row(id).here_since < *since);
+        self.write_row(record.get_or_insert_with(|| LogWriter::new(clock, now)), id, as_of, since);
+    }
+
+    /// What of a row has changed since that publish; `None`: all of it.
+    fn write_row(&self, record: &mut LogWriter, id: RowId, as_of: Revision, since: Option<PublishSeq>) {
         let row = self.store.row(id);
         let components = self.store.components(row);
-        let is_stored = |component: &ComponentId| !classes.is_volatile(*component);
-        let is_whole = row.here_since >= *since;
-        let form = match (is_whole, components.iter().any(is_stored)) {
-            (false, _) => Form::Part,
-            (true, true) => Form::Whole(as_of),
-            (true, false) => Form::Absent(as_of),
+        let is_stored = |component: &ComponentId| !self.classes.is_volatile(*component);
+        let form = match (since, components.iter().any(is_stored)) {
+            (Some(_), _) => Form::Part,
+            (None, true) => Form::Whole(as_of),
+            (None, false) => Form::Absent(as_of),
         };
         record.image(row.entity, form);
-        let is_told = |changed_at: PublishSeq| is_whole || changed_at >= *since;
+        let is_told = |changed_at: PublishSeq| since.is_none_or(|since| changed_at >= since);
         if let Some(at) = self.store.position(row).filter(|_| is_stored(&ComponentId::POSITION)) {
             let within = self.store.in_cell(row);
             if is_told(within.moved_at) {

@@ -11,22 +11,38 @@ use spatialdb_types::{Epoch, RegionId};
 /// From so many on partitions that say nothing are asked.
 const MANY: usize = 256;
 
+/// The last losses are remembered whatever partitions have said since: what they are told of a revocation comes to them on another
+/// way than what they are asked, and perhaps later.
+const KEPT: u64 = 128;
+
 /// What was lost and may still be spoken of.
 #[derive(Debug, Default)]
 pub(super) struct Gone {
-    /// Up to which grant, and the flush that was last asked for then: a later one clears it.
-    regions: BTreeMap<RegionId, (Epoch, u64)>,
+    regions: BTreeMap<RegionId, Loss>,
+    /// How many losses there were.
+    losses: u64,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Loss {
+    /// Up to which grant.
+    epoch: Epoch,
+    /// The flush that was last asked for then: a later one may clear it.
+    flush: u64,
+    /// The how-manieth it was.
+    number: u64,
 }
 
 impl Gone {
     /// The grants of a region up to that one are over.
     pub(super) fn lose(&mut self, region: RegionId, epoch: Epoch, flush: u64) {
-        self.regions.insert(region, (epoch, flush));
+        self.losses += 1;
+        self.regions.insert(region, Loss { epoch, flush, number: self.losses });
     }
 
     /// Whether a grant is over.
     pub(super) fn includes(&self, region: RegionId, epoch: Epoch) -> bool {
-        self.regions.get(&region).is_some_and(|(lost, _)| epoch <= *lost)
+        self.regions.get(&region).is_some_and(|lost| epoch <= lost.epoch)
     }
 
     /// Whether partitions are to be asked for a flush.
@@ -36,7 +52,8 @@ impl Gone {
 
     /// Every partition has answered the flush of that token: it has said all that it had to say before.
     pub(super) fn flushed(&mut self, token: u64) {
-        self.regions.retain(|_, (_, flush)| *flush >= token);
+        let is_recent = |loss: &Loss| loss.number + KEPT > self.losses;
+        self.regions.retain(|_, loss| loss.flush >= token || is_recent(loss));
     }
 }
 

@@ -86,9 +86,8 @@ impl Sim {
         let mut records: Vec<&[u8]> = Vec::new();
         for disk in disks {
             let reached = rng.between(disk.stored as u64, disk.records.len() as u64) as usize;
-            records.extend(
-                disk.records[..reached].iter().map(Vec::as_slice).filter(|record| !record.is_empty()),
-            );
+            let all = disk.checkpoint.iter().chain(&disk.records[disk.begins..reached]);
+            records.extend(all.map(Vec::as_slice).filter(|record| !record.is_empty()));
         }
         for last in (1..records.len()).rev() {
             records.swap(last, rng.index(last + 1));

@@ -168,14 +168,22 @@ impl LeaseTable {
                 continue;
             }
             self.apart.set(entity, layer, entry);
-            let Some(region) = self.region_of(entity, layer, home) else { continue };
+            let is_untold = carried.untold.contains(&layer);
+            let Some(region) = self.region_of(entity, layer, home) else {
+                // The region is not known here yet. Nobody else will tell of the gain.
+                if let Some(gained) = entry.gained.filter(|_| is_untold) {
+                    let gained = Gained { at: now, partition: self.partition, again: None, ..gained };
+                    self.apart.note_gained(entity, layer, gained);
+                }
+                continue;
+            };
             let crossing = self.place(None, entity, layer, Some(region), home, now);
             let (Some(gained), None) = (entry.gained, crossing) else {
                 crossings.extend(crossing);
                 continue;
             };
             let lease = self.slot(region).map(|slot| self.lease(slot)).unwrap_or_default();
-            if carried.untold.contains(&layer) {
+            if is_untold {
                 let gained = Gained { at: now, partition: self.partition, again: None, ..gained };
                 self.apart.note_gained(entity, layer, gained);
                 crossings.push(Crossing { layer, from: None, to: (region, lease), is_gain: true });
