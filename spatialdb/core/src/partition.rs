@@ -308,6 +308,7 @@ impl Partition {
         self.cuts.forget_answer();
         self.interests.restart();
         self.events.clear();
+        self.commits.forget_orders();
         if let Some(authority) = &mut self.authority {
             authority.restart();
         }

@@ -26,6 +26,22 @@ pub enum Durability {
     Durable,
 }
 
+impl Durability {
+    /// Its word in settings.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Volatile => "volatile",
+            Self::Checkpointed => "checkpointed",
+            Self::Durable => "durable",
+        }
+    }
+
+    /// The one of that word.
+    pub fn from_name(name: &str) -> Option<Self> {
+        [Self::Volatile, Self::Checkpointed, Self::Durable].into_iter().find(|class| class.name() == name)
+    }
+}
+
 /// One component type.
 #[derive(Clone)]
 pub struct Component {

@@ -15,6 +15,7 @@ use std::{
 use spatialdb_types::Limits;
 
 mod authority;
+mod durability;
 mod environment;
 mod error;
 mod layers;
@@ -25,6 +26,7 @@ mod units;
 mod worker;
 
 pub use authority::AuthorityConfig;
+pub use durability::DurabilityConfig;
 pub use error::ConfigError;
 pub use layers::LayersConfig;
 pub use settings::{Setting, Source, settings};
@@ -89,6 +91,8 @@ pub struct WorldConfig {
     pub layers: LayersConfig,
     /// How patient the world is with workers that own something.
     pub authority: AuthorityConfig,
+    /// What is on disk, and when, if there is a data directory.
+    pub durability: DurabilityConfig,
 }
 
 /// Certificates and keys, as PEM files.
@@ -141,6 +145,7 @@ impl Default for WorldConfig {
             workers: Vec::new(),
             layers: LayersConfig::default(),
             authority: AuthorityConfig::default(),
+            durability: DurabilityConfig::default(),
         }
     }
 }
@@ -213,6 +218,7 @@ impl WorldConfig {
         config.workers = worker::read_all(root.sections("workers")?, folder)?;
         config.layers = layers::read_all(root.sections("layers")?)?;
         config.authority = authority::read(root.section("authority")?)?;
+        config.durability = durability::read(root.section("durability")?)?;
         root.finish()?;
         Ok(config)
     }

@@ -10,6 +10,7 @@ mod access;
 mod admin;
 mod authority;
 mod cuts;
+mod durable;
 mod edge;
 pub(crate) mod flags;
 mod http;
@@ -42,6 +43,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use self::access::Access;
+pub use self::durable::{DataDir, DataError};
 use self::edge::Edge;
 use self::http::{Doors, Hosts};
 pub(crate) use self::load::{Outline, outline};
@@ -60,6 +62,10 @@ const FRAME_HEADROOM_BYTES: u64 = 4 << 10;
 pub struct LaunchOptions {
     /// The world to start from; without one it is empty.
     pub snapshot: Option<PathBuf>,
+    /// Where it is kept; `None`: in memory.
+    pub data: Option<DataDir>,
+    /// The file of its settings, if any.
+    pub config_file: Option<PathBuf>,
     /// Its settings.
     pub config: WorldConfig,
     /// Where to serve; port 0 takes a free one.
@@ -124,6 +130,9 @@ pub enum LaunchError {
     /// A thread could not be started.
     #[error("cannot start a partition thread: {0}")]
     Thread(io::Error),
+    /// The data directory cannot be used.
+    #[error(transparent)]
+    Data(#[from] DataError),
     /// The transport failed.
     #[error("the transport failed: {0}")]
     Transport(#[from] tonic::transport::Error),

@@ -238,6 +238,16 @@ impl Issuer {
         &self.layers
     }
 
+    /// Epochs from now on are above that one.
+    pub fn begin_after(&mut self, epoch: Epoch) {
+        self.last_epoch = self.last_epoch.max(epoch);
+    }
+
+    /// The last epoch that was given.
+    pub const fn last_epoch(&self) -> Epoch {
+        self.last_epoch
+    }
+
     fn next_epoch(&mut self) -> Epoch {
         assert!(self.last_epoch.0 + 1 < ID_END, "epochs are used up");
         self.last_epoch.0 += 1;

@@ -108,6 +108,11 @@ impl LeaseTable {
         self.version
     }
 
+    /// Whose it is.
+    pub const fn partition(&self) -> PartitionId {
+        self.partition
+    }
+
     /// Whether it knows what the issuer knew when it told it last: else it accepts nothing.
     pub const fn is_known(&self) -> bool {
         self.is_known

@@ -5,9 +5,9 @@
 
 use std::collections::BTreeMap;
 
-use spatialdb_types::{ComponentId, EntityId, Epoch, Revision, SessionId};
+use spatialdb_types::{ComponentId, EntityId, Epoch, Position, Revision, SessionId};
 
-use super::{Form, Image, StoredValue};
+use super::{Form, Image, StoredValue, decode_position};
 
 /// Entities as their images say, merged so far.
 #[derive(Clone, Debug, Default)]
@@ -100,6 +100,14 @@ impl Merge {
                 Some(Merged { entity, values: values.into_iter().collect(), is_cut: base == Revision(0) })
             }
         })
+    }
+}
+
+impl Merged {
+    /// Where it is; `None`: nowhere, or what is stored is none.
+    pub fn position(&self) -> Option<Position> {
+        let at = self.values.binary_search_by_key(&ComponentId::POSITION, |(component, _)| *component).ok()?;
+        decode_position(&self.values[at].1.bytes)
     }
 }
 

@@ -82,6 +82,11 @@ impl Commits {
         self.rows
     }
 
+    /// Whoever gave them begins anew.
+    pub(super) fn forget_orders(&mut self) {
+        self.orders.clear();
+    }
+
     /// How an entity will be; `None`: as it is.
     pub(super) fn coming(&self, entity: EntityId) -> Option<&Coming> {
         self.coming.get(&entity)

@@ -45,7 +45,7 @@ impl Partition {
             self.store.set_position_revision(id, revision);
         }
         if let Some(authority) = &mut self.authority {
-            authority.created(&mut self.store, id);
+            authority.created(&self.store, id);
         }
         self.interests.note_restored(entity, &components);
         self.forget_unswept(entity);

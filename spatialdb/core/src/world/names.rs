@@ -31,6 +31,16 @@ impl Names {
         Self { sessions: BTreeMap::new(), by_owner: BTreeMap::new(), last: SessionId(0), sessions_max }
     }
 
+    /// Sessions from now on have higher ids than that.
+    pub fn begin_after(&mut self, last: SessionId) {
+        self.last = self.last.max(last);
+    }
+
+    /// The last session that was opened.
+    pub const fn last(&self) -> SessionId {
+        self.last
+    }
+
     /// Opens a session. An empty name gets one: the type and the number of the session.
     ///
     /// # Errors

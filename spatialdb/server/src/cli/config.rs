@@ -232,7 +232,7 @@ fn data_problems(config: &WorldConfig) -> (Vec<String>, Option<Start>) {
     {
         problems.push(format!("world.schema: {error}"));
     }
-    let asked = Asked { snapshot: None, config: None, is_empty: false };
+    let asked = Asked { snapshot: None, config: None, is_empty: false, is_stored: false };
     let start = asked.start(config).map_err(|error| error.to_string()).and_then(|start| {
         // One that was made just now is right.
         if let Some(path) = start.snapshot.as_deref().filter(|path| config.snapshot.as_deref() == Some(path))

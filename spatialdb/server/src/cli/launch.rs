@@ -21,7 +21,7 @@ use super::{
 use crate::{
     auth::Tokens,
     config::{ConfigError, PARTITIONS_MAX, WorkerConfig, WorldConfig},
-    server::{self, LaunchError, LaunchOptions},
+    server::{self, DataDir, DataError, LaunchError, LaunchOptions},
     supervisor::{self, ServerLink, Supervisor, SupervisorLink, SupervisorOptions},
     telemetry::{self, LogFormat},
 };
@@ -40,6 +40,9 @@ Examples:
     spatialdb launch snapshots/earth.snapshot --config snapshots/earth/world.toml
   The same world, and its flight worker by hand, say in a debugger:
     spatialdb launch snapshots/earth.snapshot --config snapshots/earth/world.toml --without flight
+  A world that a crash does not lose; after the first launch the snapshot is left out:
+    spatialdb launch snapshots/earth.snapshot --data-dir earth.data
+    spatialdb launch --data-dir earth.data
   The same world without workers, on any free port, with logs for machines:
     spatialdb launch snapshots/earth.snapshot --listen 127.0.0.1:0 --log-format json";
 
@@ -55,7 +58,13 @@ pub(super) struct LaunchArgs {
     #[arg(long, conflicts_with = "snapshot")]
     empty: bool,
 
-    /// The settings of the world [default: world.toml of this folder, if nothing else is named]
+    /// Keep the world in this directory. Without a snapshot goes on with the world that is there [default: the world is in memory, and
+    /// a crash loses it]
+    #[arg(long, value_name = "DIR")]
+    data_dir: Option<PathBuf>,
+
+    /// The settings of the world [default: those that the data directory was launched with, if any; else world.toml of this folder, if
+    /// nothing else is named]
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
 
@@ -100,14 +109,16 @@ pub(super) struct LaunchArgs {
 /// Runs the world; returns once it has stopped.
 pub(super) async fn run(args: LaunchArgs) -> Result<(), CliError> {
     start_log(&args)?;
-    let config = read_config(&args)?;
+    let data = open_data(&args).await?;
+    let asked = asked(&args, data.as_ref());
+    let config = read_config(&args, &asked)?;
     let tokens = config.tokens.as_deref().map(Tokens::open).transpose();
     let tokens = tokens.map_err(|error| CliError::Tokens(error.to_string()))?.map(Arc::new);
     if let Some(reason) = server::tls::distrust_of_own_workers(&config) {
         tracing::warn!("{reason}");
     }
     let start = tokio::task::spawn_blocking({
-        let (asked, config) = (asked(&args), config.clone());
+        let (asked, config) = (asked.clone(), config.clone());
         move || asked.start(&config)
     });
     let start = start.await??;
@@ -117,7 +128,11 @@ pub(super) async fn run(args: LaunchArgs) -> Result<(), CliError> {
     let (ready, address) = oneshot::channel();
     let (to_workers, to_server) = supervisor::link(&config.workers);
     let mut world = tokio::spawn(server::launch(
-        options(&args, &start, config.clone(), tokens.clone(), to_workers),
+        LaunchOptions {
+            data,
+            config_file: asked.config()?,
+            ..options(&args, &start, config.clone(), tokens.clone(), to_workers)
+        },
         shutdown.clone(),
         ready,
     ));
@@ -166,12 +181,36 @@ fn start_log(args: &LaunchArgs) -> Result<(), CliError> {
     })
 }
 
-fn asked(args: &LaunchArgs) -> Asked {
-    Asked { snapshot: args.snapshot.clone(), config: args.config.clone(), is_empty: args.empty }
+/// Opens the data directory, if there is to be one.
+///
+/// # Errors
+/// Somebody else has it, it is damaged, or it has a world already and a snapshot is named too.
+async fn open_data(args: &LaunchArgs) -> Result<Option<DataDir>, CliError> {
+    let Some(directory) = args.data_dir.clone() else { return Ok(None) };
+    let data = tokio::task::spawn_blocking(move || DataDir::open(&directory)).await?;
+    let data = data.map_err(LaunchError::from)?;
+    if let Some(found) = data.found()
+        && (args.snapshot.is_some() || args.empty)
+    {
+        let (directory, name) = (data.path().display().to_string(), found.about.name.clone());
+        return Err(LaunchError::from(DataError::Exists { directory, name }).into());
+    }
+    Ok(Some(data))
 }
 
-fn read_config(args: &LaunchArgs) -> Result<WorldConfig, CliError> {
-    let mut config = WorldConfig::load(asked(args).config()?.as_deref())?;
+fn asked(args: &LaunchArgs, data: Option<&DataDir>) -> Asked {
+    let world = data.and_then(DataDir::found);
+    let last = || world.and_then(|found| found.about.config());
+    Asked {
+        snapshot: args.snapshot.clone(),
+        config: args.config.clone().or_else(last),
+        is_empty: args.empty,
+        is_stored: world.is_some(),
+    }
+}
+
+fn read_config(args: &LaunchArgs, asked: &Asked) -> Result<WorldConfig, CliError> {
+    let mut config = WorldConfig::load(asked.config()?.as_deref())?;
     config.listen = args.listen.unwrap_or(config.listen);
     config.partitions = args.partitions.map(usize::from).or(config.partitions);
     leave_out(&mut config.workers, &args.without)?;
@@ -222,6 +261,8 @@ fn options(
 ) -> LaunchOptions {
     LaunchOptions {
         snapshot: start.snapshot.clone(),
+        data: None,
+        config_file: None,
         listen: config.listen,
         tokens,
         workers: Some(workers),
@@ -278,13 +319,17 @@ fn announce(args: &LaunchArgs, address: SocketAddr, config: &WorldConfig) -> Res
         } else {
             ""
         };
+        let kept = match &args.data_dir {
+            Some(directory) => format!("It is kept in {}.\n", directory.display()),
+            None => "It is in memory: a crash loses it. --data-dir DIR keeps it.\n".to_owned(),
+        };
         let text = format!(
             "\nThe world is up at {address}. In another terminal:\n\
              \x20   spatialdb query{at} --limit 10      what is in it\n\
              \x20   spatialdb workers{at}               who simulates it\n\
              \x20   curl {scheme}://{address}/metrics       how it does\n\
              In a browser: {scheme}://{address}/\n\
-             {open}\
+             {open}{kept}\
              Ctrl-c stops it.\n\n"
         );
         io::stderr().lock().write_all(text.as_bytes())?;

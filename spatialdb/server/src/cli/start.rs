@@ -30,11 +30,13 @@ pub(super) struct Start {
 }
 
 /// What the command line says.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Asked {
     pub(super) snapshot: Option<PathBuf>,
     pub(super) config: Option<PathBuf>,
     pub(super) is_empty: bool,
+    /// There is a world in the data directory: it goes on, whatever the settings name.
+    pub(super) is_stored: bool,
 }
 
 impl Asked {
@@ -50,7 +52,10 @@ impl Asked {
             return Ok(None);
         }
         let found = PathBuf::from(CONFIG_FILE);
-        if found.is_file() { Ok(Some(found)) } else { Err(CliError::NothingToLaunch) }
+        if found.is_file() {
+            return Ok(Some(found));
+        }
+        if self.is_stored { Ok(None) } else { Err(CliError::NothingToLaunch) }
     }
 
     /// The snapshot to load. Lines of JSON become one, beside the files of other programs.
@@ -58,7 +63,8 @@ impl Asked {
     /// # Errors
     /// Lines of JSON that are wrong, or a schema that they need.
     pub(super) fn start(&self, config: &WorldConfig) -> Result<Start, CliError> {
-        let named = self.snapshot.as_deref().or(config.snapshot.as_deref()).filter(|_| !self.is_empty);
+        let is_new = !self.is_empty && !self.is_stored;
+        let named = self.snapshot.as_deref().or(config.snapshot.as_deref()).filter(|_| is_new);
         match named {
             Some(path) if path.extension().is_some_and(|end| end == "jsonl") => from_lines(path, config),
             named => Ok(Start { snapshot: named.map(Path::to_owned), _folder: None }),

@@ -127,6 +127,13 @@ fn known(config: &WorldConfig) -> Vec<(String, Value)> {
         "authority.stall_after".to_owned(),
         authority.patience.stall_after.map_or(Value::Null, micros),
     ));
+    let stored = &config.durability;
+    known.push(("durability.checkpoint_interval".to_owned(), duration(stored.checkpoint_interval)));
+    known.push(("durability.checkpoint_every".to_owned(), duration(stored.checkpoint_every)));
+    known.push(("durability.log_mib".to_owned(), json!(stored.log_bytes >> 20)));
+    known.extend(
+        stored.named_classes().map(|(name, class)| (format!("durability.classes.{name}"), json!(class))),
+    );
     known.extend(layers::settings(&config.layers));
     for (index, worker) in config.workers.iter().enumerate() {
         let values = [

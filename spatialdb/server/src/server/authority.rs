@@ -71,6 +71,12 @@ impl Authority {
         }
     }
 
+    /// The last epoch that was given.
+    pub(super) fn last_epoch(&self) -> Epoch {
+        let issuer = self.issuer.as_ref().map(|issuer| issuer.lock().unwrap_or_else(PoisonError::into_inner));
+        issuer.map_or(Epoch(0), |issuer| issuer.last_epoch())
+    }
+
     /// Whether a session of that type is told what it may write.
     pub(super) fn concerns(&self, worker_type: &str) -> bool {
         self.issuer.is_some() && self.worker_types.contains(worker_type)

@@ -11,13 +11,14 @@ use spatialdb_core::authority::issuer::Issuer;
 use spatialdb_core::authority::layers::Layers;
 use spatialdb_core::{Micros, PartitionMap, World};
 use spatialdb_schema::{Component, Schema, additions, changes, losses};
-use spatialdb_types::{ComponentId, Error, Limits, PartitionId, Reason, SessionId, SpaceId};
+use spatialdb_types::{ComponentId, Epoch, Error, Limits, PartitionId, Reason, SessionId, SpaceId};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 use super::access::Access;
 use super::authority::Authority;
 use super::cuts::Cuts;
+use super::durable::LogStatus;
 use super::flags::Flags;
 use super::interests::Interests;
 use super::partition::PartitionHandle;
@@ -55,6 +56,8 @@ pub(super) struct Edge {
     pub(super) authority: Authority,
     /// The way to the supervisor of the world's workers, if there is one.
     pub(super) workers: Option<ServerLink>,
+    /// How the logs stand; `None`: the world is in memory.
+    pub(super) log: Option<LogStatus>,
     pub(super) clock: Clock,
     world: Mutex<World>,
     /// Unknown fields by component: they are kept, counted and warned of once.
@@ -74,6 +77,9 @@ pub(super) struct EdgeParts {
     pub(super) layers: Arc<Layers>,
     pub(super) patience: AuthorityConfig,
     pub(super) workers: Option<ServerLink>,
+    pub(super) log: Option<LogStatus>,
+    /// Epochs up to that one were given before.
+    pub(super) epochs: Epoch,
 }
 
 /// What does not change while a world runs.
@@ -134,11 +140,16 @@ impl Edge {
             layers,
             patience,
             workers,
+            log,
+            epochs,
         } = parts;
         let spaces: Vec<SpaceId> = info.spaces.iter().map(|(id, _)| *id).collect();
         let ids = world.map().ids();
-        let issuer =
-            (!layers.is_open()).then(|| Issuer::new(&layers, &spaces, ids, patience.patience, &limits));
+        let issuer = (!layers.is_open()).then(|| {
+            let mut issuer = Issuer::new(&layers, &spaces, ids, patience.patience, &limits);
+            issuer.begin_after(epochs);
+            issuer
+        });
         let queries = limits.queries_at_once_max as usize;
         let partition_count = partitions.len();
         Self {
@@ -163,6 +174,7 @@ impl Edge {
             layers,
             patience,
             workers,
+            log,
             clock: Clock::new(),
             world: Mutex::new(world),
             unknown_fields: DashMap::with_hasher(FxBuildHasher),

@@ -1,9 +1,10 @@
-//! Bringing a world up from its snapshot.
+//! Bringing a world up: from its snapshot, or from its data directory ([`restore`]).
 //!
 //! Responsible for: choosing the schema, the cells and the partition map, and loading all entities, or nothing.
 //! Not responsible for: the file format (`spatialdb-snapshots`), settings (`config`).
 
 mod bulk;
+mod restore;
 mod sample;
 
 use std::collections::BTreeMap;
@@ -11,11 +12,13 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use spatialdb_core::authority::layers::Layers;
+use spatialdb_core::log::Classes;
 use spatialdb_core::{Partition, PartitionMap, World};
 use spatialdb_schema::{Schema, incompatibilities};
 use spatialdb_snapshots::{Reader, SnapshotError};
 use spatialdb_types::{EntityId, Limits, SpaceId};
 
+use super::durable::{self, About, Durable, Given};
 use super::edge::WorldInfo;
 use super::flags::TypeFlags;
 use super::partition::Pace;
@@ -37,6 +40,8 @@ pub(super) struct Loaded {
     pub(super) pace: Pace,
     pub(super) layers: Arc<Layers>,
     pub(super) authority: AuthorityConfig,
+    /// If it is kept in a data directory.
+    pub(super) durable: Option<Durable>,
 }
 
 /// What is known of a world before its entities are read.
@@ -52,18 +57,23 @@ pub(crate) struct Outline {
 /// What is wrong with the snapshot's header or the schema.
 pub(crate) fn outline(snapshot: Option<&Path>, config: &WorldConfig) -> Result<Outline, LaunchError> {
     let source = snapshot.map(|path| Source::open(path.to_owned())).transpose()?;
-    let schema = choose_schema(source.as_ref(), &config.schema_dirs, &config.limits)?;
+    let carried = source.as_ref().map(Source::schema).transpose()?;
+    let schema = choose_schema(carried, &config.schema_dirs, &config.limits)?;
     Ok(Outline { schema, spaces: spaces_of(source.as_ref()) })
 }
 
 /// Loads the world that the options name.
 pub(super) fn load(options: LaunchOptions) -> Result<Loaded, LaunchError> {
-    let LaunchOptions { snapshot, config, seed_progress, .. } = options;
+    if options.data.as_ref().is_some_and(|data| data.found().is_some()) {
+        return restore::restore(options);
+    }
+    let LaunchOptions { snapshot, config, data, config_file, seed_progress, .. } = options;
     let source = match snapshot {
         Some(path) => Some(Source::open(path)?),
         None => None,
     };
-    let schema = choose_schema(source.as_ref(), &config.schema_dirs, &config.limits)?;
+    let carried = source.as_ref().map(Source::schema).transpose()?;
+    let schema = choose_schema(carried, &config.schema_dirs, &config.limits)?;
     let spaces = spaces_of(source.as_ref());
     let layers = Arc::new(config.layers.resolve(&schema, &spaces, &config.limits)?);
     let sample = match &source {
@@ -76,8 +86,8 @@ pub(super) fn load(options: LaunchOptions) -> Result<Loaded, LaunchError> {
     tracing::debug!(partitions, entity_count, "partitions cut");
     let sample = if sample.is_empty() { sample::around_origin(cell_m) } else { sample };
     let map = Arc::new(PartitionMap::new(partitions as u16, cell_m, &sample));
-    let machine = |id| Partition::new(id, map.clone(), config.limits.clone()).with_layers(&layers);
-    let mut machines: Vec<Partition> = map.ids().map(machine).collect();
+    let classes = data.is_some().then(|| config.durability.classes(&schema)).transpose()?.map(Arc::new);
+    let mut machines = machines(&map, &config.limits, &layers, classes.as_ref());
     let routes = Routes::new();
     let mut next = EntityId(1);
     if let Some(source) = &source {
@@ -90,6 +100,28 @@ pub(super) fn load(options: LaunchOptions) -> Result<Loaded, LaunchError> {
     }
     let pace = Pace::of(&config);
     let info = describe(source.as_ref(), config.name, spaces);
+    let durable = match data {
+        None => None,
+        Some(data) => {
+            let config_file = config_file.map(|file| std::path::absolute(&file).unwrap_or(file));
+            let about = About {
+                name: info.name.clone(),
+                world_id: info.id.clone(),
+                created_unix_us: durable::unix_us(),
+                config: config_file.map(|file| file.display().to_string()).unwrap_or_default(),
+                ..About::default()
+            };
+            let about = about.with(&schema, &info.spaces);
+            let progress = Progress::new("writing", entity_count, seed_progress);
+            durable::create(&data, &about, &mut machines, &progress)?;
+            let (_, elapsed) = progress.so_far();
+            drop(progress);
+            let directory = data.path().display().to_string();
+            tracing::info!(directory, elapsed_ms = elapsed.as_millis() as u64, "world written");
+            let given = Given { entity_ids: next.0, ..Given::default() };
+            Some(Durable::begin(data, &config.durability, map.ids(), given, &about)?)
+        }
+    };
     let world = World::new(map, next, &config.limits);
     Ok(Loaded {
         info,
@@ -102,7 +134,25 @@ pub(super) fn load(options: LaunchOptions) -> Result<Loaded, LaunchError> {
         pace,
         layers,
         authority: config.authority,
+        durable,
     })
+}
+
+/// Empty partitions.
+fn machines(
+    map: &Arc<PartitionMap>,
+    limits: &Limits,
+    layers: &Arc<Layers>,
+    classes: Option<&Arc<Classes>>,
+) -> Vec<Partition> {
+    let machine = |id| {
+        let machine = Partition::new(id, map.clone(), limits.clone()).with_layers(layers);
+        match classes {
+            Some(classes) => machine.with_log(classes),
+            None => machine,
+        }
+    };
+    map.ids().map(machine).collect()
 }
 
 /// An open snapshot and its path, for errors.
@@ -119,21 +169,29 @@ impl Source {
         }
     }
 
+    /// What the file carries, and the file.
+    fn schema(&self) -> Result<(Schema, &Path), LaunchError> {
+        Ok((self.within(Reader::schema)?, &self.path))
+    }
+
     fn within<T>(&self, read: impl FnOnce(&Reader) -> Result<T, SnapshotError>) -> Result<T, LaunchError> {
         read(&self.reader).map_err(|source| LaunchError::Snapshot { path: self.path.clone(), source })
     }
 }
 
-/// The folders' schema if there are any and it fits the snapshot's, else the snapshot's.
-fn choose_schema(source: Option<&Source>, dirs: &[PathBuf], limits: &Limits) -> Result<Schema, LaunchError> {
-    let carried = source.map(|source| source.within(Reader::schema)).transpose()?;
+/// The folders' schema if there are any and it fits that of what is loaded, else that.
+fn choose_schema(
+    carried: Option<(Schema, &Path)>,
+    dirs: &[PathBuf],
+    limits: &Limits,
+) -> Result<Schema, LaunchError> {
     let schema = match (carried, dirs) {
-        (Some(carried), []) => carried,
+        (Some((carried, _)), []) => carried,
         (None, []) => Schema::built_in(),
         (carried, dirs) => {
             let compiled = Schema::compile(dirs)?;
-            if let (Some(carried), Some(source)) = (carried, source) {
-                fits(&carried, &compiled, &source.path)?;
+            if let Some((carried, path)) = carried {
+                fits(&carried, &compiled, path)?;
             }
             compiled
         }
@@ -171,6 +229,5 @@ fn spaces_of(source: Option<&Source>) -> Vec<(SpaceId, String)> {
 fn describe(source: Option<&Source>, name: Option<String>, spaces: Vec<(SpaceId, String)>) -> WorldInfo {
     let name = name.or_else(|| source.map(|source| source.reader.header().world.clone()));
     let name = name.unwrap_or_else(|| "world".to_owned());
-    let started = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
-    WorldInfo { id: random::key(), name, incarnation: started.as_millis() as u64, spaces }
+    WorldInfo { id: random::key(), name, incarnation: durable::unix_us() as u64 / 1000, spaces }
 }

@@ -16,15 +16,18 @@ use std::sync::Arc;
 use std::thread::{JoinHandle, park_timeout};
 use std::time::{Duration, Instant};
 
-use spatialdb_types::PartitionId;
+use crossbeam_channel::Sender;
+use spatialdb_types::{Epoch, PartitionId};
 use tokio_util::sync::CancellationToken;
 
 pub(super) use self::control::{Control, Note, ViewSlots, Whereabouts};
+pub(super) use self::driver::PartitionLog;
 pub(super) use self::handle::{Gauges, PartitionHandle};
 pub(super) use self::pacer::Pace;
 use super::access::Access;
 use super::edge::{Edge, EdgeParts};
 use super::flags::Flags;
+use super::durable::{Durable, LogStatus, ToKeeper};
 use super::load::Loaded;
 use crate::supervisor::ServerLink;
 
@@ -35,6 +38,9 @@ const STOP_TIMEOUT: Duration = Duration::from_secs(5);
 pub(super) struct Threads {
     edge: Arc<Edge>,
     handles: Vec<JoinHandle<bool>>,
+    /// Of logs, and their keeper.
+    writers: Vec<JoinHandle<()>>,
+    keeper: Option<(Sender<ToKeeper>, JoinHandle<()>)>,
 }
 
 /// Starts a thread for each partition. `failed` is cancelled if one of them meets a bug.
@@ -44,9 +50,19 @@ pub(super) fn start(
     workers: Option<ServerLink>,
     failed: &CancellationToken,
 ) -> io::Result<(Arc<Edge>, Threads)> {
-    let Loaded { info, schema, flags, limits, routes, world, partitions, pace, layers, authority } = loaded;
-    let handle = |machine| PartitionHandle::new(machine, &limits, pace, failed.clone());
-    let partitions = partitions.into_iter().map(handle).collect();
+    let Loaded { info, schema, flags, limits, routes, world, partitions, pace, layers, authority, durable } =
+        loaded;
+    let (logs, loggers, keeper, log, epochs) = match durable {
+        None => (partitions.iter().map(|_| None).collect(), Vec::new(), None, None, Epoch(0)),
+        Some(durable) => {
+            let Durable { data, logs, loggers, keeper, to_keeper, epochs } = durable;
+            let logs = logs.into_iter().map(Some).collect();
+            (logs, loggers, Some((data, keeper, to_keeper)), Some(LogStatus::default()), epochs)
+        }
+    };
+    let logs: Vec<Option<PartitionLog>> = logs;
+    let handle = |(machine, log)| PartitionHandle::new(machine, &limits, pace, log, failed.clone());
+    let partitions = partitions.into_iter().zip(logs).map(handle).collect();
     let flags = Flags::new(flags);
     let edge = Arc::new(Edge::new(EdgeParts {
         info,
@@ -60,6 +76,8 @@ pub(super) fn start(
         layers,
         patience: authority,
         workers,
+        log,
+        epochs,
     }));
     let mut handles = Vec::new();
     for id in edge.map.ids() {
@@ -73,7 +91,21 @@ pub(super) fn start(
         };
         handles.push(std::thread::Builder::new().name(format!("partition-{id}")).spawn(run)?);
     }
-    Ok((edge.clone(), Threads { edge, handles }))
+    let mut writers = Vec::new();
+    let keeper = match keeper {
+        None => None,
+        Some((data, keeper, to_keeper)) => {
+            for logger in loggers {
+                let (edge, data) = (edge.clone(), data.clone());
+                let thread = std::thread::Builder::new().name("log".to_owned());
+                writers.push(thread.spawn(move || logger.run(&edge, &data))?);
+            }
+            let edge = edge.clone();
+            let thread = std::thread::Builder::new().name("log-keeper".to_owned());
+            Some((to_keeper, thread.spawn(move || keeper.run(&edge))?))
+        }
+    };
+    Ok((edge.clone(), Threads { edge, handles, writers, keeper }))
 }
 
 /// The thread of a partition.
@@ -84,6 +116,7 @@ fn run(edge: &Edge, id: PartitionId) {
         let mut driver = partition.driver().expect("the machine has met no bug elsewhere");
         let sleep = driver.turn(edge);
         if driver.is_done() {
+            driver.finish_log();
             return;
         }
         drop(driver);
@@ -108,6 +141,12 @@ impl Threads {
                 return None;
             }
             std::thread::sleep(Duration::from_millis(1));
+        }
+        // What was applied is written.
+        self.writers.into_iter().for_each(|writer| drop(writer.join()));
+        if let Some((to_keeper, keeper)) = self.keeper {
+            let _ = to_keeper.send(ToKeeper::Stop);
+            drop(keeper.join());
         }
         let ended: Vec<bool> = self.handles.into_iter().map(|h| h.join().unwrap_or(false)).collect();
         ended.iter().position(|ok| !ok).map(|i| i as u16)

@@ -1,6 +1,6 @@
 //! Entities that come to another region, another partition, or both.
 
-use spatialdb_types::{ComponentId, EntityId, LayerId, Position, RegionId, Revision, SessionId};
+use spatialdb_types::{ComponentId, EntityId, LayerId, PartitionId, Position, RegionId, Revision, SessionId};
 
 use super::apart::{Entry, Gained, Hold};
 use super::{Home, Lease, LeaseTable, Slot, Writer};
@@ -28,6 +28,8 @@ pub struct Carried {
     /// Of these the owner was not told yet, or could not be shown what it was told.
     untold: Vec<LayerId>,
     holds: Vec<(ComponentId, Hold)>,
+    /// Partitions that have followers of it: they are to hear from now on from wherever it is.
+    pub followed_in: Vec<PartitionId>,
 }
 
 impl LeaseTable {
@@ -142,7 +144,7 @@ impl LeaseTable {
             |gained: Gained| gained.partition == self.partition && gained.at > shown(gained.owner);
         let untold = entries.iter().filter(|(_, entry)| entry.gained.is_some_and(is_untold));
         let untold = untold.map(|(layer, _)| *layer).collect();
-        Carried { regions, entries, untold, holds }
+        Carried { regions, entries, untold, holds, followed_in: Vec::new() }
     }
 
     /// An entity comes from another partition. `now` is the clock here, above the sender's. Returns where its region

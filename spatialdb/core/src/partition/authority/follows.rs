@@ -33,6 +33,8 @@ pub(super) struct Follows {
     asked: BTreeMap<EntityId, BTreeSet<PartitionId>>,
     /// What was last said of leaders that are here.
     told: BTreeMap<EntityId, Regions>,
+    /// Leaders that came here, and nothing was said of them yet.
+    owed: BTreeSet<EntityId>,
     /// Entities that may follow another leader than before, or are in other layers.
     noted: BTreeSet<EntityId>,
     /// Leaders that may belong to other regions than before.
@@ -81,9 +83,25 @@ impl Follows {
         self.led.append(&mut self.waiting);
     }
 
-    /// It goes to another partition, which will tell where it belongs.
-    pub(super) fn departs(&mut self, leader: EntityId) {
+    /// It goes to another partition, which will tell where it belongs. Returns whom.
+    pub(super) fn departs(&mut self, leader: EntityId, own: PartitionId) -> Vec<PartitionId> {
         self.told.remove(&leader);
+        self.owed.remove(&leader);
+        let here = self.groups.contains_key(&leader).then_some(own);
+        self.asked.get(&leader).into_iter().flatten().copied().chain(here).collect()
+    }
+
+    /// It came from another partition, and is followed there. All are to be told where it belongs, even if it is gone by the time
+    /// that this is known: who heard of it hears nothing from where it was.
+    pub(super) fn arrives(&mut self, leader: EntityId, followed_in: &[PartitionId], own: PartitionId) {
+        let others: Vec<PartitionId> = followed_in.iter().copied().filter(|id| *id != own).collect();
+        if !others.is_empty() {
+            self.asked.entry(leader).or_default().extend(others);
+        }
+        if self.groups.contains_key(&leader) || self.asked.contains_key(&leader) {
+            self.owed.insert(leader);
+            self.touched.insert(leader);
+        }
     }
 
     fn is_idle(&self) -> bool {
@@ -152,6 +170,7 @@ impl Follows {
         if !self.groups.contains_key(&leader) && !self.asked.contains_key(&leader) {
             self.told.remove(&leader);
             self.touched.remove(&leader);
+            self.owed.remove(&leader);
         }
     }
 
@@ -205,7 +224,8 @@ impl Authority {
     /// partition is told of there.
     fn look_at(&mut self, store: &Store, leader: EntityId, words: &mut BTreeMap<PartitionId, FollowWords>) {
         let regions = self.regions_of(store, leader);
-        if regions.as_ref() == self.follows.told.get(&leader) {
+        let is_owed = self.follows.owed.remove(&leader);
+        if !is_owed && regions.as_ref() == self.follows.told.get(&leader) {
             // Who follows it here since was not told.
             if let Some(regions) = regions.filter(|_| self.follows.is_unheard_of(leader)) {
                 self.follows.hear(&Lead { leader, regions }, store.clock(), 0, &mut FollowWords::default());
@@ -296,9 +316,13 @@ impl Partition {
         let Some(authority) = &mut self.authority else { return };
         let (follows, others) = (&mut authority.follows, self.map.ids().count() - 1);
         let mut again = FollowWords::default();
+        let mut answer = FollowWords::default();
+        // Nobody follows it here any more: whoever took that along with it is to know.
+        let unled =
+            words.leads.iter().map(|lead| lead.leader).filter(|leader| !follows.groups.contains_key(leader));
+        answer.asks.extend(unled.map(|leader| (leader, false)));
         words.leads.iter().for_each(|lead| follows.hear(lead, clock, others, &mut again));
         words.answered.into_iter().for_each(|leader| follows.answered(leader));
-        let mut answer = FollowWords::default();
         for (leader, is_followed) in words.asks {
             if is_followed {
                 authority.follows.asked.entry(leader).or_default().insert(from);
@@ -318,7 +342,7 @@ impl Partition {
         }
         // What was touched is said before it is said that all was.
         self.lead(outbox);
-        if !answer.answered.is_empty() {
+        if !answer.answered.is_empty() || !answer.asks.is_empty() {
             self.send(from, PeerBody::Follows(answer), outbox);
         }
         if !again.asks.is_empty() {

@@ -75,9 +75,8 @@ impl Authority {
         let row = store.row(id);
         self.leave_player(row.entity);
         self.note_follows(store, row);
-        if !is_deleted {
-            self.follows.departs(row.entity);
-        }
+        let followed_in =
+            if is_deleted { Vec::new() } else { self.follows.departs(row.entity, self.table.partition()) };
         self.layers_of(store, row.set()).iter().for_each(|&layer| self.load.remove(layer, row.cell()));
         let layers = self.all_layers_of(store, row.set());
         let home = self.players.home(store, id);
@@ -92,7 +91,9 @@ impl Authority {
             regions.iter().for_each(|(layer, of)| self.news.push_gone_on(row.entity, *layer, *of, now));
         }
         let Self { table, news, told, .. } = self;
-        table.take(row.entity, regions, |session| news.shown_to(session).unwrap_or(*told))
+        let mut carried = table.take(row.entity, regions, |session| news.shown_to(session).unwrap_or(*told));
+        carried.followed_in = followed_in;
+        carried
     }
 
     /// An entity came from another partition and is a row now.
@@ -100,6 +101,7 @@ impl Authority {
         let now = store.tick();
         self.enter_player(store, id);
         let row = store.row(id);
+        self.follows.arrives(row.entity, &carried.followed_in, self.table.partition());
         let (entity, home) = (row.entity, self.players.home(store, id));
         self.squares.enter(&self.table, &store.grid, row.cell());
         self.layers_of(store, row.set()).iter().for_each(|&layer| self.load.add(layer, row.cell()));

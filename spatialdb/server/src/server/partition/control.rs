@@ -36,6 +36,12 @@ pub(in crate::server) enum Control {
     },
     /// Of the issuer.
     Order(Order),
+    /// All records of its log up to that number are on disk.
+    Stored(u64),
+    /// Nothing more will be.
+    LogFailed,
+    /// A round of checkpoints begins.
+    Round(u64),
     /// What it counts, in squares that were doubled so often at least.
     Load {
         doublings: u32,

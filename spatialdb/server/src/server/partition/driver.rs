@@ -16,6 +16,7 @@ use super::fences::Fences;
 use super::handle::{Gauges, Queues};
 use super::pacer::{Pace, Pacer};
 use crate::config::ENTITIES_PER_PARTITION;
+use crate::server::durable::{LogItem, LogLink};
 use crate::server::edge::Edge;
 use crate::server::rounds::{Letter, ROUND_WAIT_US};
 
@@ -42,6 +43,12 @@ const OUTGROWN: u64 = 10 * ENTITIES_PER_PARTITION;
 /// How often the clock is looked at while a fence is open.
 const FENCE_POLL_US: Micros = 50;
 
+/// Images written before other work is looked at again.
+const IMAGES_AT_ONCE: usize = 2048;
+
+/// A record of so many bytes is not to grow further.
+const RECORD_BYTES: usize = 1 << 20;
+
 /// How long the thread sleeps if nothing is due.
 const SLEEP_MAX_US: Micros = 1_000_000;
 
@@ -62,10 +69,29 @@ pub(in crate::server) struct Driver {
     /// The thread looks again at this time, if nothing wakes it before.
     wakes_at: Micros,
     stopped: bool,
+    /// If what is here is kept.
+    log: Option<PartitionLog>,
+}
+
+/// The log of a partition, as the partition sees it.
+pub(in crate::server) struct PartitionLog {
+    link: LogLink,
+    interval: Micros,
+    /// When the next sweep begins.
+    sweeps_at: Micros,
+    /// A sweep is under way.
+    sweeps: bool,
+}
+
+impl PartitionLog {
+    /// What has changed is written this often.
+    pub(in crate::server) const fn new(link: LogLink, interval: Micros) -> Self {
+        Self { link, interval, sweeps_at: 0, sweeps: false }
+    }
 }
 
 impl Driver {
-    pub(super) fn new(machine: Partition, queues: Queues, pace: Pace) -> Self {
+    pub(super) fn new(machine: Partition, queues: Queues, pace: Pace, log: Option<PartitionLog>) -> Self {
         Self {
             machine,
             queues,
@@ -78,6 +104,7 @@ impl Driver {
             leaves_until: None,
             wakes_at: 0,
             stopped: false,
+            log,
         }
     }
 
@@ -105,9 +132,10 @@ impl Driver {
         let start = edge.clock.now();
         self.drain_work(edge);
         self.pacer.wrote(edge.clock.now() - start);
+        self.keep_log(start);
         self.settle(edge, true);
         let now = edge.clock.now();
-        self.wakes_at = if self.has_drained() && !self.stopped { self.sleeps_until(edge, now) } else { now };
+        self.wakes_at = if self.has_drained() && !self.stopped && !self.is_writing() { self.sleeps_until(edge, now) } else { now };
         if self.wakes_at > now {
             self.alarm(edge).set(self.wakes_at);
         }
@@ -150,6 +178,71 @@ impl Driver {
     pub(super) fn apply(&mut self, edge: &Edge, batch: &Batch) {
         self.machine.set_time(edge.clock.now());
         self.machine.apply(batch, &mut self.outbox);
+    }
+
+    /// All records up to that one are on disk.
+    pub(super) fn stored(&mut self, edge: &Edge, record: u64) {
+        self.machine.set_time(edge.clock.now());
+        self.machine.stored(record, &mut self.outbox);
+    }
+
+    /// Writes some of what is to be written by now.
+    fn keep_log(&mut self, now: Micros) {
+        let Some(log) = &mut self.log else { return };
+        if log.link.is_full() {
+            return;
+        }
+        if log.sweeps || now >= log.sweeps_at {
+            log.sweeps = !self.machine.sweep(IMAGES_AT_ONCE);
+            if !log.sweeps {
+                log.sweeps_at = now + log.interval;
+            }
+            if let Some((number, body)) = self.machine.take_log_record() {
+                log.link.send(LogItem::Record(number, body));
+            }
+        }
+        if self.machine.is_in_round() {
+            let round = self.machine.round();
+            let slice = self.machine.go_round(IMAGES_AT_ONCE, &mut self.outbox);
+            if let Some(part) = slice.part {
+                log.link.send(LogItem::Part(round, part));
+            }
+            if let Some((number, body)) = self.machine.take_log_record() {
+                log.link.send(LogItem::Record(number, body));
+            }
+            if let Some(end) = slice.end {
+                log.link.send(LogItem::End(end));
+            }
+        }
+    }
+
+    /// Whether more is to be written at once.
+    fn is_writing(&self) -> bool {
+        let log = self.log.as_ref().filter(|log| !log.link.is_full());
+        log.is_some_and(|log| log.sweeps || self.machine.is_in_round())
+    }
+
+    /// What somebody waits for goes to the log, and what has become much.
+    fn write_commits(&mut self) {
+        let Some(log) = &self.log else { return };
+        if (self.machine.awaits_record() || self.machine.log_record_bytes() >= RECORD_BYTES)
+            && let Some((number, body)) = self.machine.take_log_record()
+        {
+            log.link.send(LogItem::Record(number, body));
+        }
+    }
+
+    /// The world stops: all that has changed is written.
+    pub(super) fn finish_log(&mut self) {
+        let Some(log) = &self.log else { return };
+        // What is being swept may have begun before the last change.
+        for _ in 0..2 {
+            while !self.machine.sweep(IMAGES_AT_ONCE) {}
+            if let Some((number, body)) = self.machine.take_log_record() {
+                log.link.send(LogItem::Record(number, body));
+            }
+        }
+        log.link.send(LogItem::Stop);
     }
 
     fn ready(&mut self, session: SessionId) -> Option<Micros> {
@@ -257,6 +350,9 @@ impl Driver {
                 let _ = answer.send(self.machine.refused(entity).cloned());
             }
             Control::Order(order) => self.machine.order(&order, &mut self.outbox),
+            Control::Stored(record) => self.machine.stored(record, &mut self.outbox),
+            Control::LogFailed => self.machine.log_failed(&mut self.outbox),
+            Control::Round(round) => self.machine.begin_round(round),
             Control::Load { doublings, answer } => {
                 self.machine.coarsen_load(doublings);
                 let doublings = self.machine.load_doublings();
@@ -284,6 +380,7 @@ impl Driver {
     /// Passes on what was done, and publishes if it is time and is to be done here.
     fn settle(&mut self, edge: &Edge, publishes: bool) {
         self.pass_fences(edge);
+        self.write_commits();
         self.deliver(edge);
         if publishes {
             self.maybe_publish(edge);
@@ -301,7 +398,8 @@ impl Driver {
             self.machine.fence(token, &mut self.outbox);
         }
         let gauges = self.gauges(edge);
-        let holds_back = !self.machine.accepts_work();
+        let is_log_full = self.log.as_ref().is_some_and(|log| log.link.is_full());
+        let holds_back = !self.machine.accepts_work() || is_log_full;
         if gauges.holds_back.swap(holds_back, Ordering::Relaxed) && !holds_back {
             gauges.room.notify_waiters();
         }
@@ -394,6 +492,7 @@ impl Driver {
         gauges.cells.store(self.machine.cell_count() as u64, Ordering::Relaxed);
         gauges.squares.store(self.machine.square_count() as u64, Ordering::Relaxed);
         gauges.moves_in_flight.store(self.machine.moves_in_flight() as u64, Ordering::Relaxed);
+        gauges.clock.store(self.machine.clock().0, Ordering::Relaxed);
         gauges.updates_applied.store(self.machine.updates_applied(), Ordering::Relaxed);
         self.shadow_check(edge);
     }
@@ -436,7 +535,8 @@ impl Driver {
         if self.fences.are_open() {
             return now + FENCE_POLL_US;
         }
-        let due = due.min(self.leaves_until.unwrap_or(Micros::MAX)).min(now + SLEEP_MAX_US);
+        let sweeps_at = self.log.as_ref().map_or(Micros::MAX, |log| log.sweeps_at);
+        let due = due.min(self.leaves_until.unwrap_or(Micros::MAX)).min(sweeps_at).min(now + SLEEP_MAX_US);
         if due > self.tells_writers && self.machine.untold_rows() > 0 { self.tells_writers } else { due }
     }
 

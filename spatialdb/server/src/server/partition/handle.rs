@@ -13,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::alarm::Alarm;
 use super::control::{Control, Note};
-use super::driver::Driver;
+use super::driver::{Driver, PartitionLog};
 use super::pacer::Pace;
 use crate::server::edge::Edge;
 
@@ -49,6 +49,8 @@ pub(in crate::server) struct Gauges {
     pub(in crate::server) shadow_checks: AtomicU64,
     pub(in crate::server) shadow_mismatches: AtomicU64,
     pub(in crate::server) moves_in_flight: AtomicU64,
+    /// The revision counter.
+    pub(in crate::server) clock: AtomicU64,
     /// Too many moves are under way: the edge holds back.
     pub(in crate::server) holds_back: AtomicBool,
     /// Told when there is room in the queue again.
@@ -63,7 +65,13 @@ pub(super) struct Queues {
 }
 
 impl PartitionHandle {
-    pub(super) fn new(machine: Partition, limits: &Limits, pace: Pace, failed: CancellationToken) -> Self {
+    pub(super) fn new(
+        machine: Partition,
+        limits: &Limits,
+        pace: Pace,
+        log: Option<PartitionLog>,
+        failed: CancellationToken,
+    ) -> Self {
         // The bound on rows is kept by `wait_for_room`; past it each session may still put one message, so that many
         // more places make `send` never fail.
         let places = limits.partition_queue_rows_max + limits.sessions_max;
@@ -77,7 +85,8 @@ impl PartitionHandle {
         gauges.entities.store(machine.entity_count() as u64, Ordering::Relaxed);
         gauges.cells.store(machine.cell_count() as u64, Ordering::Relaxed);
         let id = machine.id();
-        let driver = Mutex::new(Driver::new(machine, queues, pace));
+        gauges.clock.store(machine.clock().0, Ordering::Relaxed);
+        let driver = Mutex::new(Driver::new(machine, queues, pace, log));
         Self {
             id,
             work,
@@ -124,6 +133,13 @@ impl PartitionHandle {
         // The thread is gone only when the world stops.
         let _ = self.control.send(control);
         self.wake();
+    }
+
+    /// All records of its log up to that number are on disk: commits are applied here and now if it is idle.
+    pub(in crate::server) fn stored(&self, edge: &Edge, record: u64) {
+        if !self.at_hand(edge, |driver| driver.stored(edge, record)) {
+            self.tell(Control::Stored(record));
+        }
     }
 
     /// Leaves what is to be heard before the next publish. The thread is woken only if it would be too late for that.

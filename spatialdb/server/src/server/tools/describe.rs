@@ -52,7 +52,7 @@ pub(super) fn world(edge: &Edge) -> v1::World {
         world_time_us: edge.clock.now() as i64,
         unix_time_us: edge.clock.unix_us(),
         server_version: env!("CARGO_PKG_VERSION").to_owned(),
-        durability: "memory".to_owned(),
+        durability: if edge.log.is_some() { "disk" } else { "memory" }.to_owned(),
     }
 }
 

@@ -1,0 +1,115 @@
+//! Finding a world again: the checkpoint, then what the logs say since.
+
+use std::sync::Arc;
+
+use spatialdb_core::log::{Merge, Merged, images};
+use spatialdb_core::{Partition, PartitionMap};
+use spatialdb_durability::{LogId, LogSeq, Storage};
+use spatialdb_types::Revision;
+
+use super::about::Given;
+use super::{DataDir, DataError, Found};
+use crate::progress::Progress;
+use crate::server::routes::Routes;
+
+/// Bytes of records that are read at once.
+const READ_BYTES: usize = 8 << 20;
+
+/// A world as it was found.
+#[derive(Debug)]
+pub(in crate::server) struct Recovered {
+    /// By rising id.
+    pub(in crate::server) entities: Vec<Merged>,
+    /// What may have been given.
+    pub(in crate::server) given: Given,
+    /// Records of logs that were read.
+    pub(in crate::server) records: u64,
+}
+
+/// Reads all that a data directory has.
+///
+/// # Errors
+/// What is damaged or missing. Nothing is left out silently.
+pub(in crate::server) fn recover(
+    data: &DataDir,
+    found: &Found,
+    progress: &Progress,
+) -> Result<Recovered, DataError> {
+    let storage = data.storage();
+    let mut merge = Merge::default();
+    for log in &found.manifest.logs {
+        for part in 0..log.parts {
+            let Some(checkpoint) = found.manifest.checkpoint else { break };
+            let body = storage.checkpoint(checkpoint, log.log, part)?;
+            let what = || format!("part {part} of the checkpoint of {}", log.log);
+            add(&mut merge, &body, what)?;
+            progress.add(body.len() as u64);
+        }
+    }
+    let (mut given, mut records) = (Given::default(), 0);
+    for log in &found.manifest.logs {
+        each_record(storage, log.log, log.begins, |record| {
+            progress.add(record.body.len() as u64);
+            if log.log == LogId::WORLD {
+                given = Given::read(&record)?;
+                return Ok(());
+            }
+            records += 1;
+            add(&mut merge, &record.body, || format!("record {} of {}", record.seq, log.log))
+        })?;
+    }
+    given.revisions = given.revisions.max(merge.last_revision().0);
+    let entities: Vec<Merged> = merge.finish().collect();
+    if let Some(cut) = entities.iter().find(|entity| entity.is_cut) {
+        return Err(DataError::Cut(cut.entity));
+    }
+    let next = entities.last().map_or(0, |last| last.entity.0);
+    given.entity_ids = given.entity_ids.max(next + 1);
+    Ok(Recovered { entities, given, records })
+}
+
+impl Recovered {
+    /// Puts all entities where they lie.
+    ///
+    /// # Errors
+    /// One of them is not what was written.
+    pub(in crate::server) fn into_machines(
+        self,
+        map: &Arc<PartitionMap>,
+        machines: &mut [Partition],
+        routes: &Routes,
+    ) -> Result<Given, DataError> {
+        let each = self.entities.len() / machines.len();
+        for machine in machines.iter_mut() {
+            machine.reserve(each);
+            machine.begin_after(Revision(self.given.revisions));
+        }
+        for entity in &self.entities {
+            let home = map.home(entity.entity, entity.position());
+            routes.claim(entity.entity, home);
+            machines[usize::from(home.0)].restore(entity)?;
+        }
+        Ok(self.given)
+    }
+}
+
+fn each_record(
+    storage: &Arc<dyn Storage>,
+    log: LogId,
+    begins: LogSeq,
+    mut each: impl FnMut(spatialdb_durability::Record) -> Result<(), DataError>,
+) -> Result<(), DataError> {
+    let mut from = begins;
+    loop {
+        let records = storage.read(log, from, READ_BYTES)?;
+        let Some(last) = records.last() else { return Ok(()) };
+        from = last.seq.after(1);
+        records.into_iter().try_for_each(&mut each)?;
+    }
+}
+
+fn add(merge: &mut Merge, body: &[u8], what: impl Fn() -> String) -> Result<(), DataError> {
+    let record = images(body).map_err(|source| DataError::Record { what: what(), source })?;
+    record.images.iter().for_each(|image| merge.add(image));
+    Ok(())
+}
