@@ -187,6 +187,22 @@ impl Client {
         body
     }
 
+    /// Every message up to this one is decided.
+    pub const fn applied_seq(&self) -> u64 {
+        self.applied_seq
+    }
+
+    /// The next message, after it was applied. `None`: the stream has ended, however.
+    ///
+    /// # Panics
+    /// If nothing comes in time.
+    pub async fn message_if_any(&mut self) -> Option<server_message::Body> {
+        let message = timeout(DEADLINE, self.incoming.message()).await.expect("something in time");
+        let body = message.ok().flatten()?.body.expect("a body");
+        self.take(&body);
+        Some(body)
+    }
+
     /// Takes messages to the end of the session.
     ///
     /// # Panics

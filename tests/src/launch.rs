@@ -43,6 +43,12 @@ impl Launch {
         self
     }
 
+    /// From what is in the data directory.
+    pub fn again(mut self) -> Self {
+        self.snapshot = None;
+        self
+    }
+
     /// Adds lines to `world.toml`.
     pub fn config(mut self, lines: &str) -> Self {
         self.config += lines;

@@ -96,6 +96,11 @@ impl World {
         }
     }
 
+    /// Kills it and does not wait.
+    pub fn kill_soon(&self) {
+        self.process.signal(Signal::KILL);
+    }
+
     /// Kills it at once. What it logged until then is judged.
     pub fn kill(mut self) {
         self.process.signal(Signal::KILL);

@@ -178,6 +178,9 @@ pub async fn launch(
         %address,
         "world is up"
     );
+    if edge.log.is_none() {
+        tracing::info!("the world is in memory: a crash loses it");
+    }
     tell_layers(&edge);
     edge.authority.start(&edge);
     let keepers = [

@@ -12,6 +12,7 @@ mod crossing;
 mod damage;
 mod densities;
 mod doors;
+mod durable;
 mod earth;
 mod events;
 mod explain;

@@ -106,7 +106,8 @@ impl Merge {
 impl Merged {
     /// Where it is; `None`: nowhere, or what is stored is none.
     pub fn position(&self) -> Option<Position> {
-        let at = self.values.binary_search_by_key(&ComponentId::POSITION, |(component, _)| *component).ok()?;
+        let at =
+            self.values.binary_search_by_key(&ComponentId::POSITION, |(component, _)| *component).ok()?;
         decode_position(&self.values[at].1.bytes)
     }
 }

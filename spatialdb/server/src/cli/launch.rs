@@ -110,7 +110,7 @@ pub(super) struct LaunchArgs {
 pub(super) async fn run(args: LaunchArgs) -> Result<(), CliError> {
     start_log(&args)?;
     let data = open_data(&args).await?;
-    let asked = asked(&args, data.as_ref());
+    let asked = asked(&args, data.as_ref())?;
     let config = read_config(&args, &asked)?;
     let tokens = config.tokens.as_deref().map(Tokens::open).transpose();
     let tokens = tokens.map_err(|error| CliError::Tokens(error.to_string()))?.map(Arc::new);
@@ -198,15 +198,24 @@ async fn open_data(args: &LaunchArgs) -> Result<Option<DataDir>, CliError> {
     Ok(Some(data))
 }
 
-fn asked(args: &LaunchArgs, data: Option<&DataDir>) -> Asked {
+/// # Errors
+/// The settings that the world was launched with last are gone, and no others are named.
+fn asked(args: &LaunchArgs, data: Option<&DataDir>) -> Result<Asked, CliError> {
     let world = data.and_then(DataDir::found);
-    let last = || world.and_then(|found| found.about.config());
-    Asked {
+    let last = world.and_then(|found| found.about.config()).filter(|_| args.config.is_none());
+    if let (Some(last), Some(data)) = (last.as_ref().filter(|last| !last.is_file()), data) {
+        let (last, directory) = (last.display(), data.path().display());
+        let text = format!(
+            "{directory} was launched with the settings in {last}, which is gone: name others by --config"
+        );
+        return Err(CliError::Usage(text));
+    }
+    Ok(Asked {
         snapshot: args.snapshot.clone(),
-        config: args.config.clone().or_else(last),
+        config: args.config.clone().or(last),
         is_empty: args.empty,
         is_stored: world.is_some(),
-    }
+    })
 }
 
 fn read_config(args: &LaunchArgs, asked: &Asked) -> Result<WorldConfig, CliError> {

@@ -19,8 +19,8 @@ use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use prost::Message;
-use spatialdb_core::log::LogError;
 use spatialdb_core::RestoreError;
+use spatialdb_core::log::LogError;
 use spatialdb_durability::{
     AppendError, CheckpointId, LogId, LogSeq, Manifest, ManifestLog, Storage, StorageError, Term,
 };
@@ -96,7 +96,9 @@ pub enum DataError {
     #[error("what is stored is damaged: of entity {0} there are only changes, and not what they change")]
     Cut(EntityId),
     /// There is a world already.
-    #[error("there is a world in {directory} already ({name:?}): leave the snapshot out to go on with it, or name another directory")]
+    #[error(
+        "there is a world in {directory} already ({name:?}): leave the snapshot out to go on with it, or name another directory"
+    )]
     Exists {
         /// Where.
         directory: String,
@@ -104,7 +106,9 @@ pub enum DataError {
         name: String,
     },
     /// This program was made without it.
-    #[error("this spatialdb was built without RocksDB and keeps worlds in memory only: build it with `--features rocksdb` (the default) for --data-dir")]
+    #[error(
+        "this spatialdb was built without RocksDB and keeps worlds in memory only: build it with `--features rocksdb` (the default) for --data-dir"
+    )]
     NoRocks,
     /// A thread could not be started.
     #[error("cannot start a thread for the log: {0}")]
@@ -199,7 +203,10 @@ impl Durable {
         about: &About,
     ) -> Result<Self, DataError> {
         let data = Arc::new(data);
-        let mut manifest = data.storage.manifest()?.ok_or_else(|| StorageError::Missing { what: "the manifest".to_owned() })?;
+        let mut manifest = data
+            .storage
+            .manifest()?
+            .ok_or_else(|| StorageError::Missing { what: "the manifest".to_owned() })?;
         let checkpoints = data.storage.checkpoints()?.into_iter().max().max(manifest.checkpoint);
         let checkpoints = checkpoints.unwrap_or(CheckpointId(0));
         // Of rounds that were cut off.

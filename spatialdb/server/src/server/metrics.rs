@@ -70,6 +70,11 @@ pub(super) fn install() {
             Unit::Seconds,
             "What one pass of the balancer took of the issuer's time."
         );
+        describe_histogram!(
+            "spatialdb_log_append_seconds",
+            Unit::Seconds,
+            "What it took to put records where a crash does not take them."
+        );
         describe_counter!("spatialdb_session_events_total", Unit::Count, "Events that sessions were told.");
         describe_counter!(
             "spatialdb_session_events_missed_total",
@@ -94,7 +99,31 @@ pub(super) fn render(edge: &Edge) -> String {
     sessions(edge, &mut text);
     authority(edge, &mut text);
     workers(edge, &mut text);
+    log(edge, &mut text);
     text
+}
+
+/// Of a world with a data directory.
+fn log(edge: &Edge, text: &mut String) {
+    let Some(status) = &edge.log else { return };
+    let all = [
+        ("spatialdb_log_bytes_total", "counter", "Bytes of records that are on disk.", &status.bytes),
+        ("spatialdb_log_records_total", "counter", "Records that are on disk.", &status.records),
+        ("spatialdb_checkpoints_total", "counter", "Checkpoints that count, or did.", &status.checkpoints),
+        (
+            "spatialdb_storage_bytes",
+            "gauge",
+            "Bytes of the data directory, once a second.",
+            &status.stored_bytes,
+        ),
+    ];
+    for (name, kind, help, value) in all {
+        head(text, name, kind, help);
+        let _ = writeln!(text, "{name} {}", value.load(Ordering::Relaxed));
+    }
+    let failed = u64::from(status.failure.get().is_some());
+    head(text, "spatialdb_log_failed", "gauge", "1 since the data directory takes nothing more.");
+    let _ = writeln!(text, "spatialdb_log_failed {failed}");
 }
 
 fn partitions(edge: &Edge, text: &mut String) {

@@ -25,9 +25,9 @@ pub(super) use self::driver::PartitionLog;
 pub(super) use self::handle::{Gauges, PartitionHandle};
 pub(super) use self::pacer::Pace;
 use super::access::Access;
+use super::durable::{Durable, LogStatus, ToKeeper};
 use super::edge::{Edge, EdgeParts};
 use super::flags::Flags;
-use super::durable::{Durable, LogStatus, ToKeeper};
 use super::load::Loaded;
 use crate::supervisor::ServerLink;
 

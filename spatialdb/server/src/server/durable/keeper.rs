@@ -80,12 +80,15 @@ impl Reserved {
 
     /// Reserves more where less than half is left.
     fn renew(&mut self, data: &DataDir, given: Given) -> Result<(), DataError> {
-        let (has, half) = (self.given, Given {
-            entity_ids: AHEAD.entity_ids / 2,
-            revisions: AHEAD.revisions / 2,
-            epochs: AHEAD.epochs / 2,
-            sessions: AHEAD.sessions / 2,
-        });
+        let (has, half) = (
+            self.given,
+            Given {
+                entity_ids: AHEAD.entity_ids / 2,
+                revisions: AHEAD.revisions / 2,
+                epochs: AHEAD.epochs / 2,
+                sessions: AHEAD.sessions / 2,
+            },
+        );
         let is_short = given.entity_ids + half.entity_ids > has.entity_ids
             || given.revisions + half.revisions > has.revisions
             || given.epochs + half.epochs > has.epochs
@@ -112,7 +115,8 @@ impl Keeper {
         checkpoints: CheckpointId,
         from_logs: Receiver<ToKeeper>,
     ) -> Self {
-        let (round, is_in_round, reports) = (0, false, BTreeMap::new());
+        // The first one made the world, if it is new.
+        let (round, is_in_round, reports) = (1, false, BTreeMap::new());
         let (last_round, bytes_then) = (Instant::now(), 0);
         Self {
             data,

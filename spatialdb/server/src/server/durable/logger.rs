@@ -86,18 +86,8 @@ impl Logger {
         let queued = Arc::new(AtomicU64::new(0));
         let link = LogLink { items: sender, queued: queued.clone() };
         let (parts, ends, stored, has_failed) = (0, Vec::new(), 0, false);
-        let logger = Self {
-            partition,
-            taken,
-            items,
-            queued,
-            keeper,
-            checkpoints,
-            parts,
-            ends,
-            stored,
-            has_failed,
-        };
+        let logger =
+            Self { partition, taken, items, queued, keeper, checkpoints, parts, ends, stored, has_failed };
         (link, logger)
     }
 

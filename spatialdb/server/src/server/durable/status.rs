@@ -1,7 +1,7 @@
 //! How the logs stand, for whoever wants to know.
 
-use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, AtomicU64};
 
 /// Of all logs together.
 #[derive(Debug, Default)]

@@ -135,7 +135,11 @@ impl Driver {
         self.keep_log(start);
         self.settle(edge, true);
         let now = edge.clock.now();
-        self.wakes_at = if self.has_drained() && !self.stopped && !self.is_writing() { self.sleeps_until(edge, now) } else { now };
+        self.wakes_at = if self.has_drained() && !self.stopped && !self.is_writing() {
+            self.sleeps_until(edge, now)
+        } else {
+            now
+        };
         if self.wakes_at > now {
             self.alarm(edge).set(self.wakes_at);
         }
