@@ -17,7 +17,8 @@ help: ## Show this
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1\t\2/' | expand -t 16
 
 run: setup ## Launch the earth world with its workers; ctrl-c stops it
-	cargo build --release --locked -p spatialdb -p spatialdb-flight
+	@# All of it: what `make test` builds too, so that RocksDB is compiled once.
+	cargo build --release --locked --workspace
 	@echo
 	@echo "Launching the earth world. Once it says that it is ready, look at it from another terminal:"
 	@echo "  $(SPATIALDB) workers"
@@ -46,14 +47,14 @@ bench: build ## Measure all scenarios that take seconds, or e.g. make bench ARGS
 
 earth: ## Build snapshots/earth.snapshot anew from its npm packages
 	deploy/setup.sh --node
-	cargo build --release --locked -p spatialdb
+	cargo build --release --locked --workspace
 	cd snapshots/earth && npm ci --no-audit --no-fund && npm run --silent generate
 	$(SPATIALDB) snapshot convert snapshots/earth/build/earth.jsonl snapshots/earth.snapshot \
 		--schema snapshots/earth/schema --level 19
 	$(SPATIALDB) snapshot verify snapshots/earth.snapshot
 
 install: setup ## Put spatialdb and its completions on PATH: PREFIX, default ~/.local
-	cargo build --release --locked -p spatialdb
+	cargo build --release --locked --workspace
 	mkdir -p $(PREFIX)/bin $(dir $(BASH_COMPLETION) $(ZSH_COMPLETION) $(FISH_COMPLETION))
 	install -m755 $(SPATIALDB) $(PREFIX)/bin/spatialdb
 	@set -e; for shell in bash zsh fish; do \

@@ -66,6 +66,7 @@ pub(crate) fn run(
     for plan in plans {
         let reports = match plan.scenario {
             Scenario::Ingest if plan.views > 0 => one(on_two_threads(ingest::run(plan))?),
+            Scenario::Ingest if plan.is_kept() => one(on_one_thread(ingest::run_kept(plan))?),
             Scenario::Ingest if plan.layers > 0 => one(on_one_thread(ingest::run_layered(plan))?),
             Scenario::Ingest => one(on_one_thread(ingest::run(plan))?),
             Scenario::Latency if plan.has_load() => one(on_two_threads(latency::run_laden(plan))?),

@@ -97,7 +97,8 @@ async fn what_was_acknowledged_survives_kill_after_kill() {
         // What was on its way may be there or not; from here on it counts as sent and seen.
         for &entity in &entities {
             let hp = world.component::<Vitals>(entity, VITALS).await.hp;
-            (sent.insert(entity, hp), acknowledged.insert(entity, hp));
+            sent.insert(entity, hp);
+            acknowledged.insert(entity, hp);
         }
     }
     assert!(acknowledged.values().all(|number| *number > 0), "{acknowledged:?}");

@@ -7,7 +7,9 @@
 //! Each stream writes entities of its own, whole rounds at a time. Nothing is dropped or merged by the tool: a row
 //! counts once the server has told that it is decided, and a row that is refused ends the run.
 
+mod kept;
 mod layered;
+mod pairs;
 mod pool;
 mod viewer;
 mod views;
@@ -33,6 +35,7 @@ use super::{
     watch::{Clock, Told, Truth, Watch, Watched, Wish},
     world::WorldFiles,
 };
+pub(super) use kept::run as run_kept;
 pub(super) use layered::{Ownership, STREAMS_MAX as LAYERED_STREAMS_MAX, run as run_layered};
 use pool::Pool;
 use viewer::Replica;

@@ -75,6 +75,8 @@ pub(crate) struct Request {
     pub(crate) load_percent: Option<u64>,
     /// The load in rows a second.
     pub(crate) rate: Option<u64>,
+    /// 1: in a data directory.
+    pub(crate) data_dir: Option<u64>,
 }
 
 /// A scenario with all its settings.
@@ -108,6 +110,8 @@ pub(crate) struct Plan {
     pub(crate) load_percent: u64,
     /// The load in rows a second; 0: no load, or `load_percent`.
     pub(crate) rate: u64,
+    /// 1: in a data directory.
+    pub(crate) data_dir: u64,
 }
 
 /// Why a request is no plan.
@@ -215,7 +219,7 @@ impl Scenario {
             }
             Flag::Strangers | Flag::Calls => matches!(self, Self::Handshakes),
             Flag::Views => matches!(self, Self::Ingest | Self::Fences),
-            Flag::Layers => matches!(self, Self::Ingest),
+            Flag::Layers | Flag::DataDir => matches!(self, Self::Ingest),
             Flag::Viewers => matches!(self, Self::Fanout | Self::Crowd),
             Flag::ViewHz => matches!(self, Self::Fanout | Self::Crowd | Self::Fences),
             Flag::Load | Flag::Rate => matches!(self, Self::Latency),
@@ -236,7 +240,8 @@ impl Scenario {
             (Flag::Batch, _) => 4000,
             (Flag::Views, Self::Fences) => 23_000,
             (Flag::Viewers, Self::Crowd) => 1000,
-            (Flag::Views | Flag::Layers | Flag::Viewers | Flag::ViewHz | Flag::Load | Flag::Rate, _) => 0,
+            (Flag::Views | Flag::Layers | Flag::Viewers | Flag::ViewHz, _) => 0,
+            (Flag::Load | Flag::Rate | Flag::DataDir, _) => 0,
             (Flag::Entities, Self::Latency) => 10_000,
             (Flag::Entities, Self::Launch | Self::Memory | Self::Query | Self::Balancer) => 1_000_000,
             (
@@ -270,10 +275,11 @@ enum Flag {
     ViewHz,
     Load,
     Rate,
+    DataDir,
 }
 
 impl Flag {
-    const ALL: [Self; 13] = [
+    const ALL: [Self; 14] = [
         Self::Seconds,
         Self::Streams,
         Self::Partitions,
@@ -287,6 +293,7 @@ impl Flag {
         Self::ViewHz,
         Self::Load,
         Self::Rate,
+        Self::DataDir,
     ];
 
     const fn name(self) -> &'static str {
@@ -304,6 +311,7 @@ impl Flag {
             Self::ViewHz => "view-hz",
             Self::Load => "load",
             Self::Rate => "rate",
+            Self::DataDir => "data-dir",
         }
     }
 
@@ -322,6 +330,7 @@ impl Flag {
             Self::ViewHz => request.view_hz,
             Self::Load => request.load_percent,
             Self::Rate => request.rate,
+            Self::DataDir => request.data_dir,
         }
     }
 
@@ -341,6 +350,7 @@ impl Flag {
             Self::ViewHz => Limits::default().view_rate_hz_max,
             Self::Load => 100,
             Self::Rate => 1_000_000_000,
+            Self::DataDir => 1,
         }
     }
 }
@@ -368,6 +378,11 @@ impl Plan {
         }
         let all = Scenario::ALL.into_iter().filter(|scenario| !scenario.is_long());
         all.map(|scenario| Self::with(scenario, request)).collect()
+    }
+
+    /// Whether the world is in a data directory.
+    pub(crate) const fn is_kept(&self) -> bool {
+        self.data_dir > 0
     }
 
     /// Whether others write meanwhile.
@@ -398,6 +413,7 @@ impl Plan {
             view_hz: value(Flag::ViewHz)?,
             load_percent: value(Flag::Load)?,
             rate: value(Flag::Rate)?,
+            data_dir: value(Flag::DataDir)?,
         };
         if plan.has_load() && request.entities.is_none() {
             plan.entities = Scenario::Ingest.default_of(Flag::Entities);

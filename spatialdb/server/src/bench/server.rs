@@ -184,6 +184,9 @@ fn command(world: &WorldFiles, partitions: u64) -> Result<Command, BenchError> {
     if let Some(config) = world.config() {
         command.arg("--config").arg(config);
     }
+    if let Some(data_dir) = world.data_dir() {
+        command.arg("--data-dir").arg(data_dir);
+    }
     command.stdin(Stdio::null()).stdout(Stdio::piped());
     // What the user set for other worlds is no part of the load.
     for (name, _) in env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("SPATIALDB_")) {

@@ -27,6 +27,7 @@ const SCHEMA: &str = include_str!("world/bench.proto");
 pub(super) struct WorldFiles {
     folder: TempDir,
     token: Option<String>,
+    is_kept: bool,
 }
 
 impl WorldFiles {
@@ -39,7 +40,7 @@ impl WorldFiles {
             .prefix("spatialdb-bench-")
             .tempdir()
             .map_err(cannot("make a temporary folder"))?;
-        Ok(Self { folder, token: None })
+        Ok(Self { folder, token: None, is_kept: false })
     }
 
     /// A world whose entities are where a walk starts, with the cells that the walk counts by.
@@ -107,6 +108,16 @@ impl WorldFiles {
             room(limits.principal_sessions_max)
         ))?;
         Ok(self)
+    }
+
+    /// The same, in a data directory.
+    pub(super) fn kept(self) -> Self {
+        Self { is_kept: true, ..self }
+    }
+
+    /// Its data directory, if it has one.
+    pub(super) fn data_dir(&self) -> Option<PathBuf> {
+        self.is_kept.then(|| self.path("data"))
     }
 
     /// The same with more settings.

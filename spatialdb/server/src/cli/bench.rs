@@ -93,6 +93,10 @@ pub(super) struct BenchArgs {
     #[arg(long, value_name = "N", num_args = 0..=1, default_missing_value = "4", conflicts_with = "views")]
     layers: Option<u64>,
 
+    /// Compare a world in a data directory (in a temporary folder) with one in memory: ingest
+    #[arg(long, conflicts_with_all = ["views", "layers"])]
+    data_dir: bool,
+
     /// How many sessions look on: fanout, crowd [default: 1, then 10, then 100; crowd: 1000]
     #[arg(long, value_name = "N")]
     viewers: Option<u64>,
@@ -194,6 +198,7 @@ fn plans(args: &BenchArgs) -> Result<Vec<Plan>, PlanError> {
         view_hz: args.view_hz,
         load_percent: args.load,
         rate: args.rate,
+        data_dir: args.data_dir.then_some(1),
     };
     let one = |scenario| Plan::of(scenario, &request).map(|plan| vec![plan]);
     match args.scenario {

@@ -4,7 +4,6 @@
 //!
 //! The entities of a stream have a component of their own, and with it a layer of a grid of regions, all of which its session
 //! owns: so each row is checked in its partition, and entities go from region to region. The open world has the same entities.
-//! Both take turns, since the speed of a shared machine drifts.
 
 use std::{collections::BTreeSet, ops::Range, time::Duration};
 
@@ -15,11 +14,9 @@ use spatialdb_types::ComponentId;
 use tokio::time::timeout;
 
 use super::{
-    super::{
-        BenchError, Plan, Report, fences::run_alone, link::Link, percentiles::median, server::ServerProcess,
-        world::WorldFiles,
-    },
-    Ingest, Setup, Span,
+    super::{BenchError, Plan, Report, link::Link, server::ServerProcess, world::WorldFiles},
+    Ingest, Setup,
+    pairs::Pairs,
 };
 
 /// Components of the schema of a bench, one for the entities of each stream.
@@ -28,11 +25,6 @@ const MARKS: [(ComponentId, &str); 3] =
 
 /// So many streams may have layers.
 pub(in crate::bench) const STREAMS_MAX: u64 = MARKS.len() as u64;
-
-/// Pairs of a span without layers and one with them.
-const PAIRS: u32 = 5;
-
-const WARM_UP: Duration = Duration::from_secs(1);
 
 const GRANTS_TIMEOUT: Duration = Duration::from_secs(30);
 
@@ -55,32 +47,12 @@ pub(in crate::bench) async fn run(plan: &Plan) -> Result<Report, BenchError> {
     let setup = |ownership| Setup { ownership, ..Setup::of(plan) };
     let mut open = Ingest::start(&setup(Ownership::Marked), Ok).await?;
     let mut layered = Ingest::start(&setup(Ownership::Layers(plan.layers)), Ok).await?;
-    let span = Duration::from_secs(plan.seconds) / (2 * PAIRS);
-    let (mut without, mut with, mut ratios) = (Vec::new(), Vec::new(), Vec::new());
-    run_alone(&mut open, WARM_UP).await?;
-    run_alone(&mut layered, WARM_UP).await?;
-    for _ in 0..PAIRS {
-        let pair = [run_alone(&mut open, span).await?, run_alone(&mut layered, span).await?];
-        ratios.push(pair[1].rows_per_second() / pair[0].rows_per_second());
-        let [before, after] = pair;
-        without.push(before);
-        with.push(after);
-    }
+    let pairs = Pairs::run(plan, &mut open, &mut layered).await?;
     open.end(|_| ()).await?;
     let ended = layered.end(|_| ()).await?;
-    let of = |spans: &[Span], value: fn(&Span) -> f64| median(spans.iter().map(value).collect());
-    Ok(Report::new(plan.scenario, ended.durability)
-        .figure("updates_per_second", of(&with, Span::rows_per_second).round(), "1/s")
-        .figure("open_updates_per_second", of(&without, Span::rows_per_second).round(), "1/s")
-        .figure("ratio", median(ratios), "1")
-        .figure("server_cpu_ns_per_update", of(&with, Span::server_cpu_ns_per_update), "ns")
-        .figure("open_server_cpu_ns_per_update", of(&without, Span::server_cpu_ns_per_update), "ns")
-        .fact("regions_per_stream", plan.layers * plan.layers)
-        .fact("entities", plan.entities)
-        .fact("streams", plan.streams)
-        .fact("partitions", plan.partitions)
-        .fact("batch", plan.batch)
-        .fact("pairs", PAIRS))
+    let names = ["open_updates_per_second", "open_server_cpu_ns_per_update"];
+    let report = pairs.report(plan, ended.durability, names);
+    Ok(report.fact("regions_per_stream", plan.layers * plan.layers))
 }
 
 impl Ownership {

@@ -46,6 +46,9 @@ const FENCE_POLL_US: Micros = 50;
 /// Images written before other work is looked at again.
 const IMAGES_AT_ONCE: usize = 2048;
 
+/// A log that is full is looked at again after that time.
+const LOG_FULL_US: Micros = 1000;
+
 /// A record of so many bytes is not to grow further.
 const RECORD_BYTES: usize = 1 << 20;
 
@@ -84,6 +87,11 @@ pub(in crate::server) struct PartitionLog {
 }
 
 impl PartitionLog {
+    /// When it is to be looked at again: while the disk does not keep up, a little later.
+    fn sweeps_at(&self, now: Micros) -> Micros {
+        if self.link.is_full() { now + LOG_FULL_US } else { self.sweeps_at }
+    }
+
     /// What has changed is written this often.
     pub(in crate::server) const fn new(link: LogLink, interval: Micros) -> Self {
         Self { link, interval, sweeps_at: 0, sweeps: false }
@@ -539,7 +547,7 @@ impl Driver {
         if self.fences.are_open() {
             return now + FENCE_POLL_US;
         }
-        let sweeps_at = self.log.as_ref().map_or(Micros::MAX, |log| log.sweeps_at);
+        let sweeps_at = self.log.as_ref().map_or(Micros::MAX, |log| log.sweeps_at(now));
         let due = due.min(self.leaves_until.unwrap_or(Micros::MAX)).min(sweeps_at).min(now + SLEEP_MAX_US);
         if due > self.tells_writers && self.machine.untold_rows() > 0 { self.tells_writers } else { due }
     }

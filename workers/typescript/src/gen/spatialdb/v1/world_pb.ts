@@ -101,7 +101,8 @@ export type World = Message<"spatialdb.v1.World"> & {
   serverVersion: string;
 
   /**
-   * "memory": a crash loses the world since its snapshot.
+   * "memory": a crash loses the world since its snapshot. "disk": it has a data directory; each component has the class of its schema,
+   * unless the world's settings say otherwise.
    *
    * @generated from field: string durability = 13;
    */
