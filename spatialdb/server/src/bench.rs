@@ -10,6 +10,7 @@ mod area;
 mod balancer;
 mod crowd;
 mod crowd_split;
+mod durable;
 mod error;
 mod failover;
 mod fanout;
@@ -33,6 +34,7 @@ mod pulse;
 mod query;
 mod random;
 mod report;
+mod restart;
 mod rolling;
 mod scaling;
 mod server;
@@ -84,6 +86,8 @@ pub(crate) fn run(
             Scenario::CrowdSplit => one(on_two_threads(crowd_split::run(plan))?),
             Scenario::Balancer => one(balancer::run(plan)?),
             Scenario::Machine => one(machine::run(plan)?),
+            Scenario::Durable => one(on_one_thread(durable::run(plan))?),
+            Scenario::Restart => one(on_one_thread(restart::run(plan))?),
             Scenario::Slow => one(on_two_threads(slow::run(plan))?),
             Scenario::Scaling => on_one_thread(scaling::run(plan))?,
         };

@@ -17,6 +17,8 @@ pub struct Owner {
 #[derive(Debug)]
 pub struct Ids {
     next: u64,
+    /// Ids from there on may not be given yet.
+    end: u64,
     reserve_max: u64,
     blocks_max: u64,
     blocks_remembered_max: u64,
@@ -58,6 +60,7 @@ impl Ids {
     pub(super) const fn new(next: EntityId, limits: &Limits) -> Self {
         Self {
             next: if next.0 == 0 { 1 } else { next.0 },
+            end: ID_END,
             reserve_max: limits.reserve_ids_max,
             blocks_max: limits.reserved_blocks_max,
             blocks_remembered_max: limits.reserved_blocks_remembered_max,
@@ -73,6 +76,11 @@ impl Ids {
     /// The first id that nobody was given.
     pub const fn next(&self) -> EntityId {
         EntityId(self.next)
+    }
+
+    /// Ids below that one may be given: whoever keeps the world has seen to it that they are not given again.
+    pub fn allow(&mut self, end: EntityId) {
+        self.end = end.0.min(ID_END);
     }
 
     /// Reserves a block of ids. Returns the first.
@@ -208,6 +216,13 @@ impl Ids {
             let detail = format!("{count} ids asked for; only {} are left below 2^53", ID_END - first);
             return Err(Error::new(Reason::LimitReached, detail));
         }
+        if count > self.end.saturating_sub(first) {
+            let detail = format!(
+                "{count} ids asked for; {} may be given until more are set aside on disk",
+                self.end.saturating_sub(first)
+            );
+            return Err(Error::new(Reason::LimitReached, detail));
+        }
         self.next = first + count;
         Ok(EntityId(first))
     }
@@ -297,6 +312,10 @@ mod tests {
             1,
             "used up blocks are joined"
         );
+        let mut few = Ids::new(EntityId(10), &Limits::default());
+        few.allow(EntityId(12));
+        assert!(few.create(&owner("a"), "", 3).expect_err("too many").detail.contains("2 may be given"));
+        assert_eq!(few.create(&owner("a"), "", 2).expect("given").entities, [EntityId(10), EntityId(11)]);
         let end = Ids::new(EntityId(ID_END - 1), &Limits::default()).create(&owner("a"), "", 2);
         assert_eq!(end.expect_err("end of ids").reason, Reason::LimitReached);
     }

@@ -31,15 +31,15 @@ pub(super) struct LadenWorld {
 
 /// The components of [`COMPONENTS`] share this form.
 #[derive(Clone, PartialEq, Message)]
-struct Value {
+pub(super) struct Value {
     #[prost(fixed64, tag = "1")]
-    key: u64,
+    pub(super) key: u64,
     #[prost(double, tag = "2")]
-    level: f64,
+    pub(super) level: f64,
     #[prost(fixed64, tag = "3")]
-    count: u64,
+    pub(super) count: u64,
     #[prost(fixed32, tag = "4")]
-    mark: u32,
+    pub(super) mark: u32,
 }
 
 impl LadenWorld {
@@ -57,6 +57,16 @@ impl LadenWorld {
         }
         let file_bytes = writer.finish()?.file_bytes;
         Ok(Self { files, entities, file_bytes })
+    }
+
+    /// The same, in a data directory.
+    pub(super) fn kept(self) -> Self {
+        Self { files: self.files.kept(), ..self }
+    }
+
+    /// Where an entity is.
+    pub(super) fn place(&self, id: u64) -> Point3 {
+        point(id, self.entities)
     }
 
     /// Where it is.

@@ -7,6 +7,9 @@ use spatialdb_types::Limits;
 use super::ingest::LAYERED_STREAMS_MAX;
 use crate::config::PARTITIONS_MAX;
 
+/// Rows of a message of several streams that write DURABLE components.
+const DURABLE_BATCH: u64 = 64;
+
 /// A kind of load.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Scenario {
@@ -44,6 +47,10 @@ pub(crate) enum Scenario {
     CrowdSplit,
     /// Nothing at all: what the machine adds to any time.
     Machine,
+    /// Writes that are to be on disk.
+    Durable,
+    /// The server is killed and started again.
+    Restart,
 }
 
 /// What the user set; the rest comes from the scenario.
@@ -159,7 +166,7 @@ pub(crate) enum PlanError {
 
 impl Scenario {
     /// Every scenario.
-    pub(crate) const ALL: [Self; 17] = [
+    pub(crate) const ALL: [Self; 19] = [
         Self::Machine,
         Self::Ingest,
         Self::Latency,
@@ -177,6 +184,8 @@ impl Scenario {
         Self::Failover,
         Self::Rolling,
         Self::CrowdSplit,
+        Self::Durable,
+        Self::Restart,
     ];
 
     /// Its name on the command line and in results.
@@ -199,6 +208,8 @@ impl Scenario {
             Self::Rolling => "rolling",
             Self::CrowdSplit => "crowd-split",
             Self::Machine => "machine",
+            Self::Durable => "durable",
+            Self::Restart => "restart",
         }
     }
 
@@ -211,11 +222,20 @@ impl Scenario {
         match flag {
             Flag::Partitions => !matches!(self, Self::Balancer | Self::Machine),
             Flag::Entities => !matches!(self, Self::Scaling | Self::Machine),
-            Flag::Seconds => {
-                !matches!(self, Self::Launch | Self::Memory | Self::Handover | Self::Failover | Self::Rolling)
-            }
+            Flag::Seconds => !matches!(
+                self,
+                Self::Launch | Self::Memory | Self::Handover | Self::Failover | Self::Rolling | Self::Restart
+            ),
             Flag::Streams | Flag::Batch => {
-                matches!(self, Self::Ingest | Self::Handshakes | Self::Fences | Self::Slow | Self::Scaling)
+                matches!(
+                    self,
+                    Self::Ingest
+                        | Self::Handshakes
+                        | Self::Fences
+                        | Self::Slow
+                        | Self::Scaling
+                        | Self::Durable
+                )
             }
             Flag::Strangers | Flag::Calls => matches!(self, Self::Handshakes),
             Flag::Views => matches!(self, Self::Ingest | Self::Fences),
@@ -236,14 +256,17 @@ impl Scenario {
             (Flag::Strangers, _) => 2200,
             (Flag::Calls, _) => 16,
             (Flag::Partitions, Self::Fanout) => 0,
+            (Flag::Streams | Flag::Batch, Self::Durable) => 1,
             (Flag::Streams | Flag::Partitions, _) => 2,
             (Flag::Batch, _) => 4000,
             (Flag::Views, Self::Fences) => 23_000,
             (Flag::Viewers, Self::Crowd) => 1000,
             (Flag::Views | Flag::Layers | Flag::Viewers | Flag::ViewHz, _) => 0,
             (Flag::Load | Flag::Rate | Flag::DataDir, _) => 0,
-            (Flag::Entities, Self::Latency) => 10_000,
-            (Flag::Entities, Self::Launch | Self::Memory | Self::Query | Self::Balancer) => 1_000_000,
+            (Flag::Entities, Self::Latency | Self::Durable) => 10_000,
+            (Flag::Entities, Self::Launch | Self::Memory | Self::Query | Self::Balancer | Self::Restart) => {
+                1_000_000
+            }
             (
                 Flag::Entities,
                 Self::Fanout | Self::Crowd | Self::Handover | Self::Failover | Self::Rolling,
@@ -415,6 +438,9 @@ impl Plan {
             rate: value(Flag::Rate)?,
             data_dir: value(Flag::DataDir)?,
         };
+        if scenario == Scenario::Durable && plan.streams > 1 && request.batch.is_none() {
+            plan.batch = DURABLE_BATCH;
+        }
         if plan.has_load() && request.entities.is_none() {
             plan.entities = Scenario::Ingest.default_of(Flag::Entities);
         }
@@ -488,13 +514,13 @@ mod tests {
         let batch = Request { batch: Some(10), ..Request::default() };
         assert_eq!(
             refused(Scenario::Latency, batch),
-            "--batch does not apply to `latency`; it belongs to: ingest, handshakes, fences, slow, scaling"
+            "--batch does not apply to `latency`; it belongs to: ingest, handshakes, fences, slow, scaling, durable"
         );
         let seconds = Request { seconds: Some(10), ..Request::default() };
         assert_eq!(
             refused(Scenario::Memory, seconds),
             "--seconds does not apply to `memory`; it belongs to: machine, ingest, latency, handshakes, fanout, crowd, \
-             fences, query, slow, scaling, balancer, crowd-split"
+             fences, query, slow, scaling, balancer, crowd-split, durable"
         );
         let layers = Request { layers: Some(4), streams: Some(4), ..Request::default() };
         assert_eq!(

@@ -176,7 +176,11 @@ pub(super) async fn connect(address: SocketAddr) -> Result<Channel, BenchError> 
 fn command(world: &WorldFiles, partitions: u64) -> Result<Command, BenchError> {
     let program = env::current_exe().map_err(cannot("find the program of the server"))?;
     let mut command = Command::new(program);
-    command.arg("launch").arg(world.snapshot());
+    command.arg("launch");
+    // What is in a data directory goes on.
+    if !world.data_dir().is_some_and(|data_dir| data_dir.exists()) {
+        command.arg(world.snapshot());
+    }
     command.args(["--listen", "127.0.0.1:0"]);
     if partitions > 0 {
         command.args(["--partitions", &partitions.to_string()]);

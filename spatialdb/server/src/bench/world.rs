@@ -120,6 +120,19 @@ impl WorldFiles {
         self.is_kept.then(|| self.path("data"))
     }
 
+    /// Bytes of the data directory.
+    ///
+    /// # Errors
+    /// There is none, or it cannot be read.
+    pub(super) fn data_bytes(&self) -> Result<u64, BenchError> {
+        let sum = || -> io::Result<u64> {
+            let files = fs::read_dir(self.path("data").join("db"))?;
+            // Files come and go while they are counted.
+            Ok(files.filter_map(|file| file.ok()?.metadata().ok()).map(|file| file.len()).sum())
+        };
+        sum().map_err(cannot("look into the data directory"))
+    }
+
     /// The same with more settings.
     ///
     /// # Errors

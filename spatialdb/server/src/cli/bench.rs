@@ -34,6 +34,9 @@ Scenarios:
   failover    how long nobody writes after the owner of a region is killed
   rolling     how long entities stand still while all workers are restarted one by one, and what is lost then
   crowd-split how soon a region is split in which a crowd gathers, and whether places go back and forth
+  durable     from a write to a DURABLE component to its acknowledgement, in a data directory; --streams: pipelined. The server is
+              killed at the end, and all that was acknowledged has to be there
+  restart     from the start of the process to the first answer, with a large world in a data directory, after a kill
   all         one after the other, but for slow, scaling and crowd-split, which take minutes
 
 Examples:
@@ -54,12 +57,12 @@ pub(super) struct BenchArgs {
     #[arg(value_enum, value_name = "SCENARIO")]
     scenario: ScenarioArg,
 
-    /// How long to measure, launch, memory, handover, failover and rolling excepted [default: 10; fanout, query: 12; handshakes, fences, scaling: 20;
+    /// How long to measure, launch, restart, memory, handover, failover and rolling excepted [default: 10; fanout, query: 12; handshakes, fences, scaling: 20;
     /// balancer: 50, of the world's own time; slow, crowd-split: 60]
     #[arg(long, value_name = "N")]
     seconds: Option<u64>,
 
-    /// How many sessions write: ingest, handshakes, fences, slow, scaling [default: 2]
+    /// How many sessions write: ingest, handshakes, fences, slow, scaling, durable [default: 2; durable: 1]
     #[arg(long, value_name = "N")]
     streams: Option<u64>,
 
@@ -72,7 +75,7 @@ pub(super) struct BenchArgs {
     #[arg(long, value_name = "N")]
     entities: Option<u64>,
 
-    /// How many rows a message has: ingest, handshakes, fences, slow, scaling [default: 4000]
+    /// How many rows a message has: ingest, handshakes, fences, slow, scaling, durable [default: 4000; durable: 1, of several streams 64]
     #[arg(long, value_name = "N")]
     batch: Option<u64>,
 
@@ -137,6 +140,8 @@ enum ScenarioArg {
     Rolling,
     CrowdSplit,
     Machine,
+    Durable,
+    Restart,
     All,
 }
 
@@ -219,6 +224,8 @@ fn plans(args: &BenchArgs) -> Result<Vec<Plan>, PlanError> {
         ScenarioArg::Rolling => one(Scenario::Rolling),
         ScenarioArg::CrowdSplit => one(Scenario::CrowdSplit),
         ScenarioArg::Machine => one(Scenario::Machine),
+        ScenarioArg::Durable => one(Scenario::Durable),
+        ScenarioArg::Restart => one(Scenario::Restart),
         ScenarioArg::All => Plan::all(&request),
     }
 }

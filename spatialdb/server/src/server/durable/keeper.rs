@@ -135,6 +135,7 @@ impl Keeper {
 
     /// Goes on until the world has stopped.
     pub(in crate::server) fn run(mut self, edge: &Edge) {
+        self.allow(edge);
         loop {
             match self.from_logs.recv_timeout(PERIOD) {
                 Ok(ToKeeper::Report(report)) => {
@@ -170,6 +171,7 @@ impl Keeper {
             return Ok(());
         }
         self.reserved.renew(&self.data, given(edge))?;
+        self.allow(edge);
         let Some(status) = &edge.log else { return Ok(()) };
         status.stored_bytes.store(self.data.storage().usage()?.bytes, Ordering::Relaxed);
         let bytes = status.bytes.load(Ordering::Relaxed) - self.bytes_then;
@@ -178,6 +180,11 @@ impl Keeper {
             self.begin(edge);
         }
         Ok(())
+    }
+
+    /// What is reserved may be given. Of entity ids somebody may ask for many at once.
+    fn allow(&self, edge: &Edge) {
+        edge.world().ids.allow(EntityId(self.reserved.given.entity_ids));
     }
 
     fn begin(&mut self, edge: &Edge) {
