@@ -487,6 +487,8 @@ mod tests {
             "handover",
             "failover",
             "rolling",
+            "durable",
+            "restart",
         ];
         assert_eq!(names, expected);
         assert_eq!((plans[0].seconds, plans[4].entities), (3, 1_000_000));
