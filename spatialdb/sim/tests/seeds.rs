@@ -65,6 +65,10 @@ const CAUGHT_WITHIN: &[(Bug, u64)] = &[
     (Bug::LoseRelease, 100),
     (Bug::GainedEarly, 1_500),
     (Bug::LoseRecord, 40),
+    (Bug::StoredEarly, 400),
+    (Bug::BeginsLate, 100),
+    (Bug::LoseRound, 1_000),
+    (Bug::WalkedEarly, 2_000),
 ];
 
 fn threads() -> usize {
