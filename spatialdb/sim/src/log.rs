@@ -83,7 +83,7 @@ impl Sim {
                 let stored = self.log.rng.between(from, to);
                 self.store(p, stored as usize)?;
             }
-            10 if self.log.rng.one_in(20) => self.judge_crash()?,
+            10 if self.log.rng.one_in(4) => self.judge_crash()?,
             11..=13 => self.round_step(p),
             _ => {}
         }

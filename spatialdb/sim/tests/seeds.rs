@@ -67,8 +67,8 @@ const CAUGHT_WITHIN: &[(Bug, u64)] = &[
     (Bug::LoseRecord, 40),
     (Bug::StoredEarly, 400),
     (Bug::BeginsLate, 100),
-    (Bug::LoseRound, 1_000),
-    (Bug::WalkedEarly, 2_000),
+    (Bug::LoseRound, 2_000),
+    (Bug::WalkedEarly, 4_000),
 ];
 
 fn threads() -> usize {
