@@ -132,6 +132,8 @@ bugs! {
     WarmEarly = "warm-early", one_in 1;
     /// What a partition says of leaders is lost.
     LoseLeads = "lose-leads", one_in 4;
+    /// What a partition says of leaders overtakes what it said before.
+    SwapLeads = "swap-leads", one_in 2;
     /// A hold that is over does not end.
     LoseRelease = "lose-release", one_in 2;
     /// A partition is taken to have shown a session all.

@@ -439,6 +439,7 @@ impl Sim {
             PeerBody::Settled(_) => bugs.hits(Bug::SettledEarly),
             PeerBody::Cut(..) => bugs.hits(Bug::CutEarly),
             PeerBody::Walked(_) => bugs.hits(Bug::WalkedEarly),
+            PeerBody::Follows(_) => bugs.hits(Bug::SwapLeads),
             _ => false,
         };
         if early {

@@ -61,6 +61,7 @@ const CAUGHT_WITHIN: &[(Bug, u64)] = &[
     (Bug::SeenTooMuch, 40),
     (Bug::WarmEarly, 200),
     (Bug::LoseLeads, 100),
+    (Bug::SwapLeads, 12_000),
     (Bug::LoseRelease, 100),
     (Bug::GainedEarly, 1_500),
     (Bug::LoseRecord, 40),
