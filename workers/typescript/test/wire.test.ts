@@ -114,6 +114,26 @@ test("what is not known is skipped; lists may be unpacked or in pieces", () => {
   assert.deepEqual([[...positions!.entities], [...positions!.x], [...positions!.y]], [[5, 6, 7], [1, 2, 3], [4, 5, 6]]);
 });
 
+test("columns of positions of a space are one, apart from those with heights", () => {
+  const columns = [
+    { entities: [1n], revisions: [9n], x: [1], y: [2] }, { entities: [2n, 3n], revisions: [8n, 7n], x: [3, 5], y: [4, 6] },
+    { entities: [4n], revisions: [6n], x: [7], y: [8], z: [9] }, { space: 2, entities: [5n], revisions: [5n], x: [-1], y: [-2] },
+  ];
+  const message = create(ServerMessageSchema, { body: { case: "frame", value: { positions: columns } } });
+  const { positions } = decoded(toBinary(ServerMessageSchema, message));
+  assert.deepEqual(positions.map(({ space, entities, revisions, x, y, z }) => [space, ...[entities, revisions, x, y, z].map((list) => [...list])]), [
+    [0, [1, 2, 3], [9, 8, 7], [1, 3, 5], [2, 4, 6], []], [0, [4], [6], [7], [8], [9]], [2, [5], [5], [-1], [-2], []],
+  ]);
+});
+
+test("a list of ids longer than the lists beside it is refused, however long", () => {
+  for (const entities of [2, 40, 4000]) {
+    const column = create(PositionColumnSchema, { entities: Array(entities).fill(1n), revisions: [1n], x: [1], y: [1] });
+    const message = create(ServerMessageSchema, { body: { case: "frame", value: { positions: [column] } } });
+    assert.throws(() => decodeServerMessage(toBinary(ServerMessageSchema, message)), ProtocolError, String(entities));
+  }
+});
+
 test("columns of different lengths are refused", () => {
   const column = create(PositionColumnSchema, { entities: [1n, 2n], revisions: [1n, 2n], x: [1], y: [1, 2] });
   const message = create(ServerMessageSchema, { body: { case: "frame", value: { positions: [column] } } });

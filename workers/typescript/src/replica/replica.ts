@@ -9,7 +9,8 @@ import { ProtocolError, SpatialdbError } from "../errors.js";
 import { POSITION_ID, POSITION_NAME, type ComponentRef, type ComponentTable } from "../components.js";
 import type { Bounds } from "../follow.js";
 import { numberOf } from "../ids.js";
-import type { Frame, Positions, Values } from "../wire/frame.js";
+import type { Frame, Values } from "../wire/frame.js";
+import type { Positions } from "../wire/positions.js";
 import { DensityMap } from "./densities.js";
 import { RowIndex, Rows, ValueColumn } from "./table.js";
 

@@ -1,24 +1,15 @@
 // Decodes what the server sends. Frames go into typed arrays; all other messages through the generated code.
 //
-// Responsible for: the fields of Frame, PositionColumn, Column and their lengths.
-// Not responsible for: applying a frame (replica.ts).
+// Responsible for: the fields of Frame and Column and their lengths.
+// Not responsible for: applying a frame (replica.ts), columns of positions (positions.ts).
 
 import { fromBinary } from "@bufbuild/protobuf";
 import {
   DensityColumnSchema, EventColumnSchema, EventsMissedSchema, RejectionCountSchema, RejectionSchema, ServerMessageSchema, ViewReadySchema,
   type DensityColumn, type EventColumn, type EventsMissed, type LeaveReason, type Rejection, type RejectionCount, type ServerMessage, type ViewReady,
 } from "../gen/spatialdb/v1/worker_pb.js";
+import { PositionRows, type Positions } from "./positions.js";
 import { malformed, NO_IDS, WireReader } from "./reader.js";
-
-/** Positions of one space: row r of each list is about entities[r]. `z` may be empty, which means 0. */
-export interface Positions {
-  space: number;
-  entities: Float64Array;
-  revisions: Float64Array;
-  x: Float64Array;
-  y: Float64Array;
-  z: Float64Array;
-}
 
 /** Values of one component: value r is bytes[starts[r] .. ends[r]]. `bytes` is the whole message. */
 export interface Values {
@@ -77,6 +68,7 @@ export function emptyFrame(): Frame {
 
 function decodeFrame(reader: WireReader): Frame {
   const frame = emptyFrame();
+  let positions: PositionRows | undefined;
   while (reader.pos < reader.end) {
     const tag = reader.varint();
     const wireType = tag & 7;
@@ -90,7 +82,7 @@ function decodeFrame(reader: WireReader): Frame {
       case 7: frame.entered = reader.varints(wireType, frame.entered); break;
       case 8: { const [reason, entities] = decodeIds(reader.message()); frame.left.push({ reason, entities }); break; }
       case 9: { const [component, entities] = decodeIds(reader.message()); frame.gone.push({ component, entities }); break; }
-      case 10: frame.positions.push(decodePositions(reader.message())); break;
+      case 10: (positions ??= new PositionRows(reader.end - reader.pos)).read(reader.message()); break;
       case 11: frame.columns.push(decodeValues(reader.message())); break;
       case 12: frame.viewReady.push(fromBinary(ViewReadySchema, reader.view())); break;
       case 13: frame.rejections.push(fromBinary(RejectionSchema, reader.view())); break;
@@ -101,6 +93,7 @@ function decodeFrame(reader: WireReader): Frame {
       default: reader.skip(wireType);
     }
   }
+  if (positions !== undefined) frame.positions = positions.finish();
   return frame;
 }
 
@@ -123,29 +116,6 @@ function decodeIds(reader: WireReader): [number, Float64Array] {
     else reader.skip(tag & 7);
   }
   return [what, entities];
-}
-
-function decodePositions(reader: WireReader): Positions {
-  const column: Positions = { space: 0, entities: NO_IDS, revisions: NO_IDS, x: NO_IDS, y: NO_IDS, z: NO_IDS };
-  while (reader.pos < reader.end) {
-    const tag = reader.varint();
-    const wireType = tag & 7;
-    switch (tag >>> 3) {
-      case 1: column.space = reader.varint(); break;
-      case 2: column.entities = reader.varints(wireType, column.entities); break;
-      case 3: column.revisions = reader.varints(wireType, column.revisions); break;
-      case 4: column.x = reader.doubles(wireType, column.x); break;
-      case 5: column.y = reader.doubles(wireType, column.y); break;
-      case 6: column.z = reader.doubles(wireType, column.z); break;
-      default: reader.skip(wireType);
-    }
-  }
-  const rows = column.entities.length;
-  const zFits = column.z.length === 0 || column.z.length === rows;
-  if (column.revisions.length !== rows || column.x.length !== rows || column.y.length !== rows || !zFits) {
-    throw malformed("a column of positions has lists of different lengths");
-  }
-  return column;
 }
 
 function decodeValues(reader: WireReader): Values {

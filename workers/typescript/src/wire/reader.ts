@@ -14,9 +14,11 @@ export class WireReader {
   pos: number;
   readonly end: number;
   readonly bytes: Uint8Array;
+  readonly #view: DataView;
 
-  constructor(bytes: Uint8Array, pos = 0, end = bytes.length) {
+  constructor(bytes: Uint8Array, pos = 0, end = bytes.length, view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength)) {
     this.bytes = bytes;
+    this.#view = view;
     this.pos = pos;
     this.end = end;
   }
@@ -58,7 +60,7 @@ export class WireReader {
   /** A reader of a length-delimited field, which is skipped here. */
   message(): WireReader {
     const end = this.delimited();
-    const inner = new WireReader(this.bytes, this.pos, end);
+    const inner = new WireReader(this.bytes, this.pos, end, this.#view);
     this.pos = end;
     return inner;
   }
@@ -80,18 +82,27 @@ export class WireReader {
     return joined(before, out);
   }
 
-  /** A packed list of doubles, or one unpacked, after what was read before. */
-  doubles(wireType: number, before: Float64Array): Float64Array {
-    const end = wireType === 1 ? this.pos + 8 : expectDelimited(this, wireType);
-    if (end > this.end || (end - this.pos) % 8 !== 0) throw malformed("a list of doubles has a wrong length");
-    const out = new Float64Array((end - this.pos) / 8);
-    new Uint8Array(out.buffer).set(this.bytes.subarray(this.pos, end));
-    this.pos = end;
-    if (!LITTLE_ENDIAN) {
-      const view = new DataView(out.buffer.slice(0));
-      for (let row = 0; row < out.length; row++) out[row] = view.getFloat64(row * 8, true);
+  /** A list of varints into `out` from `at` on; returns where it ends. */
+  varintsInto(wireType: number, out: Float64Array, at: number): number {
+    const isPacked = wireType !== 0;
+    const end = isPacked ? expectDelimited(this, wireType) : this.pos + 1;
+    let row = at;
+    while (this.pos < end) {
+      if (row === out.length) throw malformed("a list of numbers is longer than the other lists of its message");
+      out[row++] = this.varint();
     }
-    return joined(before, out);
+    if (isPacked && this.pos !== end) throw malformed("a list of numbers ends too early");
+    return row;
+  }
+
+  /** A list of doubles into `out` from `at` on; returns where it ends. */
+  doublesInto(wireType: number, out: Float64Array, at: number): number {
+    const end = wireType === 1 ? this.pos + 8 : expectDelimited(this, wireType);
+    const rows = (end - this.pos) / 8;
+    if (end > this.end || !Number.isInteger(rows) || at + rows > out.length) throw malformed("a list of doubles has a wrong length");
+    for (let row = 0; row < rows; row++) out[at + row] = this.#view.getFloat64(this.pos + row * 8, true);
+    this.pos = end;
+    return at + rows;
   }
 
   skip(wireType: number): void {
@@ -111,8 +122,6 @@ export class WireReader {
 }
 
 const TEXT = new TextDecoder();
-
-export const LITTLE_ENDIAN = new Uint8Array(Uint16Array.of(1).buffer)[0] === 1;
 
 export function malformed(what: string): ProtocolError {
   return new ProtocolError(`a message does not parse: ${what}`);

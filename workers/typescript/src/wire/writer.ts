@@ -1,9 +1,9 @@
 // Writes protobuf from numbers and typed arrays.
 //
 // Responsible for: varints, packed lists, doubles, nested messages.
-// Not responsible for: what the fields mean (columns.ts).
+// Not responsible for: what the fields mean (batch.ts).
 
-import { LITTLE_ENDIAN } from "./reader.js";
+const LITTLE_ENDIAN = new Uint8Array(Uint16Array.of(1).buffer)[0] === 1;
 
 export class WireWriter {
   #bytes: Uint8Array;
