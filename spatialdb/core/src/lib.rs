@@ -36,8 +36,8 @@ pub use message::{
     RouteChange, Shape, ToSession,
 };
 pub use partition::{
-    Cause, EntityState, Explained, HitRef, Partition, Query, QueryAnswer, Refused, RestoreError, RoundEnd,
-    RoundSlice, Tuning,
+    CaptureSlice, Cause, EntityState, Explained, HitRef, Partition, Query, QueryAnswer, Refused,
+    RestoreError, RoundEnd, RoundSlice, Tuning,
 };
 pub use session::{
     AuthorityBody, AuthorityMessage, DensityColumn, FrameBody, SeenTable, Session, Sight, ToPartition,

@@ -23,6 +23,8 @@ pub struct PeerMessage {
     pub clock: Revision,
     /// The round that the sender has begun: the receiver begins it before it takes what this says. See [`crate::Partition::begin_round`].
     pub round: u64,
+    /// The capture that the sender has begun, likewise. See [`crate::Partition::begin_capture`].
+    pub capture: u64,
     /// What it says.
     pub body: PeerBody,
 }
@@ -44,6 +46,8 @@ pub enum PeerBody {
     Follows(FollowWords),
     /// The sender has walked all its rows for that round.
     Walked(u64),
+    /// The sender has begun that capture: entities that it sent before are part of it.
+    Capturing(u64),
 }
 
 /// What one partition says to another of leaders and followers.

@@ -6,6 +6,7 @@
 mod answer;
 mod apply;
 mod authority;
+mod capturing;
 mod census;
 mod changes;
 mod commits;
@@ -20,6 +21,7 @@ mod query;
 mod refusals;
 mod restoring;
 mod rounds;
+mod row_bits;
 mod row_map;
 mod store;
 mod sweeping;
@@ -32,6 +34,7 @@ use rustc_hash::{FxBuildHasher, FxHashMap};
 use spatialdb_types::{EntityId, Incarnation, Limits, PartitionId, Revision, SessionId};
 
 pub use self::answer::{HitRef, QueryAnswer};
+pub use self::capturing::CaptureSlice;
 pub(crate) use self::census::{Area, Census, KindId, Square, TOP_LEVEL, UNTYPED};
 pub(crate) use self::changes::EVERYWHERE;
 pub(crate) use self::events::RowEvent;
@@ -131,6 +134,7 @@ pub struct Partition {
     /// What waits for the disk.
     commits: commits::Commits,
     round: rounds::Round,
+    capture: capturing::Capture,
     /// Which promise holds for which component; if there is a log.
     classes: Arc<Classes>,
     /// `None`: nothing is written to a log.
@@ -166,6 +170,7 @@ impl Partition {
             places: Vec::new(),
             commits: commits::Commits::default(),
             round: rounds::Round::default(),
+            capture: capturing::Capture::default(),
             classes: Arc::default(),
             sweeping: None,
         }

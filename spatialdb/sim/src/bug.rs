@@ -148,6 +148,12 @@ bugs! {
     LoseRound = "lose-round", one_in 1;
     /// A partition is told too early that another has walked.
     WalkedEarly = "walked-early", one_in 1;
+    /// What a partition has captured is lost.
+    LosePart = "lose-part", one_in 2;
+    /// What was on its way is taken to be told by its sender.
+    LoseInFlight = "lose-in-flight", one_in 2;
+    /// A partition is told too early that another has begun a capture.
+    CapturingEarly = "capturing-early", one_in 1;
 }
 
 impl Bug {

@@ -14,6 +14,7 @@ use spatialdb_types::{EntityId, PartitionId, Revision, SessionId};
 use crate::actor::Actor;
 use crate::authority::{Authority, Leases};
 use crate::bug::{Bug, Bugs};
+use crate::capture::Captures;
 use crate::cut::Cuts;
 use crate::edge::Edge;
 use crate::events::{self, Sent};
@@ -63,6 +64,8 @@ pub(crate) struct Sim {
     pub(crate) authority: Option<Authority>,
     /// What partitions have written to their logs.
     pub(crate) log: Log,
+    /// What partitions write of one moment.
+    pub(crate) captures: Captures,
     /// Whether to say what happens.
     pub(crate) trace: bool,
     edge_queues: Vec<VecDeque<EdgeItem>>,
@@ -165,6 +168,7 @@ impl Sim {
             interests: Interests::new(count),
             authority,
             log,
+            captures: Captures::new(seed),
             trace,
             edge_queues: (0..count).map(|_| VecDeque::new()).collect(),
             peer_queues: (0..count).map(|_| (0..count).map(|_| VecDeque::new()).collect()).collect(),
@@ -414,6 +418,9 @@ impl Sim {
         if bugs.hits(Bug::LoseRound) {
             message.round = 0;
         }
+        if bugs.hits(Bug::LoseInFlight) {
+            message.capture = self.captures.number();
+        }
         match &mut message.body {
             PeerBody::Move(_) if bugs.hits(Bug::DropMove) => return,
             PeerBody::Move(moved) if bugs.hits(Bug::LoseCarried) => {
@@ -439,6 +446,7 @@ impl Sim {
             PeerBody::Settled(_) => bugs.hits(Bug::SettledEarly),
             PeerBody::Cut(..) => bugs.hits(Bug::CutEarly),
             PeerBody::Walked(_) => bugs.hits(Bug::WalkedEarly),
+            PeerBody::Capturing(_) => bugs.hits(Bug::CapturingEarly),
             PeerBody::Follows(_) => bugs.hits(Bug::SwapLeads),
             _ => false,
         };

@@ -29,6 +29,7 @@
 mod actor;
 mod authority;
 mod bug;
+mod capture;
 mod client;
 mod cut;
 mod driver;

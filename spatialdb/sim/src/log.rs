@@ -17,6 +17,8 @@ use crate::judge::Failure;
 use crate::rng::Rng;
 use crate::world::FIRST_COMPONENT;
 
+pub(crate) use self::judge::{components_of, value_of};
+
 /// What partitions have written.
 #[derive(Debug)]
 pub(crate) struct Log {

@@ -79,6 +79,7 @@ impl Sim {
                 self.step()?;
             }
             self.rest()?;
+            self.finish_capture()?;
             self.judge()?;
             self.probe()?;
             self.probe_authority()?;
@@ -120,6 +121,7 @@ impl Sim {
             self.authority_step()?;
         }
         self.log_step()?;
+        self.capture_step()?;
         let w = &self.plan.weights;
         let busy = |kind: usize| if self.busy()[kind].is_empty() { 0 } else { w.links[kind] };
         let weights = [

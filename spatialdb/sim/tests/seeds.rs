@@ -69,6 +69,9 @@ const CAUGHT_WITHIN: &[(Bug, u64)] = &[
     (Bug::BeginsLate, 100),
     (Bug::LoseRound, 2_000),
     (Bug::WalkedEarly, 4_000),
+    (Bug::LosePart, 40),
+    (Bug::LoseInFlight, 400),
+    (Bug::CapturingEarly, 400),
 ];
 
 fn threads() -> usize {

@@ -56,10 +56,12 @@ impl Partition {
         }
         self.store.raise_clock(message.clock);
         self.begin_round(message.round);
+        self.begin_capture(message.capture, outbox);
         match message.body {
             PeerBody::Move(entities) => {
                 self.cuts.note_arrivals(from, &entities);
-                self.receive(from, entities, outbox);
+                let arrived = self.receive(from, entities, outbox);
+                self.capture_arrivals(message.capture, &arrived);
             }
             PeerBody::Cut(cut, query) => self.hear_cut(from, cut, &query, outbox),
             PeerBody::Forward(batch) => self.apply_from(&batch, Source::Peer, outbox),
@@ -73,6 +75,7 @@ impl Partition {
             }
             PeerBody::Settled(entities) => self.settled(&entities, outbox),
             PeerBody::Walked(round) => self.hear_walked(round),
+            PeerBody::Capturing(capture) => self.hear_capturing(capture),
             PeerBody::Follows(words) => self.hear_follows(from, message.clock, words, outbox),
         }
     }
@@ -167,14 +170,20 @@ impl Partition {
         MovedEntity { entity, position, values, holders, authority: authority.unwrap_or_default() }
     }
 
-    fn receive(&mut self, from: PartitionId, entities: Vec<MovedEntity>, outbox: &mut Outbox) {
-        let arrived = entities.iter().map(|moved| moved.entity).collect();
+    fn receive(
+        &mut self,
+        from: PartitionId,
+        entities: Vec<MovedEntity>,
+        outbox: &mut Outbox,
+    ) -> Vec<EntityId> {
+        let arrived: Vec<EntityId> = entities.iter().map(|moved| moved.entity).collect();
         for moved in entities {
             self.receive_one(moved, outbox);
         }
         self.lead(outbox);
         self.tell_interests(outbox);
-        self.send(from, PeerBody::Moved(arrived), outbox);
+        self.send(from, PeerBody::Moved(arrived.clone()), outbox);
+        arrived
     }
 
     fn receive_one(&mut self, moved: MovedEntity, outbox: &mut Outbox) {
@@ -245,6 +254,7 @@ impl Partition {
     }
 
     pub(super) fn send(&mut self, to: PartitionId, body: PeerBody, outbox: &mut Outbox) {
-        outbox.peers.push((to, PeerMessage { clock: self.store.clock(), round: self.round(), body }));
+        let (clock, round, capture) = (self.store.clock(), self.round(), self.capture());
+        outbox.peers.push((to, PeerMessage { clock, round, capture, body }));
     }
 }

@@ -5,11 +5,12 @@
 
 use spatialdb_types::{ComponentId, EntityId, Position, Revision, SessionId, SpaceId};
 
+use super::capturing::Keeping;
 use super::census::Census;
 use super::changes::Changes;
 use super::grid::{CellKey, CellRow, Grid, NO_CELL, NOWHERE};
+use super::row_bits::RowBits;
 use super::row_map::RowMap;
-use super::sweeping::Unswept;
 use super::table::{SetId, Slot, Table, Tables};
 use crate::interest::{Constraint, Subject, Values};
 
@@ -62,8 +63,10 @@ pub(crate) struct Store {
     published_change: PublishSeq,
     /// While somebody asks for densities.
     pub(crate) census: Option<Box<Census>>,
-    /// If there is a log.
-    pub(super) unswept: Option<Box<Unswept>>,
+    /// Rows that have changed since they were written; if there is a log.
+    pub(super) unswept: Option<Box<RowBits>>,
+    /// While a capture is under way.
+    pub(super) keeping: Option<Box<Keeping>>,
     /// What is written now carries this; `None`: a revision of its own.
     planned: Option<Revision>,
 }
@@ -105,6 +108,7 @@ impl Store {
             published_change: PublishSeq(0),
             census: None,
             unswept: None,
+            keeping: None,
             planned: None,
         }
     }
@@ -243,6 +247,9 @@ impl Store {
         at: Option<(Position, SessionId)>,
     ) -> RowId {
         let id = self.free.pop().unwrap_or(RowId(self.rows.len() as u32));
+        if let Some(keeping) = &mut self.keeping {
+            keeping.note_inserted(id);
+        }
         // A row that was freed since the last publish is among the changed ones already.
         let changed_at = self.rows.get(id.0 as usize).map_or(PublishSeq(0), |free| free.changed_at);
         let index = self.tables.get_mut(set).push(id, slots);
@@ -277,6 +284,7 @@ impl Store {
 
     /// Takes an entity out with its slots, parallel to the values of its set.
     pub(crate) fn remove(&mut self, id: RowId) -> (Row, Vec<Slot>) {
+        self.keep(id);
         self.leave_cell(id);
         let (set, index) = (self.row(id).set, self.row(id).index);
         let slots = self.leave_table(set, index);
@@ -295,6 +303,7 @@ impl Store {
 
     /// Moves an entity that has a position. Returns whether it is in another cell now.
     pub(crate) fn move_to(&mut self, id: RowId, at: Position, writer: SessionId) -> bool {
+        self.keep(id);
         let revision = self.stamp();
         let publish = self.publish;
         let key = self.grid.key(at.space, at.point.x, at.point.y);
@@ -325,6 +334,7 @@ impl Store {
 
     /// Gives an entity a component it lacks; its slot is given for every component but Position.
     pub(crate) fn add_component(&mut self, id: RowId, component: ComponentId, slot: Option<Slot>) {
+        self.keep(id);
         let (set, index) = (self.row(id).set, self.row(id).index);
         let mut slots = self.leave_table(set, index);
         let wider = self.tables.with(set, component);
@@ -338,6 +348,7 @@ impl Store {
 
     /// Takes a component that the entity has.
     pub(crate) fn remove_component(&mut self, id: RowId, component: ComponentId) {
+        self.keep(id);
         let (set, index) = (self.row(id).set, self.row(id).index);
         let column = self.tables.get(set).column(component);
         let mut slots = self.leave_table(set, index);
@@ -371,6 +382,7 @@ impl Store {
         component: ComponentId,
         writer: SessionId,
     ) -> Option<&mut Slot> {
+        self.keep(id);
         let (set, index) = (self.row(id).set, self.row(id).index);
         let column = self.tables.get(set).column(component)?;
         let revision = self.stamp();

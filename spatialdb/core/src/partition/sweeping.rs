@@ -41,46 +41,6 @@ impl Sweeping {
     }
 }
 
-/// A bit for each row that has changed since it was written.
-#[derive(Debug, Default)]
-pub(super) struct Unswept {
-    words: Vec<u64>,
-}
-
-impl Unswept {
-    pub(super) fn note(&mut self, id: RowId) {
-        let word = id.0 as usize / 64;
-        if self.words.len() <= word {
-            self.words.resize(word + 1, 0);
-        }
-        self.words[word] |= 1 << (id.0 % 64);
-    }
-
-    fn has(&self, id: RowId) -> bool {
-        self.words.get(id.0 as usize / 64).is_some_and(|word| word & (1 << (id.0 % 64)) != 0)
-    }
-
-    /// Whether it was noted. It is not any more.
-    fn take(&mut self, id: RowId) -> bool {
-        let Some(word) = self.words.get_mut(id.0 as usize / 64) else { return false };
-        let bit = 1 << (id.0 % 64);
-        let was_noted = *word & bit != 0;
-        *word &= !bit;
-        was_noted
-    }
-
-    /// The first row from that one on that was noted. It is not any more.
-    fn take_from(&mut self, row: usize) -> Option<RowId> {
-        let (first, bits) = (row / 64, !0 << (row % 64));
-        let mut words = self.words.iter_mut().enumerate().skip(first);
-        let mask = |word: usize| if word == first { bits } else { !0 };
-        let (at, word) = words.find(|(at, word)| **word & mask(*at) != 0)?;
-        let bit = (*word & mask(at)).trailing_zeros();
-        *word &= !(1 << bit);
-        Some(RowId(at as u32 * 64 + bit))
-    }
-}
-
 impl Partition {
     /// A partition whose entities are to be written to a log.
     #[must_use]
@@ -152,7 +112,7 @@ impl Partition {
     /// All that is here is known to be on disk: it was loaded from there, or put there by whoever calls this.
     pub fn forget_changes(&mut self) {
         if let Some(unswept) = &mut self.store.unswept {
-            unswept.words.clear();
+            unswept.clear();
         }
     }
 
@@ -297,28 +257,5 @@ impl Partition {
         let row = store.row(id);
         let lease = layer_of(store.components(row)).and_then(|layer| self.region_of(row.entity, layer));
         lease.filter(|(_, lease)| lease.owner == Some(writer)).map_or(Epoch(0), |(_, lease)| lease.epoch)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn rows_are_taken_once_each_in_order() {
-        let mut unswept = Unswept::default();
-        for row in [130, 0, 63, 64, 5, 130] {
-            unswept.note(RowId(row));
-        }
-        assert!(unswept.take(RowId(5)) && !unswept.take(RowId(5)) && !unswept.take(RowId(9999)));
-        assert_eq!(unswept.take_from(1), Some(RowId(63)));
-        let mut all = Vec::new();
-        let mut from = 0;
-        while let Some(id) = unswept.take_from(from) {
-            all.push(id.0);
-            from = id.0 as usize + 1;
-        }
-        assert_eq!(all, [0, 64, 130]);
-        assert_eq!(unswept.take_from(0), None);
     }
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use spatialdb_core::log::{Merge, decode_position, images};
-use spatialdb_core::{MovedEntity, Partition, PeerBody};
+use spatialdb_core::{MovedEntity, Partition};
 use spatialdb_types::{ComponentId, EntityId, Revision};
 
 use super::Log;
@@ -48,13 +48,14 @@ impl Sim {
     /// What would not.
     pub(super) fn judge_crash(&mut self) -> Result<(), Failure> {
         let (found, _) = self.recovered()?;
-        let visible = self.visible()?;
+        let visible = self.all_there()?;
         let classes = self.log.classes.clone();
         let waits = |entity| self.partitions.iter().any(|partition| partition.has_commit(entity));
         let is_durable = |component: &&ComponentId| classes.is_durable(**component);
         for (entity, components) in &visible {
             let there = found.get(entity);
-            for (component, revision) in components.iter().filter(|(component, _)| is_durable(component)) {
+            for (component, (revision, _)) in components.iter().filter(|(component, _)| is_durable(component))
+            {
                 let kept = there.and_then(|there| there.get(component)).map(|(revision, _)| *revision);
                 if kept.is_none_or(|kept| kept < *revision) && !(kept.is_none() && waits(*entity)) {
                     return Err(failure(format!(
@@ -109,27 +110,14 @@ impl Sim {
         }
         Ok((found, last))
     }
-
-    /// The revisions of all there is, here or on its way between partitions.
-    fn visible(&self) -> Result<BTreeMap<EntityId, BTreeMap<ComponentId, Revision>>, Failure> {
-        let truth = self.truth()?.into_iter();
-        let revisions =
-            |components: Components| components.into_iter().map(|(c, (revision, _))| (c, revision)).collect();
-        let mut all: BTreeMap<_, BTreeMap<_, _>> =
-            truth.map(|(entity, fact)| (entity, revisions(fact.components))).collect();
-        let waiting = self.partitions.iter().flat_map(Partition::waiting_messages);
-        for message in self.peer_messages().chain(waiting) {
-            if let PeerBody::Move(moved) = &message.body {
-                all.extend(moved.iter().map(|moved| (moved.entity, revisions_of(moved))));
-            }
-        }
-        Ok(all)
-    }
 }
 
-fn revisions_of(moved: &MovedEntity) -> BTreeMap<ComponentId, Revision> {
-    let position = moved.position.map(|(_, revision, _)| (ComponentId::POSITION, revision));
-    position.into_iter().chain(moved.values.iter().map(|value| (value.component, value.revision))).collect()
+/// What an entity on its way has.
+pub(crate) fn components_of(moved: &MovedEntity) -> Components {
+    let position = moved.position.map(|(at, revision, _)| (ComponentId::POSITION, (revision, Value::At(at))));
+    let values = moved.values.iter();
+    let values = values.map(|value| (value.component, (value.revision, Value::Bytes(value.value.to_vec()))));
+    position.into_iter().chain(values).collect()
 }
 
 fn stamp_of(value: &Value) -> Option<u32> {
@@ -139,7 +127,7 @@ fn stamp_of(value: &Value) -> Option<u32> {
     }
 }
 
-fn value_of(component: ComponentId, bytes: &[u8]) -> Value {
+pub(crate) fn value_of(component: ComponentId, bytes: &[u8]) -> Value {
     if component != ComponentId::POSITION {
         return Value::Bytes(bytes.to_vec());
     }
