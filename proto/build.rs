@@ -2,8 +2,9 @@
 
 use std::{env, error::Error, fs, path::PathBuf};
 
-const FILES: [&str; 9] = [
+const FILES: [&str; 10] = [
     "spatialdb/v1/schema.proto",
+    "spatialdb/v1/snapshot.proto",
     "spatialdb/v1/components.proto",
     "spatialdb/v1/authority.proto",
     "spatialdb/v1/query.proto",

@@ -36,7 +36,7 @@ pub const PROTOCOL_VERSION: u32 = 1;
 pub const FILE_DESCRIPTOR_SET: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/spatialdb.v1.fds"));
 
 /// The `.proto` files that a world's own schema may import, as (import path, text).
-pub const BUILT_IN_FILES: [(&str, &str); 9] = [
+pub const BUILT_IN_FILES: [(&str, &str); 10] = [
     ("spatialdb/v1/schema.proto", include_str!("../spatialdb/v1/schema.proto")),
     ("spatialdb/v1/components.proto", include_str!("../spatialdb/v1/components.proto")),
     ("spatialdb/v1/authority.proto", include_str!("../spatialdb/v1/authority.proto")),
@@ -45,5 +45,6 @@ pub const BUILT_IN_FILES: [(&str, &str); 9] = [
     ("spatialdb/v1/world.proto", include_str!("../spatialdb/v1/world.proto")),
     ("spatialdb/v1/region.proto", include_str!("../spatialdb/v1/region.proto")),
     ("spatialdb/v1/explain.proto", include_str!("../spatialdb/v1/explain.proto")),
+    ("spatialdb/v1/snapshot.proto", include_str!("../spatialdb/v1/snapshot.proto")),
     ("spatialdb/v1/admin.proto", include_str!("../spatialdb/v1/admin.proto")),
 ];

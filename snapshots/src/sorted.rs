@@ -12,23 +12,23 @@ use crate::{
 
 /// An entity with its values.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Entity {
+pub struct Entity<B = Vec<u8>> {
     /// Its id.
     pub id: EntityId,
     /// Where it is, if anywhere.
     pub position: Option<Position>,
     /// Serialised values of its other components.
-    pub values: Vec<(ComponentId, Vec<u8>)>,
+    pub values: Vec<(ComponentId, B)>,
 }
 
 /// A snapshot being collected: takes entities in any order and writes them at the end by space and along a Hilbert
 /// curve over x and y, those without a position last. Holds all of them in memory meanwhile.
-pub struct SortedWriter {
+pub struct SortedWriter<B = Vec<u8>> {
     writer: Writer,
-    entities: Vec<Entity>,
+    entities: Vec<Entity<B>>,
 }
 
-impl SortedWriter {
+impl<B: AsRef<[u8]>> SortedWriter<B> {
     /// Starts a file beside `path`.
     ///
     /// # Errors
@@ -46,13 +46,13 @@ impl SortedWriter {
         path: impl AsRef<Path>,
         header: Header,
         options: WriterOptions,
-        entities: Vec<Entity>,
+        entities: Vec<Entity<B>>,
     ) -> Result<Self, SnapshotError> {
         Ok(Self { writer: Writer::create(path, header, options)?, entities })
     }
 
     /// Adds an entity. Rules of the format are checked by [`Self::finish`].
-    pub fn push(&mut self, entity: Entity) {
+    pub fn push(&mut self, entity: Entity<B>) {
         self.entities.push(entity);
     }
 
@@ -73,7 +73,7 @@ impl SortedWriter {
             None => (1, 0, 0, entity.id.0),
         });
         for entity in &self.entities {
-            let values = entity.values.iter().map(|(component, bytes)| (*component, bytes.as_slice()));
+            let values = entity.values.iter().map(|(component, bytes)| (*component, bytes.as_ref()));
             self.writer.push(entity.id, entity.position, values)?;
             progress();
         }

@@ -223,6 +223,11 @@ impl Partition {
             && self.moves.parked_rows() + self.commits.rows() < self.limits.partition_writes_parked_max
     }
 
+    /// Whether nothing is on its way between this partition and others, or to the disk, as far as it knows.
+    pub fn is_calm(&self) -> bool {
+        self.departed.is_empty() && self.moves.parked_rows() == 0 && self.commits.is_empty()
+    }
+
     /// Loads entities at launch. They must lie in this partition.
     ///
     /// # Errors

@@ -102,7 +102,7 @@ enum Command {
     #[command(hide = true)]
     BenchOwner(bench::BenchOwnerArgs),
     Completions(completions::CompletionsArgs),
-    /// Look at, check, convert and compare snapshot files
+    /// Take, look at, check, convert and compare snapshots
     #[command(subcommand, after_help = SNAPSHOT_EXAMPLES)]
     Snapshot(snapshot::SnapshotCommand),
     /// Ends the workers of a server that died. The server starts it.

@@ -22,6 +22,7 @@ mod layers;
 mod places;
 mod section;
 mod settings;
+mod snapshots;
 mod units;
 mod worker;
 
@@ -30,6 +31,7 @@ pub use durability::DurabilityConfig;
 pub use error::ConfigError;
 pub use layers::LayersConfig;
 pub use settings::{Setting, Source, settings};
+pub use snapshots::SnapshotsConfig;
 pub use worker::WorkerConfig;
 
 use places::Places;
@@ -93,6 +95,8 @@ pub struct WorldConfig {
     pub authority: AuthorityConfig,
     /// What is on disk, and when, if there is a data directory.
     pub durability: DurabilityConfig,
+    /// Snapshots that are taken by themselves.
+    pub snapshots: SnapshotsConfig,
 }
 
 /// Certificates and keys, as PEM files.
@@ -146,6 +150,7 @@ impl Default for WorldConfig {
             layers: LayersConfig::default(),
             authority: AuthorityConfig::default(),
             durability: DurabilityConfig::default(),
+            snapshots: SnapshotsConfig::default(),
         }
     }
 }
@@ -219,6 +224,7 @@ impl WorldConfig {
         config.layers = layers::read_all(root.sections("layers")?)?;
         config.authority = authority::read(root.section("authority")?)?;
         config.durability = durability::read(root.section("durability")?)?;
+        config.snapshots = snapshots::read(root.section("snapshots")?, folder)?;
         root.finish()?;
         Ok(config)
     }

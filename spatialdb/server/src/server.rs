@@ -24,6 +24,7 @@ mod roster;
 mod rounds;
 mod routes;
 mod session;
+mod snapshots;
 mod supervised;
 pub(crate) mod tls;
 mod tools;
@@ -166,6 +167,7 @@ pub async fn launch(
     let address = listener.local_addr().map_err(|source| LaunchError::Bind { address, source })?;
     metrics::install();
     let mut workers = options.workers.take();
+    let snapshots = options.config.snapshots.clone();
     let drains = workers.as_mut().and_then(|link| link.drains.take());
     let loaded =
         tokio::task::spawn_blocking(move || load::load(options)).await.map_err(LaunchError::Loading)??;
@@ -189,6 +191,7 @@ pub async fn launch(
         tokio::spawn(authority::keep(edge.clone())),
         tokio::spawn(supervised::drain(edge.clone(), drains)),
         tokio::spawn(supervised::tell_hanging(edge.clone())),
+        tokio::spawn(snapshots::keep(edge.clone(), snapshots)),
     ];
     let stop = CancellationToken::new();
     let mut server = tokio::spawn(http::serve(edge.clone(), doors, tls, listener, stop.clone()));

@@ -34,6 +34,7 @@ mod recording;
 mod roster;
 mod schema;
 mod slow;
+mod snapshots;
 mod stalls;
 mod tls;
 mod tools;

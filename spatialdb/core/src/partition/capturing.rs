@@ -36,6 +36,8 @@ pub(super) struct Keeping {
     /// Of those between: they are written, or were not there.
     written: RowBits,
     part: Option<LogWriter>,
+    /// Of how many entities.
+    entities: u64,
     /// The time of the world at that moment.
     now: Micros,
 }
@@ -45,6 +47,8 @@ pub(super) struct Keeping {
 pub struct CaptureSlice {
     /// Whole images of all components, as [`crate::log::images`] reads them. Grants are not told.
     pub part: Option<Vec<u8>>,
+    /// How many images that are.
+    pub entities: u64,
     /// These were the last of this partition.
     pub is_over: bool,
 }
@@ -68,7 +72,8 @@ impl Partition {
         }
         self.capture = Capture { number, is_under_way: true, begun: 0 };
         let (next, end, written) = (0, self.store.row_count(), RowBits::default());
-        self.store.keeping = Some(Box::new(Keeping { next, end, written, part: None, now: self.now }));
+        let (part, entities, now) = (None, 0, self.now);
+        self.store.keeping = Some(Box::new(Keeping { next, end, written, part, entities, now }));
         let others: Vec<_> = self.map.ids().filter(|id| *id != self.id).collect();
         others.into_iter().for_each(|to| self.send(to, PeerBody::Capturing(number), outbox));
     }
@@ -92,11 +97,12 @@ impl Partition {
         let Some(keeping) = &mut self.store.keeping else { return CaptureSlice::default() };
         keeping.next = end;
         let part = keeping.part.take().map(LogWriter::finish);
+        let entities = std::mem::take(&mut keeping.entities);
         let is_over = keeping.next == keeping.end && is_all_here;
         if is_over {
             self.end_capture(self.capture.number);
         }
-        CaptureSlice { part, is_over }
+        CaptureSlice { part, entities, is_over }
     }
 
     /// Another partition has begun it.
@@ -153,6 +159,7 @@ impl Store {
         if let Some(row) = self.live_row(id) {
             let part = keeping.part.get_or_insert_with(|| LogWriter::new(self.clock(), keeping.now));
             part.image(row.entity, Form::Whole(self.clock()));
+            keeping.entities += 1;
             if let Some(at) = self.position(row) {
                 let within = self.in_cell(row);
                 let (revision, writer, bytes) = (within.revision, within.mover, &encode_position(at));

@@ -78,6 +78,11 @@ pub(super) struct ComingValue {
 }
 
 impl Commits {
+    /// Whether nothing waits.
+    pub(super) fn is_empty(&self) -> bool {
+        self.waiting.is_empty() && self.peers.is_empty()
+    }
+
     pub(super) const fn rows(&self) -> u64 {
         self.rows
     }

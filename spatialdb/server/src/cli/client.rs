@@ -4,7 +4,8 @@ use std::{io, path::PathBuf, time::Duration};
 
 use clap::Args;
 use spatialdb_proto::v1::{
-    GetSchemaRequest, admin_service_client::AdminServiceClient, worker_service_client::WorkerServiceClient,
+    GetSchemaRequest, admin_service_client::AdminServiceClient,
+    snapshot_service_client::SnapshotServiceClient, worker_service_client::WorkerServiceClient,
     world_service_client::WorldServiceClient,
 };
 use spatialdb_schema::Schema;
@@ -75,6 +76,11 @@ impl Client {
     pub(super) fn sessions(&self) -> WorkerServiceClient<InterceptedService<Channel, Bearer>> {
         WorkerServiceClient::with_interceptor(self.channel.clone(), self.bearer.clone())
             .max_decoding_message_size(FRAME_BYTES_MAX)
+    }
+
+    /// The calls for snapshots, on the same connection.
+    pub(super) fn snapshots(&self) -> SnapshotServiceClient<InterceptedService<Channel, Bearer>> {
+        SnapshotServiceClient::with_interceptor(self.channel.clone(), self.bearer.clone())
     }
 
     /// The bare connection.

@@ -1,4 +1,4 @@
-//! `spatialdb snapshot`: look at, check, convert and compare snapshot files.
+//! `spatialdb snapshot`: take, look at, check, convert and compare snapshots.
 //!
 //! Responsible for: arguments, progress, what is printed, exit codes (0 fine, 1 snapshots differ, 65 a file is
 //! damaged or wrong, 66 it is not there, 74 the system refuses, 78 a mapping is wrong).
@@ -8,6 +8,7 @@ mod convert;
 mod diff;
 mod format;
 mod inspect;
+mod take;
 mod verify;
 
 use std::{
@@ -44,6 +45,7 @@ pub(crate) enum SnapshotCommand {
         #[arg(long)]
         json: bool,
     },
+    Take(take::TakeArgs),
     Convert(convert::ConvertArgs),
     /// Say what differs between two snapshots, by entity and field. Exits with 1 if anything does.
     #[command(after_help = "Example:\n  spatialdb snapshot diff before.snapshot after.snapshot")]
@@ -61,6 +63,10 @@ pub(crate) enum SnapshotCommand {
 /// Runs the command; prints an error as one line on stderr.
 pub(crate) fn run(command: SnapshotCommand) -> ExitCode {
     let outcome = match command {
+        SnapshotCommand::Take(args) => {
+            let taken = super::on_runtime(take::run(args));
+            return taken.map_or_else(|error| error.report(), |()| ExitCode::SUCCESS);
+        }
         SnapshotCommand::Inspect { file, json } => inspect::run(&file, Format::of(json)),
         SnapshotCommand::Verify { file, json } => verify::run(&file, Format::of(json)),
         SnapshotCommand::Convert(args) => convert::run(&args),

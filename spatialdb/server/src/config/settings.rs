@@ -134,6 +134,10 @@ fn known(config: &WorldConfig) -> Vec<(String, Value)> {
     known.extend(
         stored.named_classes().map(|(name, class)| (format!("durability.classes.{name}"), json!(class))),
     );
+    let snapshots = &config.snapshots;
+    known.push(("snapshots.directory".to_owned(), path(&snapshots.directory)));
+    known.push(("snapshots.every".to_owned(), snapshots.every.map_or(Value::Null, duration)));
+    known.push(("snapshots.keep".to_owned(), json!(snapshots.keep)));
     known.extend(layers::settings(&config.layers));
     for (index, worker) in config.workers.iter().enumerate() {
         let values = [

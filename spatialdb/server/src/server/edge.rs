@@ -26,6 +26,7 @@ use super::port::{Event, Port};
 use super::roster::Roster;
 use super::rounds::Rounds;
 use super::routes::Routes;
+use super::snapshots::Captures;
 use crate::config::AuthorityConfig;
 use crate::supervisor::ServerLink;
 
@@ -45,6 +46,7 @@ pub(super) struct Edge {
     pub(super) queries: Arc<Semaphore>,
     pub(super) cuts: Cuts,
     pub(super) rounds: Rounds,
+    pub(super) captures: Captures,
     pub(super) roster: Roster,
     pub(super) interests: Interests,
     pub(super) traffic: Traffic,
@@ -166,6 +168,7 @@ impl Edge {
             queries: Arc::new(Semaphore::new(queries)),
             cuts: Cuts::default(),
             rounds: Rounds::new(partition_count),
+            captures: Captures::default(),
             roster: Roster::default(),
             interests: Interests::default(),
             traffic: Traffic::default(),
@@ -268,9 +271,10 @@ impl Edge {
     /// Waits until every partition has room for a message more.
     pub(super) async fn wait_for_room(&self) {
         for partition in &self.partitions {
-            while !partition.has_room(&self.limits) {
+            let has_room = || partition.has_room(&self.limits) && !self.captures.is_paused();
+            while !has_room() {
                 let room = partition.gauges.room.notified();
-                if partition.has_room(&self.limits) {
+                if has_room() {
                     break;
                 }
                 room.await;

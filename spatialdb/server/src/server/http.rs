@@ -19,6 +19,7 @@ use axum::middleware;
 use axum::routing::get;
 use spatialdb_proto::server::worker_service_server::WorkerServiceServer;
 use spatialdb_proto::v1::admin_service_server::AdminServiceServer;
+use spatialdb_proto::v1::snapshot_service_server::SnapshotServiceServer;
 use spatialdb_proto::v1::world_service_server::WorldServiceServer;
 use tokio::net::TcpListener;
 use tokio_rustls::TlsAcceptor;
@@ -34,6 +35,7 @@ use super::admin::Admin;
 use super::edge::Edge;
 use super::metrics;
 use super::session::Workers;
+use super::snapshots::Snapshots;
 use super::tools::Tools;
 
 /// Room for what is under way on one stream and one connection: at these rates the default 64 KiB would stall.
@@ -63,6 +65,7 @@ pub(super) async fn serve(
     health_reporter.set_serving::<WorkerServiceServer<Workers>>().await;
     health_reporter.set_serving::<WorldServiceServer<Tools>>().await;
     health_reporter.set_serving::<AdminServiceServer<Admin>>().await;
+    health_reporter.set_serving::<SnapshotServiceServer<Snapshots>>().await;
     let limits = edge.limits.clone();
     let message_bytes_max = edge.limits.message_bytes_max as usize;
     let workers = WorkerServiceServer::new(Workers::new(edge.clone()))
@@ -74,9 +77,10 @@ pub(super) async fn serve(
     let admin = AdminServiceServer::new(Admin::new(edge.clone()))
         .max_decoding_message_size(message_bytes_max)
         .max_encoding_message_size(usize::MAX);
+    let snapshots = SnapshotServiceServer::new(Snapshots::new(edge.clone()));
     // What a browser's gRPC-Web may call; anything else over HTTP/1.1 would be refused by that layer.
-    let services =
-        Routes::new(workers).add_service(world).add_service(admin).add_service(health).into_axum_router();
+    let services = Routes::new(workers).add_service(world).add_service(admin).add_service(snapshots);
+    let services = services.add_service(health).into_axum_router();
     let router = services
         .merge(reflection::routes(edge.clone()))
         .layer(GrpcWebLayer::new())

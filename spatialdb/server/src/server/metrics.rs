@@ -100,7 +100,19 @@ pub(super) fn render(edge: &Edge) -> String {
     authority(edge, &mut text);
     workers(edge, &mut text);
     log(edge, &mut text);
+    snapshots(edge, &mut text);
     text
+}
+
+fn snapshots(edge: &Edge, text: &mut String) {
+    let all = [
+        ("spatialdb_snapshots_total", "Snapshots taken of the running world.", edge.captures.taken()),
+        ("spatialdb_snapshots_failed_total", "Snapshots that could not be taken.", edge.captures.failed()),
+    ];
+    for (name, help, value) in all {
+        head(text, name, "counter", help);
+        let _ = writeln!(text, "{name} {value}");
+    }
 }
 
 /// Of a world with a data directory.

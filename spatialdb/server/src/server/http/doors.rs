@@ -40,7 +40,7 @@ enum Need {
 }
 
 /// Longest path first where one begins another.
-const WAYS: [(&str, Need); 13] = [
+const WAYS: [(&str, Need); 14] = [
     ("/grpc.health.v1.Health/", Need::Nothing),
     ("/spatialdb.v1.WorkerService/Attach", Need::Hello),
     ("/spatialdb.v1.WorkerService/Open", Need::Hello),
@@ -53,6 +53,7 @@ const WAYS: [(&str, Need); 13] = [
     ("/spatialdb.v1.AdminService/PinRegion", Need::Token(Right::Edit)),
     ("/spatialdb.v1.AdminService/UnpinRegion", Need::Token(Right::Edit)),
     ("/spatialdb.v1.AdminService/DrainWorker", Need::Token(Right::Edit)),
+    ("/spatialdb.v1.SnapshotService/TakeSnapshot", Need::Token(Right::Edit)),
     ("/page.js", Need::Nothing),
 ];
 

@@ -42,6 +42,14 @@ pub(in crate::server) enum Control {
     LogFailed,
     /// A round of checkpoints begins.
     Round(u64),
+    /// What sessions send is held until the capture of that number begins.
+    Hold(u64),
+    /// It begins.
+    Capture(u64),
+    /// Nobody wants it any more.
+    EndCapture(u64),
+    /// Is nothing under way?
+    Calm(oneshot::Sender<bool>),
     /// What it counts, in squares that were doubled so often at least.
     Load {
         doublings: u32,

@@ -72,6 +72,8 @@ pub(in crate::server) struct Driver {
     /// The thread looks again at this time, if nothing wakes it before.
     wakes_at: Micros,
     stopped: bool,
+    /// What sessions send is held until that capture begins.
+    held: Option<u64>,
     /// If what is here is kept.
     log: Option<PartitionLog>,
 }
@@ -112,13 +114,14 @@ impl Driver {
             leaves_until: None,
             wakes_at: 0,
             stopped: false,
+            held: None,
             log,
         }
     }
 
     /// Whether nothing waits.
     pub(super) fn is_idle(&self) -> bool {
-        !self.stopped && self.has_drained() && !self.machine.must_publish()
+        !self.stopped && self.held.is_none() && self.has_drained() && !self.machine.must_publish()
     }
 
     /// Whether a publish would be quick, as far as the last one tells.
@@ -141,6 +144,7 @@ impl Driver {
         self.drain_work(edge);
         self.pacer.wrote(edge.clock.now() - start);
         self.keep_log(start);
+        self.go_capture(edge);
         self.settle(edge, true);
         let now = edge.clock.now();
         self.wakes_at = if self.has_drained() && !self.stopped && !self.is_writing() {
@@ -228,8 +232,19 @@ impl Driver {
         }
     }
 
+    /// Captures some of what is to be captured.
+    fn go_capture(&mut self, edge: &Edge) {
+        if self.machine.is_capturing() {
+            let slice = self.machine.go_capture(IMAGES_AT_ONCE);
+            edge.captures.give(self.machine.capture(), slice);
+        }
+    }
+
     /// Whether more is to be written at once.
     fn is_writing(&self) -> bool {
+        if self.machine.is_capturing() {
+            return true;
+        }
         let log = self.log.as_ref().filter(|log| !log.link.is_full());
         log.is_some_and(|log| log.sweeps || self.machine.is_in_round())
     }
@@ -268,7 +283,7 @@ impl Driver {
 
     /// Whether nothing waits but notes.
     fn has_worked(&self) -> bool {
-        self.queues.work.is_empty() && self.queues.control.is_empty()
+        (self.held.is_some() || self.queues.work.is_empty()) && self.queues.control.is_empty()
     }
 
     fn alarm<'a>(&self, edge: &'a Edge) -> &'a Alarm {
@@ -303,6 +318,9 @@ impl Driver {
     }
 
     fn drain_work(&mut self, edge: &Edge) {
+        if self.held.is_some() {
+            return;
+        }
         let gauges = self.gauges(edge);
         let half = (edge.limits.partition_queue_rows_max / 2).max(1);
         let mut rows = 0;
@@ -365,6 +383,22 @@ impl Driver {
             Control::Stored(record) => self.machine.stored(record, &mut self.outbox),
             Control::LogFailed => self.machine.log_failed(&mut self.outbox),
             Control::Round(round) => self.machine.begin_round(round),
+            Control::Hold(capture) => {
+                self.held = Some(capture).filter(|_| !self.stopped);
+                edge.captures.held(edge, capture);
+            }
+            Control::Capture(capture) => {
+                self.held = None;
+                self.machine.begin_capture(capture, &mut self.outbox);
+            }
+            Control::EndCapture(capture) => {
+                self.held = self.held.filter(|held| *held != capture);
+                self.machine.end_capture(capture);
+            }
+            Control::Calm(answer) => {
+                // Whoever asked may have gone.
+                let _ = answer.send(self.queues.work.is_empty() && self.machine.is_calm());
+            }
             Control::Load { doublings, answer } => {
                 self.machine.coarsen_load(doublings);
                 let doublings = self.machine.load_doublings();
@@ -376,7 +410,7 @@ impl Driver {
                 // Whoever asked may have gone.
                 let _ = answer.send((doublings, loads));
             }
-            Control::Stop => self.stopped = true,
+            Control::Stop => (self.stopped, self.held) = (true, None),
         }
     }
 
