@@ -11,7 +11,7 @@ BASH_COMPLETION := $(PREFIX)/share/bash-completion/completions/spatialdb
 ZSH_COMPLETION := $(PREFIX)/share/zsh/site-functions/_spatialdb
 FISH_COMPLETION := $(PREFIX)/share/fish/vendor_completions.d/spatialdb.fish
 
-.PHONY: help run test bench earth fmt lint setup build install uninstall
+.PHONY: help run test torture bench earth fmt lint setup build install uninstall
 
 help: ## Show this
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1\t\2/' | expand -t 16
@@ -40,6 +40,9 @@ test: ## Pass every test: simulator, whole processes, every SDK, the page
 	@if [ -n "$$CHROMIUM" ] || command -v chromium || command -v chromium-browser || command -v google-chrome; then \
 		cd spatialdb/web && SPATIALDB_BIN=$(CARGO_TARGET_DIR)/release npm run --silent test; \
 	else echo "The page is not tested: there is no chromium, and it could not be installed."; fi
+
+torture: build ## Kill a world in a data directory hundreds of times, and look for what is lost; KILLS=1000 for more
+	SPATIALDB_TORTURE_KILLS=$(or $(KILLS),300) cargo test --release --locked -p spatialdb-tests --test suite torture:: -- --nocapture
 
 bench: ARGS = all
 bench: build ## Measure all scenarios that take seconds, or e.g. make bench ARGS="ingest --json"

@@ -23,6 +23,7 @@ mod laden;
 mod latency;
 mod launch;
 mod link;
+mod live_snapshot;
 mod machine;
 mod memory;
 mod owned;
@@ -88,6 +89,8 @@ pub(crate) fn run(
             Scenario::Machine => one(machine::run(plan)?),
             Scenario::Durable => one(on_one_thread(durable::run(plan))?),
             Scenario::Restart => one(on_one_thread(restart::run(plan))?),
+            Scenario::LiveSnapshot => one(on_one_thread(live_snapshot::run(plan))?),
+            Scenario::Amplification => one(on_one_thread(durable::run_amplification(plan))?),
             Scenario::Slow => one(on_two_threads(slow::run(plan))?),
             Scenario::Scaling => on_one_thread(scaling::run(plan))?,
         };

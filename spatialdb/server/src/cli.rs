@@ -16,10 +16,13 @@ mod error;
 mod explain;
 mod flags;
 mod folder;
+mod fork;
 mod get;
 mod launch;
+mod log;
 mod merge;
 mod new;
+mod past;
 mod pin;
 mod place;
 mod print;
@@ -28,6 +31,7 @@ mod record;
 mod recording;
 mod regions;
 mod replay;
+mod restore;
 mod schema;
 mod signals;
 mod snapshot;
@@ -94,6 +98,9 @@ enum Command {
     Unpin(pin::UnpinArgs),
     Schema(schema::SchemaArgs),
     Flags(flags::FlagsArgs),
+    Log(log::LogArgs),
+    Fork(fork::ForkArgs),
+    Restore(restore::RestoreArgs),
     Token(token::TokenArgs),
     Record(record::RecordArgs),
     Replay(replay::ReplayArgs),
@@ -130,6 +137,9 @@ pub fn main() -> ExitCode {
         Command::Unpin(args) => on_runtime(pin::unpin(args)),
         Command::Schema(args) => on_runtime(schema::run(args)),
         Command::Flags(args) => on_runtime(flags::run(args)),
+        Command::Log(args) => on_runtime(log::run(args)),
+        Command::Fork(args) => on_runtime(fork::run(args)),
+        Command::Restore(args) => restore::run(&args),
         Command::Token(args) => token::run(args),
         Command::Record(args) => on_runtime(record::run(args)),
         Command::Replay(args) => on_runtime(replay::run(args)),

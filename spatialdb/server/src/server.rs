@@ -44,10 +44,12 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use self::access::Access;
+pub(crate) use self::durable::moment;
 pub use self::durable::{DataDir, DataError};
 use self::edge::Edge;
 use self::http::{Doors, Hosts};
 pub(crate) use self::load::{Outline, outline};
+pub(crate) use self::snapshots::{entity_log, write_past};
 use crate::auth::{Tokens, Verifier};
 use crate::config::{ConfigError, WorldConfig};
 use crate::supervisor::ServerLink;

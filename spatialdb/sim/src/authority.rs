@@ -54,6 +54,8 @@ pub(crate) fn is_owned(component: ComponentId) -> bool {
 pub(crate) struct Authority {
     pub(crate) layers: Arc<Layers>,
     issuer: Issuer,
+    /// As it was at the beginning.
+    begun: Issuer,
     rng: Rng,
     orders: Vec<VecDeque<Order>>,
     answers: Vec<VecDeque<Answer>>,
@@ -79,8 +81,10 @@ impl Authority {
         let partitions = usize::from(plan.map.partitions());
         let stall_after = seed.is_multiple_of(2).then_some(300_000);
         let patience = Patience { rest: 1_000_000, stall_after, ..Patience::default() };
+        let issuer = Issuer::new(&layers, &spaces, plan.map.ids(), patience, &plan.limits);
         Some(Self {
-            issuer: Issuer::new(&layers, &spaces, plan.map.ids(), patience, &plan.limits),
+            begun: issuer.clone(),
+            issuer,
             layers,
             rng,
             orders: (0..partitions).map(|_| VecDeque::new()).collect(),

@@ -150,6 +150,8 @@ bugs! {
     WalkedEarly = "walked-early", one_in 1;
     /// What a partition has captured is lost.
     LosePart = "lose-part", one_in 2;
+    /// The regions of a layer are not remembered.
+    LoseShape = "lose-shape", one_in 1;
     /// What was on its way is taken to be told by its sender.
     LoseInFlight = "lose-in-flight", one_in 2;
     /// A partition is told too early that another has begun a capture.

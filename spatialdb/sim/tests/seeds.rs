@@ -70,6 +70,7 @@ const CAUGHT_WITHIN: &[(Bug, u64)] = &[
     (Bug::LoseRound, 2_000),
     (Bug::WalkedEarly, 4_000),
     (Bug::LosePart, 40),
+    (Bug::LoseShape, 40),
     (Bug::LoseInFlight, 400),
     (Bug::CapturingEarly, 400),
 ];

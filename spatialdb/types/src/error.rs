@@ -114,6 +114,8 @@ reasons! {
     RegionNotFound = "REGION_NOT_FOUND", NotFound;
     /// No worker with that name or session is attached.
     WorkerNotFound = "WORKER_NOT_FOUND", NotFound;
+    /// That much of the past is not kept.
+    HistoryMissing = "HISTORY_MISSING", NotFound;
     /// The session has a view of that id already.
     ViewExists = "VIEW_EXISTS", AlreadyExists;
     /// An entity of that id exists already.

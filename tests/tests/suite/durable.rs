@@ -5,9 +5,10 @@ use std::fs;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use rustix::process::{Pid, Resource, Rlimit, prlimit};
 use spatialdb_proto::{v1, v1::client_message::Body};
 use spatialdb_tests::{
-    Client, DEADLINE, Launch, METADATA, POSITION, Process, VITALS, Vitals, World, all_made, column,
+    Client, DEADLINE, Launch, METADATA, Outcome, POSITION, Process, VITALS, Vitals, World, all_made, column,
     entity_ids, http_get, metadata, new_rows, position_rows, positions, run, spatialdb, update,
 };
 use tempfile::TempDir;
@@ -268,4 +269,90 @@ fn files_of(folder: &Path, ending: &str) -> Vec<std::path::PathBuf> {
     let files: Vec<_> = files.filter(|file| file.to_string_lossy().ends_with(ending)).collect();
     assert!(!files.is_empty(), "{} has files that end with {ending}", folder.display());
     files
+}
+
+/// The regions of the layer, as the world tells them, with the epochs of their last grants.
+async fn regions(world: &World) -> BTreeMap<u64, (f64, f64, u64)> {
+    let request = v1::ListRegionsRequest { layer: "all".to_owned(), borders: false };
+    let listed = world.admin().await.list_regions(request).await.expect("listed").into_inner();
+    let leases = listed.regions.into_iter().filter_map(|region| region.lease);
+    leases.map(|lease| (lease.region, (lease.min_x, lease.max_x, lease.epoch))).collect()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn who_returns_in_time_keeps_its_regions() {
+    const LAYER: &str = "[authority]\nlease_ttl = \"2s\"\n[[layers]]\nname = \"all\"\nworker_type = \"sim\"\n\
+        with = [\"Position\"]\nwrites = [\"Position\", \"Vitals\"]\n";
+    let data = folder();
+    let world = World::launch(probe(&data).config(LAYER));
+    let first = *regions(&world).await.keys().next().expect("a region");
+    let at = Some(v1::split_region_request::At::X(123.0));
+    let cut = v1::SplitRegionRequest { region: first, at };
+    world.admin().await.split_region(cut).await.expect("split");
+    let mut ann = Client::attach(&world, "sim", "ann").await;
+    ann.until("ann has both", |client| client.owned.regions.len() == 2).await;
+    let before = regions(&world).await;
+    // They are written once a second.
+    tokio::time::sleep(Duration::from_millis(2500)).await;
+    world.kill();
+
+    let world = World::launch(probe(&data).config(LAYER).again());
+    let mut eve = Client::attach(&world, "sim", "eve").await;
+    let mut ann = Client::attach(&world, "sim", "ann").await;
+    ann.until("ann has both again", |client| client.owned.regions.len() == 2).await;
+    let _ = tokio::time::timeout(Duration::from_millis(50), eve.message()).await;
+    assert!(eve.owned.regions.is_empty(), "what somebody had is kept for it");
+    let after = regions(&world).await;
+    for (region, (min, max, epoch)) in &before {
+        let (min_now, max_now, epoch_now) = after[region];
+        assert_eq!((min_now, max_now), (*min, *max), "the shapes are there: {after:?}");
+        assert!(epoch_now > *epoch, "epochs are not given again: {before:?} {after:?}");
+    }
+    world.kill();
+
+    let world = World::launch(probe(&data).config(LAYER).again());
+    let launched = Instant::now();
+    let mut eve = Client::attach(&world, "sim", "eve").await;
+    while eve.owned.regions.len() < 2 {
+        assert!(launched.elapsed() < DEADLINE, "ann has not come in time");
+        eve.send(Body::Heartbeat(v1::Heartbeat::default())).await;
+        let _ = tokio::time::timeout(Duration::from_millis(100), eve.message()).await;
+    }
+    assert!(launched.elapsed() > Duration::from_millis(1500), "{:?}", launched.elapsed());
+    assert_eq!(world.stop(), Some(0));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn a_disk_that_takes_nothing_more_is_told() {
+    let data = folder();
+    let world = World::launch(probe(&data).allow("takes nothing more"));
+    let mut client = world.attach("probe").await;
+    let entities = make(&mut client, 2).await;
+    assert_eq!(client.write(says(entities[0], 5)).await, Outcome::default());
+    // As on a full disk: what is written from now on is refused by the system.
+    let pid = Pid::from_raw(world.pid() as i32).expect("it runs");
+    let full = Rlimit { current: Some(1024), maximum: None };
+    prlimit(Some(pid), Resource::Fsize, full).expect("limited");
+    let outcome = client.write(says(entities[0], 6)).await;
+    assert_eq!(
+        outcome.rejections.first().map(|rejection| &*rejection.reason),
+        Some("STORAGE_FAILED"),
+        "{outcome:?}"
+    );
+    assert_eq!(world.component::<Vitals>(entities[0], VITALS).await.hp, 5, "what was refused is not seen");
+    let outcome =
+        client.write(Body::Delete(v1::Delete { entities: vec![entities[1]], ..Default::default() })).await;
+    assert_eq!(outcome.rejections.len(), 1, "a deletion that a restart would undo: {outcome:?}");
+    // The rest goes on in memory, and everybody can see how it stands.
+    assert_eq!(client.write(update(vec![positions(&[(1, 3.0, 4.0)])], Vec::new())).await, Outcome::default());
+    assert_eq!(world.component::<v1::Position>(1, POSITION).await.x, 3.0);
+    let (_, metrics) = http_get(world.address(), "/metrics");
+    assert!(metrics.contains("\nspatialdb_log_failed 1\n"), "{metrics}");
+    world.kill();
+    let world = World::launch(probe(&data).again());
+    let hp = world.component::<Vitals>(entities[0], VITALS).await.hp;
+    assert!(hp == 5 || hp == 6, "what was acknowledged, or what was on its way: {hp}");
+    assert_eq!(world.count(entity_ids(&entities)).await, 2);
+    let mut client = world.attach("probe").await;
+    assert_eq!(client.write(says(entities[0], 7)).await, Outcome::default(), "there is room again");
 }

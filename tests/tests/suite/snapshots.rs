@@ -142,7 +142,7 @@ async fn one_is_taken_at_a_time_and_ends_with_who_asked() {
     let slow = Endpoint::from_shared(format!("http://{}", world.address())).expect("an address");
     let slow = slow.initial_stream_window_size(1 << 16).connect().await.expect("it answers");
     let mut snapshots = SnapshotServiceClient::new(slow);
-    let request = v1::TakeSnapshotRequest { pause: true };
+    let request = v1::TakeSnapshotRequest { pause: true, ..Default::default() };
     let mut held = snapshots.take_snapshot(request).await.expect("it begins").into_inner();
     while !matches!(held.message().await.expect("it goes on").and_then(|m| m.step), Some(Step::Piece(_))) {}
     let files = folder();

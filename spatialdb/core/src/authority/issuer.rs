@@ -14,6 +14,7 @@ mod handover;
 mod holds;
 mod message;
 mod players;
+mod remembering;
 mod reshape;
 mod settle;
 mod stall;
@@ -32,6 +33,8 @@ use spatialdb_types::{
 pub use self::balance::{Loads, SquareLoad};
 use self::holds::Held;
 pub use self::message::{Border, IssuerOutbox, LeaseInfo, LossReason, Notice, Said};
+use self::remembering::Promises;
+pub use self::remembering::{Memory, RememberedNode, RememberedRegion, RememberedShape};
 pub use self::stall::Signs;
 pub use self::watch::{Change, Past, Phase, RegionState, WorkerState};
 use self::workers::Worker;
@@ -82,6 +85,8 @@ pub struct Issuer {
     resets: BTreeMap<PartitionId, (u64, Vec<(RegionId, Lease)>)>,
     holds: BTreeMap<Epoch, Held>,
     holds_max: u64,
+    /// Regions that are kept for who had them before the world began again.
+    promises: Promises,
     /// How many workers of each type should be there.
     wanted: BTreeMap<String, u32>,
     /// Something changed that may let work go on.
@@ -176,6 +181,7 @@ impl Issuer {
             resets: BTreeMap::new(),
             holds: BTreeMap::new(),
             holds_max: limits.holds_max,
+            promises: Promises::default(),
             wanted: BTreeMap::new(),
             is_restless: false,
             freed: BTreeSet::new(),

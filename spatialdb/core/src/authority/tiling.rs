@@ -14,6 +14,9 @@ use spatialdb_types::{Box3, Error, Point3, Reason, RegionId};
 
 pub use self::edges::{Edge, Side};
 
+/// As deep as a tree of as many regions as there may be can be, and no deeper: it is gone through by recursion.
+const WALK_DEPTH_MAX: usize = 4096;
+
 /// An axis that a border may stand on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Axis {
@@ -160,6 +163,19 @@ impl Tiling {
         self.root.can_join(gone, keep)
     }
 
+    /// Goes through all cuts and regions: a cut, then what is below it, then what is above.
+    pub fn walk(&self, say: &mut impl FnMut(Option<Cut>, Option<RegionId>)) {
+        self.root.walk(say);
+    }
+
+    /// What [`Tiling::walk`] goes through, as a tiling: `Err` is a region. `None`: it is none, since something is missing or left over, or a
+    /// cut does not lie inside of what it cuts.
+    pub fn from_walk(nodes: impl IntoIterator<Item = Result<Cut, RegionId>>) -> Option<Self> {
+        let mut nodes = nodes.into_iter();
+        let root = Node::from_walk(&mut nodes, &Box3::EVERYWHERE, WALK_DEPTH_MAX)?;
+        nodes.next().is_none().then_some(Self { root })
+    }
+
     /// The pairs of regions that are two halves of one cut, with the cut; low first.
     pub fn siblings(&self) -> Vec<(RegionId, RegionId, Cut)> {
         let mut pairs = Vec::new();
@@ -171,6 +187,35 @@ impl Tiling {
 impl Node {
     fn fork(cut: Cut, low: Self, high: Self) -> Self {
         Self::Fork(Box::new(Fork { cut, low, high }))
+    }
+
+    fn walk(&self, say: &mut impl FnMut(Option<Cut>, Option<RegionId>)) {
+        match self {
+            Self::Leaf(region) => say(None, Some(*region)),
+            Self::Fork(fork) => {
+                say(Some(fork.cut), None);
+                fork.low.walk(say);
+                fork.high.walk(say);
+            }
+        }
+    }
+
+    fn from_walk(
+        nodes: &mut impl Iterator<Item = Result<Cut, RegionId>>,
+        area: &Box3,
+        depth: usize,
+    ) -> Option<Self> {
+        let cut = match nodes.next()? {
+            Err(region) => return Some(Self::Leaf(region)),
+            Ok(cut) => cut,
+        };
+        let (min, max) = cut.axis.range(area);
+        if depth == 0 || !cut.at.is_finite() || cut.at <= min || cut.at >= max {
+            return None;
+        }
+        let low = Self::from_walk(nodes, &cut.part_of(*area, Half::Low), depth - 1)?;
+        let high = Self::from_walk(nodes, &cut.part_of(*area, Half::High), depth - 1)?;
+        Some(Self::fork(cut, low, high))
     }
 
     const fn region(&self) -> Option<RegionId> {

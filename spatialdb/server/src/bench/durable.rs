@@ -44,7 +44,25 @@ struct Streamed {
     acknowledged: Vec<u64>,
     /// Nanoseconds from sending to hearing that it is decided.
     samples: Vec<u64>,
+    /// Acknowledged while it was measured.
     rows: u64,
+    /// And in all.
+    all_rows: u64,
+}
+
+/// What was measured.
+pub(super) struct Measured {
+    durability: String,
+    /// Rows acknowledged while it was measured.
+    rows: u64,
+    /// Bytes of values that were acknowledged, those before it was measured among them.
+    payload_bytes: f64,
+    times: Percentiles,
+    cpu_seconds: f64,
+    /// By how much the data directory grew.
+    kept_bytes: u64,
+    /// Bytes that the server had written to disk.
+    written_bytes: u64,
 }
 
 /// Runs the scenario.
@@ -52,49 +70,89 @@ struct Streamed {
 /// # Errors
 /// The server fails or refuses something, or does not have what it acknowledged.
 pub(super) async fn run(plan: &Plan) -> Result<Report, BenchError> {
+    let measured = measure(plan).await?;
+    let ms = |share: f64| measured.times.at(share) as f64 / 1e6;
+    let updates = measured.payload_bytes / VALUE_BYTES as f64;
+    Ok(measured
+        .report(plan)
+        .figure("updates_per_second", (measured.rows as f64 / plan.seconds as f64).round(), "1/s")
+        .figure("p50_ms", ms(0.5), "ms")
+        .figure("p99_ms", ms(0.99), "ms")
+        .figure("max_ms", ms(1.0), "ms")
+        .figure("server_cpu_ns_per_update", measured.cpu_seconds * 1e9 / updates, "ns"))
+}
+
+/// Runs `amplification`: bytes on disk for a byte of values in DURABLE components.
+///
+/// # Errors
+/// As [`run`].
+pub(super) async fn run_amplification(plan: &Plan) -> Result<Report, BenchError> {
+    let measured = measure(plan).await?;
+    Ok(measured
+        .report(plan)
+        .figure("ratio", measured.written_bytes as f64 / measured.payload_bytes, "1")
+        .figure("kept_ratio", measured.kept_bytes as f64 / measured.payload_bytes, "1")
+        .figure("written_bytes", measured.written_bytes as f64, "B")
+        .figure("payload_bytes", measured.payload_bytes, "B")
+        .fact("bytes of a value", VALUE_BYTES))
+}
+
+impl Measured {
+    fn report(&self, plan: &Plan) -> Report {
+        Report::new(plan.scenario, self.durability.clone())
+            .fact("acknowledged values found after kill -9", "all")
+            .fact("entities", plan.entities)
+            .fact("streams", plan.streams)
+            .fact("partitions", plan.partitions)
+            .fact("batch", plan.batch)
+            .fact("messages in flight", window(plan) * plan.streams)
+    }
+}
+
+const fn window(plan: &Plan) -> u64 {
+    if plan.streams == 1 { 1 } else { WINDOW }
+}
+
+async fn measure(plan: &Plan) -> Result<Measured, BenchError> {
     let walk = Walk::new(plan.entities as usize);
     let files = WorldFiles::of_marked_walk(&walk, |_| Some(COMPONENT))?.with_settings(SETTINGS)?.kept();
     let server = ServerProcess::start(&files, plan.partitions)?;
     let durability = Tools::connect(&server).await?.world().await?.durability;
     let disk_before = files.data_bytes()?;
     let cpu_before = server.cpu_seconds()?;
-    let window = if plan.streams == 1 { 1 } else { WINDOW };
+    let written_before = server.written_bytes()?;
     let mut streams = JoinSet::new();
     for stream in 0..plan.streams {
         let border = |stream: u64| plan.entities * stream / plan.streams;
         let (first, end) = (border(stream), border(stream + 1));
         let link = Link::attach(&server, &format!("writer-{stream}")).await?;
-        streams.spawn(write(link, first, end - first, plan.batch, window, Duration::from_secs(plan.seconds)));
+        streams.spawn(write(
+            link,
+            first,
+            end - first,
+            plan.batch,
+            window(plan),
+            Duration::from_secs(plan.seconds),
+        ));
     }
     let mut done = Vec::new();
     while let Some(streamed) = streams.join_next().await {
         done.push(streamed.map_err(|crash| BenchError::crashed(&crash))??);
     }
-    let cpu = server.cpu_seconds()? - cpu_before;
-    let disk = files.data_bytes()?.saturating_sub(disk_before);
+    let cpu_seconds = server.cpu_seconds()? - cpu_before;
+    let kept_bytes = files.data_bytes()?.saturating_sub(disk_before);
+    let written_bytes = server.written_bytes()? - written_before;
     // Killed, not stopped.
     drop(server);
     check(&files, plan, &done).await?;
 
-    let rows: u64 = done.iter().map(|streamed| streamed.rows).sum();
-    let all = rows as f64 * (plan.seconds as f64 + WARM_UP.as_secs_f64()) / plan.seconds as f64;
+    let rows = done.iter().map(|streamed| streamed.rows).sum();
+    let acknowledged: u64 = done.iter().map(|streamed| streamed.all_rows).sum();
     let samples = done.into_iter().flat_map(|streamed| streamed.samples).collect();
     let times =
         Percentiles::of(samples).ok_or_else(|| BenchError::unexpected("durable", "samples", "none"))?;
-    let ms = |share: f64| times.at(share) as f64 / 1e6;
-    Ok(Report::new(plan.scenario, durability)
-        .figure("updates_per_second", (rows as f64 / plan.seconds as f64).round(), "1/s")
-        .figure("p50_ms", ms(0.5), "ms")
-        .figure("p99_ms", ms(0.99), "ms")
-        .figure("max_ms", ms(1.0), "ms")
-        .figure("server_cpu_ns_per_update", cpu * 1e9 / all, "ns")
-        .figure("disk_bytes_per_payload_byte", disk as f64 / (all * VALUE_BYTES as f64), "1")
-        .fact("acknowledged values found after kill -9", "all")
-        .fact("entities", plan.entities)
-        .fact("streams", plan.streams)
-        .fact("partitions", plan.partitions)
-        .fact("batch", plan.batch)
-        .fact("messages in flight", window * plan.streams))
+    let payload_bytes = (acknowledged * VALUE_BYTES as u64) as f64;
+    Ok(Measured { durability, rows, payload_bytes, times, cpu_seconds, kept_bytes, written_bytes })
 }
 
 /// Writes the entities of a stream, round after round.
@@ -107,8 +165,13 @@ async fn write(
     time: Duration,
 ) -> Result<Streamed, BenchError> {
     let batch = batch.min(entities);
-    let mut streamed =
-        Streamed { first, acknowledged: vec![0; entities as usize], samples: Vec::new(), rows: 0 };
+    let mut streamed = Streamed {
+        first,
+        acknowledged: vec![0; entities as usize],
+        samples: Vec::new(),
+        rows: 0,
+        all_rows: 0,
+    };
     // In order: the seq, when it was sent, its first entity and the number of its values.
     let mut on_the_way = VecDeque::new();
     let (mut next, mut number) = (0, 1);
@@ -138,6 +201,7 @@ async fn write(
         let now = Instant::now();
         while on_the_way.front().is_some_and(|(seq, ..)| *seq <= frame.applied_seq) {
             let Some((_, sent, places, number)) = on_the_way.pop_front() else { break };
+            streamed.all_rows += places.end - places.start;
             if measured(now) {
                 streamed.samples.push((now - sent).as_nanos() as u64);
                 streamed.rows += places.end - places.start;

@@ -2,30 +2,39 @@
 //!
 //! A thread on each core does nothing but look at the clock: where it sees a gap, the core did something else, on a virtual
 //! machine mostly for another tenant. Then two threads wake each other in turns: what a hand-over from thread to thread costs
-//! before anybody has done anything.
+//! before anybody has done anything. Last a file in the folder for temporary ones is appended to: what is to be on disk takes that long at
+//! least.
 
+use std::io::{self, Write};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use super::{BenchError, Plan, Report, percentiles::Percentiles};
+use super::{BenchError, Plan, Report, error::cannot, percentiles::Percentiles};
 
 /// A gap between two looks at the clock that is no look at the clock any more.
 const PAUSE: Duration = Duration::from_micros(100);
+
+/// About what a log record of one value has.
+const APPENDED_BYTES: usize = 192;
 
 /// Runs the scenario.
 ///
 /// # Errors
 /// No thread can be started.
 pub(super) fn run(plan: &Plan) -> Result<Report, BenchError> {
-    let half = Duration::from_secs(plan.seconds) / 2;
+    let third = Duration::from_secs(plan.seconds) / 3;
     let cores = thread::available_parallelism().map_or(1, usize::from);
-    let pauses = pauses(cores, half);
-    let wakes = Percentiles::of(wakes(half))
+    let pauses = pauses(cores, third);
+    let wakes = Percentiles::of(wakes(third))
         .ok_or_else(|| BenchError::unexpected("two threads that wake each other", "some turns", "none"))?;
+    let syncs = syncs(third).map_err(cannot("append to a file"))?;
+    let syncs = Percentiles::of(syncs)
+        .ok_or_else(|| BenchError::unexpected("a file that is appended to", "some times", "none"))?;
+    let sync_ms = |share| syncs.at(share) as f64 / 1e6;
     let per_second = |least_ms: u128| {
         let pauses = pauses.iter().filter(|pause| pause.as_millis() >= least_ms).count();
-        pauses as f64 / half.as_secs_f64()
+        pauses as f64 / third.as_secs_f64()
     };
     let longest = pauses.iter().max().copied().unwrap_or_default();
     let us = |share| wakes.at(share) as f64 / 1e3;
@@ -36,7 +45,10 @@ pub(super) fn run(plan: &Plan) -> Result<Report, BenchError> {
         .figure("wake_p50_us", us(0.5), "us")
         .figure("wake_p99_us", us(0.99), "us")
         .figure("wake_max_us", us(1.0), "us")
+        .figure("fdatasync_p50_ms", sync_ms(0.5), "ms")
+        .figure("fdatasync_p99_ms", sync_ms(0.99), "ms")
         .fact("cores", cores)
+        .fact("syncs", syncs.count())
         .fact("wakes", wakes.count()))
 }
 
@@ -56,6 +68,22 @@ fn pauses(cores: usize, time: Duration) -> Vec<Duration> {
     };
     let threads: Vec<_> = (0..cores).map(|_| thread::spawn(watch)).collect();
     threads.into_iter().flat_map(|thread| thread.join().unwrap_or_default()).collect()
+}
+
+/// How long it takes until a few bytes at the end of a file are on disk.
+///
+/// # Units
+/// Nanoseconds.
+fn syncs(time: Duration) -> io::Result<Vec<u64>> {
+    let mut file = tempfile::tempfile()?;
+    let (mut syncs, start) = (Vec::new(), Instant::now());
+    while start.elapsed() < time {
+        file.write_all(&[1; APPENDED_BYTES])?;
+        let begin = Instant::now();
+        file.sync_data()?;
+        syncs.push(begin.elapsed().as_nanos() as u64);
+    }
+    Ok(syncs)
 }
 
 /// How long it takes until a thread that sleeps is awake, in turns from one to another.

@@ -51,6 +51,10 @@ pub(crate) enum Scenario {
     Durable,
     /// The server is killed and started again.
     Restart,
+    /// Snapshots of a large world under load.
+    LiveSnapshot,
+    /// Bytes on disk for a byte of a DURABLE component.
+    Amplification,
 }
 
 /// What the user set; the rest comes from the scenario.
@@ -166,7 +170,7 @@ pub(crate) enum PlanError {
 
 impl Scenario {
     /// Every scenario.
-    pub(crate) const ALL: [Self; 19] = [
+    pub(crate) const ALL: [Self; 21] = [
         Self::Machine,
         Self::Ingest,
         Self::Latency,
@@ -186,6 +190,8 @@ impl Scenario {
         Self::CrowdSplit,
         Self::Durable,
         Self::Restart,
+        Self::LiveSnapshot,
+        Self::Amplification,
     ];
 
     /// Its name on the command line and in results.
@@ -210,6 +216,8 @@ impl Scenario {
             Self::Machine => "machine",
             Self::Durable => "durable",
             Self::Restart => "restart",
+            Self::LiveSnapshot => "live-snapshot",
+            Self::Amplification => "amplification",
         }
     }
 
@@ -235,6 +243,8 @@ impl Scenario {
                         | Self::Slow
                         | Self::Scaling
                         | Self::Durable
+                        | Self::LiveSnapshot
+                        | Self::Amplification
                 )
             }
             Flag::Strangers | Flag::Calls => matches!(self, Self::Handshakes),
@@ -251,6 +261,9 @@ impl Scenario {
             (Flag::Seconds, Self::Handshakes | Self::Fences | Self::Scaling) => 20,
             (Flag::Seconds, Self::Fanout | Self::Query) => 12,
             (Flag::Seconds, Self::Slow | Self::CrowdSplit) => 60,
+            (Flag::Seconds, Self::LiveSnapshot) => 4,
+            (Flag::Streams, Self::Amplification) => 64,
+            (Flag::Batch, Self::Amplification) => DURABLE_BATCH,
             (Flag::Seconds, Self::Balancer) => 50,
             (Flag::Seconds, _) => 10,
             (Flag::Strangers, _) => 2200,
@@ -263,10 +276,16 @@ impl Scenario {
             (Flag::Viewers, Self::Crowd) => 1000,
             (Flag::Views | Flag::Layers | Flag::Viewers | Flag::ViewHz, _) => 0,
             (Flag::Load | Flag::Rate | Flag::DataDir, _) => 0,
-            (Flag::Entities, Self::Latency | Self::Durable) => 10_000,
-            (Flag::Entities, Self::Launch | Self::Memory | Self::Query | Self::Balancer | Self::Restart) => {
-                1_000_000
-            }
+            (Flag::Entities, Self::Latency | Self::Durable | Self::Amplification) => 10_000,
+            (
+                Flag::Entities,
+                Self::Launch
+                | Self::Memory
+                | Self::Query
+                | Self::Balancer
+                | Self::Restart
+                | Self::LiveSnapshot,
+            ) => 1_000_000,
             (
                 Flag::Entities,
                 Self::Fanout | Self::Crowd | Self::Handover | Self::Failover | Self::Rolling,
@@ -489,6 +508,8 @@ mod tests {
             "rolling",
             "durable",
             "restart",
+            "live-snapshot",
+            "amplification",
         ];
         assert_eq!(names, expected);
         assert_eq!((plans[0].seconds, plans[4].entities), (3, 1_000_000));
@@ -516,13 +537,14 @@ mod tests {
         let batch = Request { batch: Some(10), ..Request::default() };
         assert_eq!(
             refused(Scenario::Latency, batch),
-            "--batch does not apply to `latency`; it belongs to: ingest, handshakes, fences, slow, scaling, durable"
+            "--batch does not apply to `latency`; it belongs to: ingest, handshakes, fences, slow, scaling, durable, \
+             live-snapshot, amplification"
         );
         let seconds = Request { seconds: Some(10), ..Request::default() };
         assert_eq!(
             refused(Scenario::Memory, seconds),
             "--seconds does not apply to `memory`; it belongs to: machine, ingest, latency, handshakes, fanout, crowd, \
-             fences, query, slow, scaling, balancer, crowd-split, durable"
+             fences, query, slow, scaling, balancer, crowd-split, durable, live-snapshot, amplification"
         );
         let layers = Request { layers: Some(4), streams: Some(4), ..Request::default() };
         assert_eq!(

@@ -26,6 +26,17 @@ pub(super) fn memory_bytes(pid: u32, line: &str) -> Result<u64, BenchError> {
     Ok(kib * 1024)
 }
 
+/// Bytes that a process had written to disk so far.
+///
+/// # Errors
+/// There is no such process, or the kernel does not say.
+pub(super) fn written_bytes(pid: u32) -> Result<u64, BenchError> {
+    let path = format!("/proc/{pid}/io");
+    let text = fs::read_to_string(&path).map_err(cannot(&format!("read {path}")))?;
+    let bytes = text.lines().find_map(|line| line.strip_prefix("write_bytes: ")?.parse().ok());
+    bytes.ok_or_else(|| BenchError::unexpected(path, "write_bytes", text))
+}
+
 // Fields 14 and 15; the name before them may hold spaces and brackets.
 fn cpu_ticks(stat: &str) -> Option<u64> {
     let (_, after_name) = stat.rsplit_once(')')?;

@@ -83,6 +83,14 @@ impl ServerProcess {
         procfs::cpu_seconds(self.child.id())
     }
 
+    /// Bytes that the process had written to disk.
+    ///
+    /// # Errors
+    /// It is no longer there.
+    pub(super) fn written_bytes(&self) -> Result<u64, BenchError> {
+        procfs::written_bytes(self.child.id())
+    }
+
     /// Memory of the process in bytes; see [`procfs::memory_bytes`].
     ///
     /// # Errors

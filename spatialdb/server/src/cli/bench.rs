@@ -37,6 +37,10 @@ Scenarios:
   durable     from a write to a DURABLE component to its acknowledgement, in a data directory; --streams: pipelined. The server is
               killed at the end, and all that was acknowledged has to be there
   restart     from the start of the process to the first answer, with a large world in a data directory, after a kill
+  live-snapshot
+              what snapshots of a large world cost those who write and look meanwhile
+  amplification
+              bytes on disk for a byte of values in DURABLE components
   all         one after the other, but for slow, scaling and crowd-split, which take minutes
 
 Examples:
@@ -58,11 +62,11 @@ pub(super) struct BenchArgs {
     scenario: ScenarioArg,
 
     /// How long to measure, launch, restart, memory, handover, failover and rolling excepted [default: 10; fanout, query: 12; handshakes, fences, scaling: 20;
-    /// balancer: 50, of the world's own time; slow, crowd-split: 60]
+    /// balancer: 50, of the world's own time; slow, crowd-split: 60; live-snapshot: 4]
     #[arg(long, value_name = "N")]
     seconds: Option<u64>,
 
-    /// How many sessions write: ingest, handshakes, fences, slow, scaling, durable [default: 2; durable: 1]
+    /// How many sessions write: ingest, handshakes, fences, slow, scaling, durable, live-snapshot, amplification [default: 2; durable: 1; amplification: 64]
     #[arg(long, value_name = "N")]
     streams: Option<u64>,
 
@@ -71,11 +75,11 @@ pub(super) struct BenchArgs {
     partitions: Option<u64>,
 
     /// How many entities the world has, scaling and machine excepted [default: 100000; latency: 10000, with --load 100000; launch,
-    /// memory, query, balancer: 1000000; fanout, crowd, handover, failover, rolling: 1000; crowd-split: 5000]
+    /// memory, query, balancer, restart, live-snapshot: 1000000; fanout, crowd, handover, failover, rolling: 1000; crowd-split: 5000]
     #[arg(long, value_name = "N")]
     entities: Option<u64>,
 
-    /// How many rows a message has: ingest, handshakes, fences, slow, scaling, durable [default: 4000; durable: 1, of several streams 64]
+    /// How many rows a message has: ingest, handshakes, fences, slow, scaling, durable, live-snapshot, amplification [default: 4000; durable: 1, of several streams 64; amplification: 64]
     #[arg(long, value_name = "N")]
     batch: Option<u64>,
 
@@ -142,6 +146,8 @@ enum ScenarioArg {
     Machine,
     Durable,
     Restart,
+    LiveSnapshot,
+    Amplification,
     All,
 }
 
@@ -226,6 +232,8 @@ fn plans(args: &BenchArgs) -> Result<Vec<Plan>, PlanError> {
         ScenarioArg::Machine => one(Scenario::Machine),
         ScenarioArg::Durable => one(Scenario::Durable),
         ScenarioArg::Restart => one(Scenario::Restart),
+        ScenarioArg::LiveSnapshot => one(Scenario::LiveSnapshot),
+        ScenarioArg::Amplification => one(Scenario::Amplification),
         ScenarioArg::All => Plan::all(&request),
     }
 }

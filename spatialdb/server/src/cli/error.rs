@@ -25,6 +25,9 @@ const EX_CONFIG: u8 = 78;
 /// Why a command failed.
 #[derive(Debug, thiserror::Error)]
 pub enum CliError {
+    /// A snapshot of the past cannot be written.
+    #[error("{0}")]
+    Past(String),
     /// A setting is wrong.
     #[error(transparent)]
     Config(#[from] ConfigError),

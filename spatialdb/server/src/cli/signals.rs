@@ -19,6 +19,9 @@ const ECHO: Duration = Duration::from_millis(200);
 
 const SIGNALS: [SignalKind; 3] = [SignalKind::interrupt(), SignalKind::terminate(), SignalKind::hangup()];
 
+/// A write went beyond what the system lets files of this process have.
+const XFSZ: i32 = rustix::process::Signal::XFSZ.as_raw();
+
 // How often the parent is looked for. A signal of the system would come too early: it follows the thread that started
 // this process, not the process of that thread.
 const PARENT_INTERVAL: Duration = Duration::from_millis(100);
@@ -53,6 +56,8 @@ impl Signals {
         if parent == Parent::Watched {
             tokio::spawn(watch_parent(count.clone()));
         }
+        // A file that may not grow further is an error of whoever writes it, and not the end of the world.
+        drop(signal(SignalKind::from_raw(XFSZ))?);
         for kind in SIGNALS {
             let (mut stream, count) = (signal(kind)?, count.clone());
             tokio::spawn(async move {

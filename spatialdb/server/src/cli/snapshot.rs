@@ -8,7 +8,7 @@ mod convert;
 mod diff;
 mod format;
 mod inspect;
-mod take;
+pub(super) mod take;
 mod verify;
 
 use std::{

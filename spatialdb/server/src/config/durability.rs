@@ -11,6 +11,7 @@ use super::{ConfigError, section::Section};
 
 const INTERVAL_RANGE: RangeInclusive<Duration> = Duration::from_millis(10)..=Duration::from_secs(60);
 const ROUND_RANGE: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_secs(24 * 3600);
+const HISTORY_RANGE: RangeInclusive<Duration> = Duration::ZERO..=Duration::from_secs(365 * 24 * 3600);
 const LOG_MIB_RANGE: RangeInclusive<usize> = 1..=1 << 20;
 
 /// What is on disk, and when.
@@ -22,6 +23,10 @@ pub struct DurabilityConfig {
     pub checkpoint_every: Duration,
     /// And when the logs have so many bytes since the last one.
     pub log_bytes: u64,
+    /// How far back the world can be rebuilt as it was.
+    pub history: Duration,
+    /// What that may take on disk, about.
+    pub history_bytes: u64,
     /// Classes of components of this world, by name, instead of those of the schema.
     classes: BTreeMap<String, Durability>,
 }
@@ -32,6 +37,8 @@ impl Default for DurabilityConfig {
             checkpoint_interval: Duration::from_secs(1),
             checkpoint_every: Duration::from_secs(300),
             log_bytes: 512 << 20,
+            history: Duration::from_secs(600),
+            history_bytes: 1 << 30,
             classes: BTreeMap::new(),
         }
     }
@@ -80,6 +87,12 @@ pub(super) fn read(mut section: Section) -> Result<DurabilityConfig, ConfigError
     }
     if let Some(mib) = section.count("log_mib", LOG_MIB_RANGE)? {
         config.log_bytes = (mib as u64) << 20;
+    }
+    if let Some(history) = section.duration("history", HISTORY_RANGE)? {
+        config.history = history;
+    }
+    if let Some(mib) = section.count("history_mib", LOG_MIB_RANGE)? {
+        config.history_bytes = (mib as u64) << 20;
     }
     for (component, class) in section.text_map("classes")? {
         let Some(known) = Durability::from_name(&class) else {

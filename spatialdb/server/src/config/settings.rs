@@ -131,6 +131,8 @@ fn known(config: &WorldConfig) -> Vec<(String, Value)> {
     known.push(("durability.checkpoint_interval".to_owned(), duration(stored.checkpoint_interval)));
     known.push(("durability.checkpoint_every".to_owned(), duration(stored.checkpoint_every)));
     known.push(("durability.log_mib".to_owned(), json!(stored.log_bytes >> 20)));
+    known.push(("durability.history".to_owned(), duration(stored.history)));
+    known.push(("durability.history_mib".to_owned(), json!(stored.history_bytes >> 20)));
     known.extend(
         stored.named_classes().map(|(name, class)| (format!("durability.classes.{name}"), json!(class))),
     );

@@ -84,7 +84,7 @@ mod tests {
         let cases = [
             ("every = \"1h\"", "must name the folder"),
             ("directory = \"kept\"", "is of no use without `every`"),
-            ("directory = \"kept\"\nevery = \"1ms\"", "must be from 1s to 31days"),
+            ("directory = \"kept\"\nevery = \"1ms\"", "must be from 1s to 744h"),
             ("directory = \"kept\"\nevery = \"1h\"\nkeep = 0", "snapshots.keep = 0"),
             ("at = \"noon\"", "snapshots.at: no such setting"),
         ];

@@ -12,7 +12,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use spatialdb_core::authority::issuer::{
-    Border, Issuer, IssuerOutbox, Loads, LossReason, Notice, Said, Signs, WorkerInfo,
+    Border, Issuer, IssuerOutbox, Loads, LossReason, Memory, Notice, Said, Signs, WorkerInfo,
 };
 use spatialdb_core::authority::layers::Layers;
 use spatialdb_core::authority::leases::Answer;
@@ -69,6 +69,12 @@ impl Authority {
             releases: Mutex::default(),
             picture,
         }
+    }
+
+    /// The regions, for a world that begins again; `None`: it is open.
+    pub(super) fn memory(&self) -> Option<Memory> {
+        let issuer = self.issuer.as_ref().map(|issuer| issuer.lock().unwrap_or_else(PoisonError::into_inner));
+        issuer.map(|issuer| issuer.memory())
     }
 
     /// The last epoch that was given.

@@ -9,21 +9,25 @@
 
 mod about;
 mod create;
+mod history;
 mod keeper;
 mod logger;
 mod recover;
+mod regions;
 mod status;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use prost::Message;
 use spatialdb_core::RestoreError;
+use spatialdb_core::authority::issuer::Memory;
 use spatialdb_core::log::LogError;
 use spatialdb_durability::{
     AppendError, CheckpointId, LogId, LogSeq, Manifest, ManifestLog, Storage, StorageError, Term,
 };
+use spatialdb_schema::{Schema, SchemaError};
 use spatialdb_types::{EntityId, Epoch, PartitionId};
 use thiserror::Error;
 
@@ -32,10 +36,13 @@ use super::partition::PartitionLog;
 use crate::config::DurabilityConfig;
 
 pub(crate) use self::about::About;
+pub(super) use self::about::AttachedSession;
 pub(super) use self::about::Given;
 pub(super) use self::create::create;
+pub(crate) use self::history::{EntityLog, Written, WrittenWhat};
 pub(super) use self::keeper::{Keeper, ToKeeper};
 pub(super) use self::logger::{LogItem, LogLink, Logger};
+pub(crate) use self::recover::Recovered;
 pub(super) use self::recover::recover;
 pub(super) use self::status::LogStatus;
 
@@ -105,6 +112,23 @@ pub enum DataError {
         /// Which world.
         name: String,
     },
+    /// A moment before what is kept.
+    #[error("{} is not kept any more: {}", moment(*asked), begins.map_or_else(
+        || "history begins with the next checkpoint".to_owned(),
+        |begins| format!("history begins at {}; durability.history says how far it reaches", moment(begins)),
+    ))]
+    TooEarly {
+        /// Which moment, in microseconds of Unix time.
+        asked: i64,
+        /// Where history begins.
+        begins: Option<i64>,
+    },
+    /// What is said of its schema is none.
+    #[error(transparent)]
+    Schema(#[from] SchemaError),
+    /// The world has never had a partition.
+    #[error("what is stored is damaged: there is no log of partition 0")]
+    NoPartition,
     /// This program was made without it.
     #[error(
         "this spatialdb was built without RocksDB and keeps worlds in memory only: build it with `--features rocksdb` (the default) for --data-dir"
@@ -151,6 +175,15 @@ impl DataDir {
         self.found.as_ref()
     }
 
+    /// The schema that the world has.
+    ///
+    /// # Errors
+    /// What is said of it is none.
+    pub(crate) fn schema(&self) -> Result<Schema, DataError> {
+        let about = self.found.as_ref().map(|found| &*found.about.descriptor_set);
+        Ok(Schema::from_descriptor_set(about.unwrap_or_default())?)
+    }
+
     /// Where it is.
     pub(crate) fn path(&self) -> &Path {
         &self.path
@@ -173,6 +206,12 @@ impl DataDir {
     }
 }
 
+/// A moment, for people.
+pub(crate) fn moment(unix_us: i64) -> String {
+    let since = Duration::from_micros(unix_us.max(0) as u64);
+    humantime::format_rfc3339_millis(UNIX_EPOCH + since).to_string()
+}
+
 /// Now, in microseconds of Unix time.
 pub(super) fn unix_us() -> i64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_micros() as i64)
@@ -188,6 +227,8 @@ pub(super) struct Durable {
     pub(super) to_keeper: crossbeam_channel::Sender<ToKeeper>,
     /// Epochs up to that one were given before.
     pub(super) epochs: Epoch,
+    /// The regions that there were.
+    pub(super) regions: Option<Memory>,
 }
 
 impl Durable {
@@ -200,6 +241,7 @@ impl Durable {
         config: &DurabilityConfig,
         partitions: impl Iterator<Item = PartitionId>,
         given: Given,
+        regions: Option<Memory>,
         about: &About,
     ) -> Result<Self, DataError> {
         let data = Arc::new(data);
@@ -211,7 +253,7 @@ impl Durable {
         let checkpoints = checkpoints.unwrap_or(CheckpointId(0));
         // Of rounds that were cut off.
         for id in data.storage.checkpoints()? {
-            if Some(id) != manifest.checkpoint {
+            if Some(id) != manifest.checkpoint && about.kept.iter().all(|kept| kept.checkpoint != id.0) {
                 data.storage.drop_checkpoint(id)?;
             }
         }
@@ -232,16 +274,18 @@ impl Durable {
             .filter(|(log, _)| manifest.logs.iter().all(|known| known.log != *log))
             .map(|(log, begins)| ManifestLog { log, parts: 0, begins })
             .collect();
-        let about = about.encode_to_vec();
-        if !new.is_empty() || manifest.about != about {
+        let bytes = about.encode_to_vec();
+        if !new.is_empty() || manifest.about != bytes {
             manifest.logs.extend(new);
             manifest.logs.sort_unstable_by_key(|log| log.log);
-            manifest.about = about;
+            manifest.about = bytes;
             manifest.version += 1;
             data.storage.commit_manifest(world.term, unix_us(), &manifest)?;
         }
-        let reserved = Reserved::begin(&data, world, given)?;
-        let keeper = Keeper::new(data.clone(), config.clone(), reserved, manifest, checkpoints, from_logs);
-        Ok(Self { data, logs, loggers, keeper, to_keeper, epochs: Epoch(given.epochs) })
+        let reserved = Reserved::begin(&data, world, given, regions.as_ref())?;
+        let (kept, config, about) = (data.clone(), config.clone(), about.clone());
+        let keeper = Keeper::new(kept, config, reserved, manifest, about, checkpoints, from_logs);
+        let epochs = Epoch(given.epochs);
+        Ok(Self { data, logs, loggers, keeper, to_keeper, epochs, regions })
     }
 }

@@ -7,7 +7,7 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 use arc_swap::{ArcSwap, Guard};
 use dashmap::DashMap;
 use rustc_hash::FxBuildHasher;
-use spatialdb_core::authority::issuer::Issuer;
+use spatialdb_core::authority::issuer::{Issuer, Memory};
 use spatialdb_core::authority::layers::Layers;
 use spatialdb_core::{Micros, PartitionMap, World};
 use spatialdb_schema::{Component, Schema, additions, changes, losses};
@@ -82,6 +82,8 @@ pub(super) struct EdgeParts {
     pub(super) log: Option<LogStatus>,
     /// Epochs up to that one were given before.
     pub(super) epochs: Epoch,
+    /// The regions that there were.
+    pub(super) regions: Option<Memory>,
 }
 
 /// What does not change while a world runs.
@@ -144,12 +146,16 @@ impl Edge {
             workers,
             log,
             epochs,
+            regions,
         } = parts;
         let spaces: Vec<SpaceId> = info.spaces.iter().map(|(id, _)| *id).collect();
         let ids = world.map().ids();
         let issuer = (!layers.is_open()).then(|| {
             let mut issuer = Issuer::new(&layers, &spaces, ids, patience.patience, &limits);
             issuer.begin_after(epochs);
+            if let Some(regions) = &regions {
+                issuer.remember(regions, 0);
+            }
             issuer
         });
         let queries = limits.queries_at_once_max as usize;

@@ -113,13 +113,13 @@ pub(super) fn load(options: LaunchOptions) -> Result<Loaded, LaunchError> {
             };
             let about = about.with(&schema, &info.spaces);
             let progress = Progress::new("writing", entity_count, seed_progress);
-            durable::create(&data, &about, &mut machines, &progress)?;
+            let about = durable::create(&data, about, &mut machines, &progress)?;
             let (_, elapsed) = progress.so_far();
             drop(progress);
             let directory = data.path().display().to_string();
             tracing::info!(directory, elapsed_ms = elapsed.as_millis() as u64, "world written");
             let given = Given { entity_ids: next.0, ..Given::default() };
-            Some(Durable::begin(data, &config.durability, map.ids(), given, &about)?)
+            Some(Durable::begin(data, &config.durability, map.ids(), given, None, &about)?)
         }
     };
     let world = World::new(map, next, &config.limits);

@@ -52,12 +52,13 @@ pub(super) fn start(
 ) -> io::Result<(Arc<Edge>, Threads)> {
     let Loaded { info, schema, flags, limits, routes, world, partitions, pace, layers, authority, durable } =
         loaded;
-    let (logs, loggers, keeper, log, epochs) = match durable {
-        None => (partitions.iter().map(|_| None).collect(), Vec::new(), None, None, Epoch(0)),
+    let (logs, loggers, keeper, log, epochs, regions) = match durable {
+        None => (partitions.iter().map(|_| None).collect(), Vec::new(), None, None, Epoch(0), None),
         Some(durable) => {
-            let Durable { data, logs, loggers, keeper, to_keeper, epochs } = durable;
+            let Durable { data, logs, loggers, keeper, to_keeper, epochs, regions } = durable;
             let logs = logs.into_iter().map(Some).collect();
-            (logs, loggers, Some((data, keeper, to_keeper)), Some(LogStatus::default()), epochs)
+            let status = LogStatus::new(data.clone());
+            (logs, loggers, Some((data, keeper, to_keeper)), Some(status), epochs, regions)
         }
     };
     let logs: Vec<Option<PartitionLog>> = logs;
@@ -78,6 +79,7 @@ pub(super) fn start(
         workers,
         log,
         epochs,
+        regions,
     }));
     let mut handles = Vec::new();
     for id in edge.map.ids() {

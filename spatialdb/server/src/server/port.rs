@@ -7,9 +7,10 @@ use spatialdb_core::authority::issuer::{Notice, Said, Signs};
 use spatialdb_core::world::Owner;
 use spatialdb_core::{Micros, Outcome, SeenTable, Sight, ToSession, View};
 use spatialdb_schema::Schema;
-use spatialdb_types::{EntityId, PartitionId, Seq, ViewId};
+use spatialdb_types::{EntityId, PartitionId, Seq, SessionId, ViewId};
 use tokio::sync::{Notify, mpsc, oneshot};
 
+use super::durable::AttachedSession;
 use crate::auth::Principal;
 
 /// What a session's task is told.
@@ -111,6 +112,12 @@ impl Port {
 }
 
 impl Stats {
+    /// Its names, for those who read later what it wrote.
+    pub(super) fn attached(&self, session: SessionId) -> AttachedSession {
+        let (worker_type, name) = (self.worker_type.clone(), self.name.clone());
+        AttachedSession { session: session.0, worker_type, name }
+    }
+
     /// Of a session that has done nothing yet.
     pub(super) fn new(
         principal: Arc<Principal>,

@@ -10,7 +10,10 @@ mod captures;
 mod file;
 mod periodic;
 mod service;
+mod wire;
 
 pub(super) use self::captures::Captures;
+pub(crate) use self::file::write_past;
 pub(super) use self::periodic::keep;
 pub(super) use self::service::Snapshots;
+pub(crate) use self::wire::entity_log;

@@ -10,6 +10,7 @@ use spatialdb_types::{ComponentId, EntityId, Epoch, LayerId, RegionId, Revision,
 
 use super::load::{by_square, square_of};
 use super::{Authority, OWNED};
+use crate::bug::Bug;
 use crate::driver::Sim;
 use crate::edge::{Column, Message};
 use crate::judge::Failure;
@@ -211,6 +212,7 @@ impl Sim {
     /// # Errors
     /// What is not as it must be.
     pub(crate) fn judge_authority(&mut self) -> Result<(), Failure> {
+        self.judge_memory()?;
         let Some(authority) = &self.authority else { return Ok(()) };
         let table = authority.issuer.table();
         let mut owners: BTreeMap<(EntityId, LayerId), Option<SessionId>> = BTreeMap::new();
@@ -300,6 +302,32 @@ impl Sim {
                     format!("region {region} has no owner, session {session} could take it"),
                 );
             }
+        }
+        Ok(())
+    }
+
+    /// A world that begins again with what is remembered has the same regions, which are nobody's.
+    fn judge_memory(&mut self) -> Result<(), Failure> {
+        let Some(authority) = &self.authority else { return Ok(()) };
+        let mut memory = authority.issuer.memory();
+        if self.bugs.hits(Bug::LoseShape) {
+            memory.shapes.pop();
+        }
+        let mut again = authority.begun.clone();
+        again.remember(&memory, 0);
+        let (was, is) = (authority.issuer.table(), again.table());
+        if (&was.tilings, &was.nowhere) != (&is.tilings, &is.nowhere) {
+            return fail("memory", format!("{:?} would begin again as {:?}", was.tilings, is.tilings));
+        }
+        for (region, lease) in &is.leases {
+            if lease.owner.is_some()
+                || !was.leases.iter().any(|(id, was)| id == region && was.epoch == lease.epoch)
+            {
+                return fail("memory", format!("region {region} would begin again with {lease:?}"));
+            }
+        }
+        if again.memory() != memory {
+            return fail("memory", format!("{memory:?} becomes {:?}", again.memory()));
         }
         Ok(())
     }

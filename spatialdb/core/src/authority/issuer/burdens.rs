@@ -53,6 +53,7 @@ impl Issuer {
         }
         rule.worker_type == worker.info.worker_type
             && self.fits(state, session)
+            && self.promises.allow(region, &worker.info.name)
             && others < worker.info.regions_max as usize
             && singles.iter().find(|(id, _)| *id != region).is_none_or(|(_, sole)| *sole == session)
     }

@@ -96,6 +96,7 @@ impl Issuer {
         outbox
             .partitions
             .extend(waits.iter().map(|partition| (*partition, Order::Grant(region, epoch, owner))));
+        self.promises.keep(region);
         let state = self.region_mut(region);
         (state.epoch, state.changed_at) = (epoch, now);
         state.stand = Stand::Granting { owner, waits };

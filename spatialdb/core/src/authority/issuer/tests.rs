@@ -3,6 +3,7 @@
 mod chaos;
 mod failures;
 mod handovers;
+mod memory;
 mod players;
 mod regions;
 mod stalls;
@@ -56,10 +57,25 @@ impl Rig {
         let layers = Arc::new(layers);
         let partitions: Vec<_> = (0..3).map(PartitionId).collect();
         let issuer = Issuer::new(&layers, &[SPACE], partitions.clone(), Patience::default(), &limits);
+        Self::around(issuer, &layers, partitions)
+    }
+
+    /// One that begins with what another one remembered.
+    pub(super) fn again(layers: Vec<Layer>, memory: &Memory) -> Self {
+        let limits = Limits::default();
+        let layers = Layers::new(layers, &[SPACE], &limits, |c| c.to_string()).expect("layers");
+        let layers = Arc::new(layers);
+        let partitions: Vec<_> = (0..3).map(PartitionId).collect();
+        let mut issuer = Issuer::new(&layers, &[SPACE], partitions.clone(), Patience::default(), &limits);
+        issuer.remember(memory, 0);
+        Self::around(issuer, &layers, partitions)
+    }
+
+    fn around(issuer: Issuer, layers: &Arc<Layers>, partitions: Vec<PartitionId>) -> Self {
         let mut rig = Self {
             issuer,
             now: 0,
-            tables: partitions.iter().map(|&p| (p, LeaseTable::new(p, Arc::clone(&layers)))).collect(),
+            tables: partitions.iter().map(|&p| (p, LeaseTable::new(p, Arc::clone(layers)))).collect(),
             orders: BTreeMap::new(),
             answers: BTreeMap::new(),
             told: BTreeMap::new(),

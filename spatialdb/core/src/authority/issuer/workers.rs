@@ -152,6 +152,7 @@ impl Issuer {
             self.take_all(session, LossReason::Silent, outbox);
             self.note_worker(session);
         }
+        self.end_promises();
         self.hurry_handovers(outbox);
         self.release_late(outbox);
         self.settle(outbox);
@@ -162,7 +163,7 @@ impl Issuer {
         let counts = |worker: &&Worker| !worker.is_silent && worker.unread_since.is_none();
         let silences = self.workers.values().filter(counts).map(|w| w.heard_at + self.patience.lease_ttl);
         let handovers = self.regions.values().filter_map(|region| Some(region.handover()?.deadline));
-        silences.chain(handovers).chain(self.next_release()).min()
+        silences.chain(handovers).chain(self.next_release()).chain(self.promises.until()).min()
     }
 
     /// A worker gets nothing more, and what it has goes to others, as far as there are others.

@@ -45,13 +45,21 @@ pub(crate) struct TakeArgs {
     client: ClientArgs,
 }
 
+/// Takes one of now.
+pub(super) async fn run(args: TakeArgs) -> Result<(), CliError> {
+    let request = TakeSnapshotRequest { pause: args.pause, ..TakeSnapshotRequest::default() };
+    fetch(&args.client, &args.output, request).await
+}
+
 /// Asks, writes the file and says what is in it.
-pub(crate) async fn run(args: TakeArgs) -> Result<(), CliError> {
-    let client = Client::connect(&args.client).await?;
-    let path = args.output.as_path();
+pub(in crate::cli) async fn fetch(
+    args: &ClientArgs,
+    path: &Path,
+    request: TakeSnapshotRequest,
+) -> Result<(), CliError> {
+    let client = Client::connect(args).await?;
     // First, so that nothing is taken for a place that cannot be written.
     let mut file = beside(path)?;
-    let request = TakeSnapshotRequest { pause: args.pause };
     let answer = client.snapshots().take_snapshot(request).await;
     let mut steps = answer.map_err(|status| client.failed(&status))?.into_inner();
     let mut progress = Progress::new("capturing", 0, io::stderr().is_terminal());
@@ -81,7 +89,7 @@ pub(crate) async fn run(args: TakeArgs) -> Result<(), CliError> {
     check(file.path(), &taken)
         .map_err(|cause| CliError::Lost { address: client.address().to_owned(), cause })?;
     keep(file, path)?;
-    tell(path, &taken, args.client.json)
+    tell(path, &taken, args.json)
 }
 
 fn tell(path: &Path, taken: &SnapshotTaken, as_json: bool) -> Result<(), CliError> {

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use prost::Message;
-use spatialdb_durability::{Manifest, Record};
+use spatialdb_durability::{Manifest, ManifestLog, Record};
 use spatialdb_schema::Schema;
 use spatialdb_types::SpaceId;
 
@@ -26,6 +26,35 @@ pub(crate) struct About {
     /// The settings that it was launched with last; empty: none.
     #[prost(string, tag = "6")]
     pub(crate) config: String,
+    /// The checkpoints that are kept, the oldest first; the last one counts.
+    #[prost(message, repeated, tag = "7")]
+    pub(crate) kept: Vec<Kept>,
+}
+
+/// A checkpoint, with which the world can be rebuilt as it was at any moment since.
+#[derive(Clone, PartialEq, Message)]
+pub(crate) struct Kept {
+    #[prost(uint64, tag = "1")]
+    pub(crate) checkpoint: u64,
+    /// The moment from which on it says all.
+    #[prost(int64, tag = "2")]
+    pub(crate) unix_us: i64,
+    #[prost(message, repeated, tag = "3")]
+    pub(crate) logs: Vec<KeptLog>,
+    /// Of it, and of the logs from it to the next one.
+    #[prost(uint64, tag = "4")]
+    pub(crate) bytes: u64,
+}
+
+/// What of a log goes with a checkpoint.
+#[derive(Clone, Copy, PartialEq, Eq, Message)]
+pub(crate) struct KeptLog {
+    #[prost(uint32, tag = "1")]
+    pub(crate) log: u32,
+    #[prost(uint32, tag = "2")]
+    pub(crate) parts: u32,
+    #[prost(uint64, tag = "3")]
+    pub(crate) begins: u64,
 }
 
 /// A space.
@@ -48,6 +77,34 @@ pub(in crate::server) struct Given {
     pub(in crate::server) epochs: u64,
     #[prost(uint32, tag = "4")]
     pub(in crate::server) sessions: u32,
+}
+
+/// Who has attached, in records of the world's log: all who are there at a checkpoint, and whoever came since. Stands beside
+/// [`Given`], whose numbers are others.
+#[derive(Clone, PartialEq, Eq, Message)]
+pub(in crate::server) struct Attached {
+    #[prost(message, repeated, tag = "16")]
+    pub(in crate::server) sessions: Vec<AttachedSession>,
+}
+
+/// A session, for those who read what it wrote.
+#[derive(Clone, PartialEq, Eq, Message)]
+pub(crate) struct AttachedSession {
+    #[prost(uint32, tag = "1")]
+    pub(crate) session: u32,
+    #[prost(string, tag = "2")]
+    pub(crate) worker_type: String,
+    #[prost(string, tag = "3")]
+    pub(crate) name: String,
+}
+
+impl Kept {
+    /// What a manifest names.
+    pub(super) fn of(manifest: &Manifest, unix_us: i64, bytes: u64) -> Option<Self> {
+        let log = |log: &ManifestLog| KeptLog { log: log.log.0, parts: log.parts, begins: log.begins.0 };
+        let logs = manifest.logs.iter().map(log).collect();
+        Some(Self { checkpoint: manifest.checkpoint?.0, unix_us, logs, bytes })
+    }
 }
 
 impl About {
@@ -82,6 +139,15 @@ impl About {
 impl Given {
     /// # Errors
     /// It is not what was written.
+    pub(super) fn read(record: &Record) -> Result<Self, DataError> {
+        let what = || format!("record {} of the world's log", record.seq);
+        Self::decode(&*record.body).map_err(|source| DataError::About { what: what(), source })
+    }
+}
+
+impl Attached {
+    /// # Errors
+    /// As above.
     pub(super) fn read(record: &Record) -> Result<Self, DataError> {
         let what = || format!("record {} of the world's log", record.seq);
         Self::decode(&*record.body).map_err(|source| DataError::About { what: what(), source })

@@ -4,6 +4,7 @@ use prost::Message;
 use spatialdb_core::{Outbox, Partition};
 use spatialdb_durability::{CheckpointId, LogId, LogSeq, Manifest, ManifestLog, Term};
 
+use super::about::Kept;
 use super::{About, DataDir, DataError, unix_us};
 use crate::progress::Progress;
 
@@ -13,16 +14,16 @@ pub(super) const IMAGES_A_PART: usize = 16_384;
 /// The first checkpoint.
 const FIRST: CheckpointId = CheckpointId(1);
 
-/// Writes all that partitions have. Once this returns, the directory has the world.
+/// Writes all that partitions have. Once this returns, the directory has the world. Returns what the manifest says about it.
 ///
 /// # Errors
 /// It cannot be written; the directory has no world then.
 pub(in crate::server) fn create(
     data: &DataDir,
-    about: &About,
+    mut about: About,
     machines: &mut [Partition],
     progress: &Progress,
-) -> Result<(), DataError> {
+) -> Result<About, DataError> {
     let storage = data.storage();
     // What an attempt left that was cut off.
     for id in storage.checkpoints()? {
@@ -35,6 +36,7 @@ pub(in crate::server) fn create(
         machine.forget_changes();
         machine.begin_round(1);
     }
+    let mut bytes = 0;
     let mut outboxes: Vec<Outbox> = machines.iter().map(|_| Outbox::default()).collect();
     for (machine, outbox) in machines.iter_mut().zip(&mut outboxes) {
         let log = LogId::of_partition(machine.id().0);
@@ -44,6 +46,7 @@ pub(in crate::server) fn create(
             if let Some(part) = machine.go_round(IMAGES_A_PART, outbox).part {
                 storage.put_checkpoint(FIRST, log, parts, unix_us(), &part)?;
                 parts += 1;
+                bytes += part.len() as u64;
                 progress.add(before.min(IMAGES_A_PART) as u64);
             }
         }
@@ -61,7 +64,10 @@ pub(in crate::server) fn create(
             machine.go_round(IMAGES_A_PART, &mut Outbox::default());
         }
     }
-    let manifest = Manifest { version: 1, checkpoint: Some(FIRST), logs, about: about.encode_to_vec() };
-    storage.commit_manifest(world.term, unix_us(), &manifest)?;
-    Ok(())
+    let mut manifest = Manifest { version: 1, checkpoint: Some(FIRST), logs, about: Vec::new() };
+    let now = unix_us();
+    about.kept.extend(Kept::of(&manifest, now, bytes));
+    manifest.about = about.encode_to_vec();
+    storage.commit_manifest(world.term, now, &manifest)?;
+    Ok(about)
 }

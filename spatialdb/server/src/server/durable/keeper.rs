@@ -1,17 +1,19 @@
 //! The thread that keeps what concerns all logs: rounds of checkpoints, and what may have been given.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, RecvTimeoutError};
 use prost::Message;
+use spatialdb_core::authority::issuer::Memory;
 use spatialdb_durability::{CheckpointId, LogId, LogSeq, Manifest, ManifestLog};
 use spatialdb_types::{EntityId, Epoch, SessionId};
 
-use super::about::Given;
-use super::{DataDir, DataError, Taken, unix_us};
+use super::about::{Attached, AttachedSession, Given, Kept};
+use super::regions;
+use super::{About, DataDir, DataError, Taken, unix_us};
 use crate::config::DurabilityConfig;
 use crate::server::edge::Edge;
 use crate::server::partition::Control;
@@ -33,6 +35,7 @@ pub(in crate::server) struct Report {
     pub(super) log: LogId,
     pub(super) round: u64,
     pub(super) parts: u32,
+    pub(super) bytes: u64,
     pub(super) begins: LogSeq,
 }
 
@@ -49,14 +52,20 @@ pub(in crate::server) struct Keeper {
     pub(in crate::server) config: DurabilityConfig,
     pub(in crate::server) reserved: Reserved,
     pub(in crate::server) manifest: Manifest,
+    /// What it says about the world.
+    about: About,
     pub(in crate::server) from_logs: Receiver<ToKeeper>,
     /// The last checkpoint before the first round of this process.
     pub(in crate::server) checkpoints: CheckpointId,
+    /// The regions, as the world's log has them.
+    regions: Option<Memory>,
     round: u64,
     is_in_round: bool,
     reports: BTreeMap<LogId, Report>,
     last_round: Instant,
     bytes_then: u64,
+    /// Of the logs when the last checkpoint began to count.
+    kept_until: u64,
 }
 
 impl Reserved {
@@ -64,14 +73,31 @@ impl Reserved {
     ///
     /// # Errors
     /// It cannot be written.
-    pub(in crate::server) fn begin(data: &DataDir, log: Taken, given: Given) -> Result<Self, DataError> {
+    pub(in crate::server) fn begin(
+        data: &DataDir,
+        log: Taken,
+        given: Given,
+        regions: Option<&Memory>,
+    ) -> Result<Self, DataError> {
         let mut reserved = Self { log, given };
-        reserved.write(data, ahead_of(given))?;
+        reserved.write_with(data, ahead_of(given), Vec::new(), regions)?;
         Ok(reserved)
     }
 
     fn write(&mut self, data: &DataDir, given: Given) -> Result<(), DataError> {
-        let body = given.encode_to_vec();
+        self.write_with(data, given, Vec::new(), None)
+    }
+
+    fn write_with(
+        &mut self,
+        data: &DataDir,
+        given: Given,
+        sessions: Vec<AttachedSession>,
+        regions: Option<&Memory>,
+    ) -> Result<(), DataError> {
+        // One message after the other is all of them.
+        let regions = regions.map(regions::encode).unwrap_or_default();
+        let body = [given.encode_to_vec(), Attached { sessions }.encode_to_vec(), regions].concat();
         let Taken { log, term, next } = self.log;
         self.log.next = data.storage().append(log, term, next, unix_us(), &[&body])?;
         self.given = given;
@@ -112,24 +138,28 @@ impl Keeper {
         config: DurabilityConfig,
         reserved: Reserved,
         manifest: Manifest,
+        about: About,
         checkpoints: CheckpointId,
         from_logs: Receiver<ToKeeper>,
     ) -> Self {
         // The first one made the world, if it is new.
         let (round, is_in_round, reports) = (1, false, BTreeMap::new());
-        let (last_round, bytes_then) = (Instant::now(), 0);
+        let (last_round, bytes_then, kept_until) = (Instant::now(), 0, 0);
         Self {
             data,
             config,
             reserved,
             manifest,
+            about,
             from_logs,
             checkpoints,
+            regions: None,
             round,
             is_in_round,
             reports,
             last_round,
             bytes_then,
+            kept_until,
         }
     }
 
@@ -173,6 +203,14 @@ impl Keeper {
         self.reserved.renew(&self.data, given(edge))?;
         self.allow(edge);
         let Some(status) = &edge.log else { return Ok(()) };
+        let (attached, memory) = (status.take_attached(), edge.authority.memory());
+        let has_changed = memory != self.regions;
+        if !attached.is_empty() || has_changed {
+            let given = self.reserved.given;
+            let regions = memory.as_ref().filter(|_| has_changed);
+            self.reserved.write_with(&self.data, given, attached, regions)?;
+            self.regions = memory;
+        }
         status.stored_bytes.store(self.data.storage().usage()?.bytes, Ordering::Relaxed);
         let bytes = status.bytes.load(Ordering::Relaxed) - self.bytes_then;
         let is_time = bytes > 0 && self.last_round.elapsed() >= self.config.checkpoint_every;
@@ -199,6 +237,41 @@ impl Keeper {
         }
     }
 
+    /// The checkpoint that counts from now on, with those that history needs. Returns the logs of all that was kept until now.
+    fn keep(&mut self, edge: &Edge, bytes: u64) -> BTreeSet<LogId> {
+        let written = edge.log.as_ref().map_or(0, |status| status.bytes.load(Ordering::Relaxed));
+        if let Some(last) = self.about.kept.last_mut() {
+            last.bytes += written - self.kept_until;
+        }
+        self.kept_until = written;
+        let now = unix_us();
+        self.about.kept.extend(Kept::of(&self.manifest, now, bytes));
+        let logs = self.about.kept.iter().flat_map(|kept| &kept.logs);
+        let logs = logs.map(|log| LogId(log.log)).collect();
+        let DurabilityConfig { history, history_bytes, .. } = self.config;
+        self.about.kept.drain(..still_needed(&self.about.kept, now, history, history_bytes));
+        logs
+    }
+
+    /// What nothing that is kept names.
+    fn drop_superfluous(&self, known: BTreeSet<LogId>) -> Result<(), DataError> {
+        let storage = self.data.storage();
+        for log in known {
+            let begins = self.about.kept.iter().find_map(|kept| {
+                kept.logs.iter().find(|kept| kept.log == log.0).map(|kept| LogSeq(kept.begins))
+            });
+            // Logs of partitions that are no more are superfluous at some time.
+            let begins = begins.map_or_else(|| storage.bounds(log).map(|(_, next)| next), Ok)?;
+            storage.truncate_before(log, begins)?;
+        }
+        for id in storage.checkpoints()? {
+            if self.about.kept.iter().all(|kept| kept.checkpoint != id.0) {
+                storage.drop_checkpoint(id)?;
+            }
+        }
+        Ok(())
+    }
+
     /// A log has its part. With the last one the checkpoint counts, and what it makes superfluous goes.
     fn hear(&mut self, edge: &Edge, report: Report) -> Result<(), DataError> {
         if !self.is_in_round || report.round != self.round {
@@ -208,29 +281,28 @@ impl Keeper {
         if self.reports.len() < edge.partitions.len() {
             return Ok(());
         }
-        let storage = self.data.storage();
+        let sessions = edge.sessions.iter();
+        let sessions = sessions.map(|port| port.stats.attached(*port.key())).collect();
+        let given = self.reserved.given;
+        self.regions = edge.authority.memory();
+        self.reserved.write_with(&self.data, given, sessions, self.regions.as_ref())?;
         // The last record of the world's log is all that counts of it.
         let world = ManifestLog { log: LogId::WORLD, parts: 0, begins: LogSeq(self.reserved.log.next.0 - 1) };
-        let reports = std::mem::take(&mut self.reports).into_values();
+        let reports: Vec<Report> = std::mem::take(&mut self.reports).into_values().collect();
+        let bytes = reports.iter().map(|report| report.bytes).sum();
         let mut logs = vec![world];
-        logs.extend(reports.map(|Report { log, parts, begins, .. }| ManifestLog { log, parts, begins }));
-        let replaced = self.manifest.checkpoint;
+        logs.extend(reports.iter().map(|Report { log, parts, begins, .. }| ManifestLog {
+            log: *log,
+            parts: *parts,
+            begins: *begins,
+        }));
         self.manifest.version += 1;
         self.manifest.checkpoint = Some(CheckpointId(self.checkpoints.0 + self.round));
-        // Logs of partitions that are no more are superfluous from now on.
-        let gone = self.manifest.logs.iter().filter(|old| logs.iter().all(|log| log.log != old.log));
-        let gone: Vec<LogId> = gone.map(|old| old.log).collect();
         self.manifest.logs = logs;
-        storage.commit_manifest(self.reserved.log.term, unix_us(), &self.manifest)?;
-        for log in &self.manifest.logs {
-            storage.truncate_before(log.log, log.begins)?;
-        }
-        for log in gone {
-            storage.truncate_before(log, storage.bounds(log)?.1)?;
-        }
-        if let Some(replaced) = replaced {
-            storage.drop_checkpoint(replaced)?;
-        }
+        let known = self.keep(edge, bytes);
+        self.manifest.about = self.about.encode_to_vec();
+        self.data.storage().commit_manifest(self.reserved.log.term, unix_us(), &self.manifest)?;
+        self.drop_superfluous(known)?;
         self.is_in_round = false;
         if let Some(status) = &edge.log {
             status.checkpoints.fetch_add(1, Ordering::Relaxed);
@@ -240,6 +312,22 @@ impl Keeper {
         }
         Ok(())
     }
+}
+
+/// Which of the checkpoints that are kept are needed: the newest that is as old as history is to reach, and those after it; and no
+/// more than may take so many bytes, but always the last one.
+fn still_needed(kept: &[Kept], now_us: i64, history: Duration, bytes_max: u64) -> usize {
+    let horizon = now_us.saturating_sub(i64::try_from(history.as_micros()).unwrap_or(i64::MAX));
+    let first = kept.iter().rposition(|kept| kept.unix_us <= horizon).unwrap_or(0);
+    let (mut from, mut bytes) = (kept.len(), 0);
+    while from > first {
+        bytes += kept[from - 1].bytes;
+        if bytes > bytes_max && from < kept.len() {
+            break;
+        }
+        from -= 1;
+    }
+    from
 }
 
 fn has_failed(edge: &Edge) -> bool {
@@ -255,4 +343,24 @@ fn given(edge: &Edge) -> Given {
     let revisions = edge.partitions.iter().map(|p| p.gauges.clock.load(Ordering::Relaxed));
     let Epoch(epochs) = edge.authority.last_epoch();
     Given { entity_ids, revisions: revisions.max().unwrap_or_default(), epochs, sessions }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn history_keeps_what_it_needs_and_no_more_than_it_may() {
+        let kept = |seconds: i64, bytes| Kept { unix_us: seconds * 1_000_000, bytes, ..Kept::default() };
+        let all = [kept(10, 5), kept(20, 5), kept(30, 5), kept(40, 5)];
+        let from = |now: i64, history: u64, bytes_max| {
+            still_needed(&all, now * 1_000_000, Duration::from_secs(history), bytes_max)
+        };
+        assert_eq!(from(45, 0, 100), 3, "only what counts");
+        assert_eq!(from(45, 10, 100), 2, "the one from which 35 is rebuilt");
+        assert_eq!(from(45, 15, 100), 2);
+        assert_eq!(from(45, 1000, 100), 0, "all there is");
+        assert_eq!(from(45, 1000, 10), 2, "no more than it may take");
+        assert_eq!(from(45, 1000, 1), 3, "but what counts, whatever that takes");
+    }
 }

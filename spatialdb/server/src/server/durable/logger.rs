@@ -49,8 +49,9 @@ pub(in crate::server) struct Logger {
     keeper: Sender<ToKeeper>,
     /// The checkpoint of round 0, if there was one.
     checkpoints: CheckpointId,
-    /// Parts of the round under way.
+    /// Parts of the round under way, and their bytes.
     parts: u32,
+    part_bytes: u64,
     ends: Vec<RoundEnd>,
     /// The last record that is on disk, as the partition numbers them.
     stored: u64,
@@ -85,9 +86,20 @@ impl Logger {
         let (sender, items) = unbounded();
         let queued = Arc::new(AtomicU64::new(0));
         let link = LogLink { items: sender, queued: queued.clone() };
-        let (parts, ends, stored, has_failed) = (0, Vec::new(), 0, false);
-        let logger =
-            Self { partition, taken, items, queued, keeper, checkpoints, parts, ends, stored, has_failed };
+        let (parts, part_bytes, ends, stored, has_failed) = (0, 0, Vec::new(), 0, false);
+        let logger = Self {
+            partition,
+            taken,
+            items,
+            queued,
+            keeper,
+            checkpoints,
+            parts,
+            part_bytes,
+            ends,
+            stored,
+            has_failed,
+        };
         (link, logger)
     }
 
@@ -167,6 +179,7 @@ impl Logger {
         let id = CheckpointId(self.checkpoints.0 + round);
         let put = data.storage().put_checkpoint(id, self.taken.log, self.parts, unix_us(), body);
         self.parts += 1;
+        self.part_bytes += body.len() as u64;
         if let Err(error) = put {
             let text = error.to_string();
             self.fail(edge, &text, &AppendError::Storage(error));
@@ -192,10 +205,12 @@ impl Logger {
         let (stored, base) = (self.stored, self.taken.next.0 - self.stored);
         while let Some(end) = self.ends.pop_if(|end| end.ends <= stored) {
             let (log, parts) = (self.taken.log, std::mem::take(&mut self.parts));
+            let bytes = std::mem::take(&mut self.part_bytes);
             // As storage numbers them: the first of this process is `base`.
             let begins = LogSeq(base + end.begins - 1);
             // The keeper is gone only when the world stops.
-            let _ = self.keeper.send(ToKeeper::Report(Report { log, round: end.round, parts, begins }));
+            let _ =
+                self.keeper.send(ToKeeper::Report(Report { log, round: end.round, parts, bytes, begins }));
         }
     }
 }

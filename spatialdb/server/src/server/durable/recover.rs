@@ -2,12 +2,14 @@
 
 use std::sync::Arc;
 
+use spatialdb_core::authority::issuer::Memory;
 use spatialdb_core::log::{Merge, Merged, images};
 use spatialdb_core::{Partition, PartitionMap};
-use spatialdb_durability::{LogId, LogSeq, Storage};
+use spatialdb_durability::{CheckpointId, LogId, LogSeq, Manifest, ManifestLog, Storage};
 use spatialdb_types::Revision;
 
 use super::about::Given;
+use super::regions;
 use super::{DataDir, DataError, Found};
 use crate::progress::Progress;
 use crate::server::routes::Routes;
@@ -17,13 +19,23 @@ const READ_BYTES: usize = 8 << 20;
 
 /// A world as it was found.
 #[derive(Debug)]
-pub(in crate::server) struct Recovered {
+pub(crate) struct Recovered {
     /// By rising id.
     pub(in crate::server) entities: Vec<Merged>,
     /// What may have been given.
     pub(in crate::server) given: Given,
+    /// The regions that there were.
+    pub(in crate::server) regions: Option<Memory>,
     /// Records of logs that were read.
     pub(in crate::server) records: u64,
+}
+
+/// What is read: a checkpoint, and of each log how many parts that has, and which record comes behind.
+pub(super) struct Source {
+    pub(super) checkpoint: Option<CheckpointId>,
+    pub(super) logs: Vec<ManifestLog>,
+    /// Only what was written up to that moment; `None`: all.
+    pub(super) until_unix_us: Option<i64>,
 }
 
 /// Reads all that a data directory has.
@@ -35,23 +47,36 @@ pub(in crate::server) fn recover(
     found: &Found,
     progress: &Progress,
 ) -> Result<Recovered, DataError> {
+    let Manifest { checkpoint, ref logs, .. } = found.manifest;
+    gather(data, &Source { checkpoint, logs: logs.clone(), until_unix_us: None }, progress)
+}
+
+/// Reads what a source names.
+///
+/// # Errors
+/// As [`recover`].
+pub(super) fn gather(data: &DataDir, source: &Source, progress: &Progress) -> Result<Recovered, DataError> {
     let storage = data.storage();
     let mut merge = Merge::default();
-    for log in &found.manifest.logs {
+    for log in &source.logs {
         for part in 0..log.parts {
-            let Some(checkpoint) = found.manifest.checkpoint else { break };
+            let Some(checkpoint) = source.checkpoint else { break };
             let body = storage.checkpoint(checkpoint, log.log, part)?;
             let what = || format!("part {part} of the checkpoint of {}", log.log);
             add(&mut merge, &body, what)?;
             progress.add(body.len() as u64);
         }
     }
-    let (mut given, mut records) = (Given::default(), 0);
-    for log in &found.manifest.logs {
+    let (mut given, mut memory, mut records) = (Given::default(), None, 0);
+    for log in &source.logs {
         each_record(storage, log.log, log.begins, |record| {
             progress.add(record.body.len() as u64);
             if log.log == LogId::WORLD {
                 given = Given::read(&record)?;
+                memory = regions::read(&record)?.or(memory.take());
+                return Ok(());
+            }
+            if source.until_unix_us.is_some_and(|until| record.unix_us > until) {
                 return Ok(());
             }
             records += 1;
@@ -65,10 +90,15 @@ pub(in crate::server) fn recover(
     }
     let next = entities.last().map_or(0, |last| last.entity.0);
     given.entity_ids = given.entity_ids.max(next + 1);
-    Ok(Recovered { entities, given, records })
+    Ok(Recovered { entities, given, regions: memory, records })
 }
 
 impl Recovered {
+    /// How many entities there are.
+    pub(crate) fn entity_count(&self) -> u64 {
+        self.entities.len() as u64
+    }
+
     /// Puts all entities where they lie.
     ///
     /// # Errors
@@ -93,7 +123,7 @@ impl Recovered {
     }
 }
 
-fn each_record(
+pub(super) fn each_record(
     storage: &Arc<dyn Storage>,
     log: LogId,
     begins: LogSeq,

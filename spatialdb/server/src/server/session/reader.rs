@@ -123,6 +123,9 @@ pub(super) fn open(
     supervised::open(edge, attached.session, &stats);
     drop(world);
     edge.roster.note_change();
+    if let Some(log) = &edge.log {
+        log.note_attached(stats.attached(attached.session));
+    }
     if edge.draining.load(Ordering::SeqCst) {
         // It may have come too late to be told with the others.
         port.send(Event::Drain);

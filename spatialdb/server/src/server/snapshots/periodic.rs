@@ -10,7 +10,7 @@ use std::{fs, io};
 use tokio::time::MissedTickBehavior;
 
 use super::captures::{capture, turn};
-use super::file::write;
+use super::file::{aside, write};
 use crate::config::SnapshotsConfig;
 use crate::server::edge::Edge;
 
@@ -50,7 +50,7 @@ async fn take(edge: &Arc<Edge>, folder: &Path, keep: usize) -> Result<PathBuf, S
         drop_older(&folder, &edge.info.name, keep).map_err(|error| error.to_string())?;
         Ok(path)
     };
-    tokio::task::spawn_blocking(put).await.map_err(|error| error.to_string())?
+    aside(put).await.map_err(|error| error.to_string())?
 }
 
 /// What the files of a world begin with. Its name may have any characters.

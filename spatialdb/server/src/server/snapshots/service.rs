@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::io::Read;
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -10,13 +11,16 @@ use spatialdb_proto::v1::snapshot_service_server::SnapshotService;
 use spatialdb_proto::v1::take_snapshot_response::Step;
 use spatialdb_proto::{status_of, v1};
 use spatialdb_snapshots::Summary;
-use spatialdb_types::{Error, Reason};
+use spatialdb_types::{EntityId, Error, ErrorCode, Reason};
 use tokio::sync::mpsc::{Sender, channel};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status};
 
 use super::captures::{Captured, capture, turn};
-use super::file::write;
+use super::file::{FileError, aside, write, write_past};
+use super::wire;
+use crate::progress::Progress as Bar;
+use crate::server::durable::{DataDir, DataError};
 use crate::server::edge::Edge;
 
 /// Bytes of a piece of the file.
@@ -54,12 +58,12 @@ impl SnapshotService for Snapshots {
     ) -> Result<Response<Self::TakeSnapshotStream>, Status> {
         // Refused at once, and not in the stream.
         drop(turn(&self.edge).map_err(|error| status_of(&error))?);
-        let pauses = request.into_inner().pause;
+        let request = request.into_inner();
         let (to, answers) = channel(PIECES);
         let edge = self.edge.clone();
         tokio::spawn(async move {
             let taken = tokio::select! {
-                taken = take(&edge, pauses, &to) => taken,
+                taken = take(&edge, request, &to) => taken,
                 // Whoever asked has gone.
                 () = to.closed() => return,
             };
@@ -76,14 +80,32 @@ impl SnapshotService for Snapshots {
                     send(&to, Step::Taken(taken)).await;
                 }
                 Err(error) => {
-                    edge.captures.failed.fetch_add(1, Ordering::Relaxed);
-                    tracing::warn!(%error, "no snapshot");
+                    // Else whoever asked has asked for what is not.
+                    if matches!(
+                        error.reason.code(),
+                        ErrorCode::Unavailable | ErrorCode::DataLoss | ErrorCode::Internal
+                    ) {
+                        edge.captures.failed.fetch_add(1, Ordering::Relaxed);
+                        tracing::warn!(%error, "no snapshot");
+                    }
                     // As above.
                     let _ = to.send(Err(status_of(&error))).await;
                 }
             }
         });
         Ok(Response::new(ReceiverStream::new(answers)))
+    }
+
+    async fn get_entity_log(
+        &self,
+        request: Request<v1::GetEntityLogRequest>,
+    ) -> Result<Response<v1::GetEntityLogResponse>, Status> {
+        let v1::GetEntityLogRequest { entity, last } = request.into_inner();
+        let data = kept(&self.edge).map_err(|error| status_of(&error))?;
+        let read = tokio::task::spawn_blocking(move || data.entity_log(EntityId(entity)));
+        let read = read.await.map_err(|error| Error::new(Reason::Internal, error.to_string()));
+        let log = read.and_then(|log| log.map_err(|error| of_data(&error)));
+        log.map(|log| Response::new(wire::entity_log(log, last))).map_err(|error| status_of(&error))
     }
 }
 
@@ -94,18 +116,26 @@ impl Snapshots {
 }
 
 /// Takes one, and sends it.
-async fn take(edge: &Arc<Edge>, pauses: bool, to: &Sender<Answer>) -> Result<v1::SnapshotTaken, Error> {
+async fn take(
+    edge: &Arc<Edge>,
+    request: v1::TakeSnapshotRequest,
+    to: &Sender<Answer>,
+) -> Result<v1::SnapshotTaken, Error> {
     let _turn = turn(edge)?;
     let progress = Arc::new(Progress::default());
+    let v1::TakeSnapshotRequest { pause: pauses, at_unix_time_us } = request;
     let work = async {
+        if at_unix_time_us != 0 {
+            let (data, progress) = (kept(edge)?, progress.clone());
+            return on_a_thread(move || put_past(&data, at_unix_time_us, &progress)).await;
+        }
         let captured = capture(edge, pauses, |so_far| progress.captured.store(so_far, Ordering::Relaxed));
         let captured = captured.await?;
         progress.entities.store(captured.entities, Ordering::Relaxed);
         let (edge, progress) = (edge.clone(), progress.clone());
-        let written = tokio::task::spawn_blocking(move || put(&edge, captured, &progress)).await;
-        written.map_err(|error| Error::new(Reason::Internal, error.to_string()))?
+        on_a_thread(move || put(&edge, &captured, &progress)).await
     };
-    let (mut file, summary, captured) = tokio::select! {
+    let Made { mut file, summary, mut taken } = tokio::select! {
         made = work => made?,
         () = tell(edge, &progress, to) => unreachable!("it is told for ever"),
     };
@@ -124,27 +154,72 @@ async fn take(edge: &Arc<Edge>, pauses: bool, to: &Sender<Answer>) -> Result<v1:
         }
         send(to, Step::Piece(piece.into())).await;
     }
-    Ok(v1::SnapshotTaken {
-        digest: summary.digest,
-        entities: summary.totals.entity_count,
-        bytes: summary.file_bytes,
+    (taken.digest, taken.entities) = (summary.digest, summary.totals.entity_count);
+    taken.bytes = summary.file_bytes;
+    Ok(taken)
+}
+
+/// A file that nobody else sees.
+struct Made {
+    /// Open; it has no name.
+    file: File,
+    summary: Summary,
+    taken: v1::SnapshotTaken,
+}
+
+async fn on_a_thread<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, Error> + Send + 'static,
+) -> Result<T, Error> {
+    aside(work).await.map_err(|error| Error::new(Reason::Internal, error.to_string()))?
+}
+
+/// Writes what was captured.
+fn put(edge: &Edge, captured: &Captured, progress: &Progress) -> Result<Made, Error> {
+    let written = || _ = progress.written.fetch_add(1, Ordering::Relaxed);
+    let taken = v1::SnapshotTaken {
         unix_time_us: captured.unix_us,
         capture_us: captured.took.as_micros() as u64,
         held_us: captured.held.as_micros() as u64,
-    })
+        ..v1::SnapshotTaken::default()
+    };
+    made(taken, |path| write(path, &edge.info, &edge.schema(), captured, written))
 }
 
-/// Writes the file where nobody else sees it.
-fn put(edge: &Edge, captured: Captured, progress: &Progress) -> Result<(File, Summary, Captured), Error> {
+/// Writes the world as it was.
+fn put_past(data: &DataDir, unix_us: i64, progress: &Progress) -> Result<Made, Error> {
+    let (past, about) = data.at(unix_us, &Bar::new("reading", 0, false)).map_err(|error| of_data(&error))?;
+    progress.entities.store(past.entities.len() as u64, Ordering::Relaxed);
+    let written = || _ = progress.written.fetch_add(1, Ordering::Relaxed);
+    let taken = v1::SnapshotTaken { unix_time_us: unix_us, ..v1::SnapshotTaken::default() };
+    made(taken, |path| write_past(path, &about, &past, written))
+}
+
+fn made(
+    taken: v1::SnapshotTaken,
+    write: impl FnOnce(&Path) -> Result<Summary, FileError>,
+) -> Result<Made, Error> {
     let folder = tempfile::tempdir().map_err(|error| unwritable(&error))?;
     let path = folder.path().join("taken.snapshot");
-    let schema = edge.schema();
-    let written = || _ = progress.written.fetch_add(1, Ordering::Relaxed);
-    let summary = write(&path, &edge.info, &schema, &captured, written);
-    let summary = summary.map_err(|error| unwritable(&error))?;
+    let summary = write(&path).map_err(|error| unwritable(&error))?;
     // It is open when its folder goes: it is gone once it was read.
     let file = File::open(&path).map_err(|error| unwritable(&error))?;
-    Ok((file, summary, Captured { parts: Vec::new(), ..captured }))
+    Ok(Made { file, summary, taken })
+}
+
+/// The directory that the world is kept in.
+fn kept(edge: &Edge) -> Result<Arc<DataDir>, Error> {
+    let in_memory =
+        || Error::new(Reason::HistoryMissing, "the world is in memory: nothing of its past is kept");
+    edge.log.as_ref().map(|status| status.data.clone()).ok_or_else(in_memory)
+}
+
+fn of_data(error: &DataError) -> Error {
+    let reason = match error {
+        DataError::TooEarly { .. } => Reason::HistoryMissing,
+        DataError::Record { .. } | DataError::About { .. } | DataError::Cut(_) => Reason::SnapshotCorrupt,
+        _ => Reason::StorageFailed,
+    };
+    Error::new(reason, error.to_string())
 }
 
 /// Tells how far it is, for ever.

@@ -12,7 +12,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file spatialdb/v1/snapshot.proto.
  */
 export const file_spatialdb_v1_snapshot: GenFile = /*@__PURE__*/
-  fileDesc("ChtzcGF0aWFsZGIvdjEvc25hcHNob3QucHJvdG8SDHNwYXRpYWxkYi52MSIkChNUYWtlU25hcHNob3RSZXF1ZXN0Eg0KBXBhdXNlGAEgASgIIpEBChRUYWtlU25hcHNob3RSZXNwb25zZRIyCghwcm9ncmVzcxgBIAEoCzIeLnNwYXRpYWxkYi52MS5TbmFwc2hvdFByb2dyZXNzSAASDwoFcGllY2UYAiABKAxIABIsCgV0YWtlbhgDIAEoCzIbLnNwYXRpYWxkYi52MS5TbmFwc2hvdFRha2VuSABCBgoEc3RlcCJDChBTbmFwc2hvdFByb2dyZXNzEgwKBGRvbmUYASABKAQSEAoIZW50aXRpZXMYAiABKAQSDwoHd3JpdGluZxgDIAEoCCJ7Cg1TbmFwc2hvdFRha2VuEg4KBmRpZ2VzdBgBIAEoCRIQCghlbnRpdGllcxgCIAEoBBINCgVieXRlcxgDIAEoBBIUCgx1bml4X3RpbWVfdXMYBCABKAMSEgoKY2FwdHVyZV91cxgFIAEoBBIPCgdoZWxkX3VzGAYgASgEMmoKD1NuYXBzaG90U2VydmljZRJXCgxUYWtlU25hcHNob3QSIS5zcGF0aWFsZGIudjEuVGFrZVNuYXBzaG90UmVxdWVzdBoiLnNwYXRpYWxkYi52MS5UYWtlU25hcHNob3RSZXNwb25zZTABYgZwcm90bzM");
+  fileDesc("ChtzcGF0aWFsZGIvdjEvc25hcHNob3QucHJvdG8SDHNwYXRpYWxkYi52MSI9ChNUYWtlU25hcHNob3RSZXF1ZXN0Eg0KBXBhdXNlGAEgASgIEhcKD2F0X3VuaXhfdGltZV91cxgCIAEoAyKRAQoUVGFrZVNuYXBzaG90UmVzcG9uc2USMgoIcHJvZ3Jlc3MYASABKAsyHi5zcGF0aWFsZGIudjEuU25hcHNob3RQcm9ncmVzc0gAEg8KBXBpZWNlGAIgASgMSAASLAoFdGFrZW4YAyABKAsyGy5zcGF0aWFsZGIudjEuU25hcHNob3RUYWtlbkgAQgYKBHN0ZXAiQwoQU25hcHNob3RQcm9ncmVzcxIMCgRkb25lGAEgASgEEhAKCGVudGl0aWVzGAIgASgEEg8KB3dyaXRpbmcYAyABKAgiewoNU25hcHNob3RUYWtlbhIOCgZkaWdlc3QYASABKAkSEAoIZW50aXRpZXMYAiABKAQSDQoFYnl0ZXMYAyABKAQSFAoMdW5peF90aW1lX3VzGAQgASgDEhIKCmNhcHR1cmVfdXMYBSABKAQSDwoHaGVsZF91cxgGIAEoBCIzChNHZXRFbnRpdHlMb2dSZXF1ZXN0Eg4KBmVudGl0eRgBIAEoBBIMCgRsYXN0GAIgASgNInAKFEdldEVudGl0eUxvZ1Jlc3BvbnNlEhsKE2JlZ2luc191bml4X3RpbWVfdXMYASABKAMSKQoGd3JpdGVzGAIgAygLMhkuc3BhdGlhbGRiLnYxLkVudGl0eVdyaXRlEhAKCGxlZnRfb3V0GAMgASgEIrUBCgtFbnRpdHlXcml0ZRIUCgx1bml4X3RpbWVfdXMYASABKAMSEQoJY29tcG9uZW50GAIgASgNEhAKCHJldmlzaW9uGAMgASgEEhIKCnNlc3Npb25faWQYBCABKA0SEwoLd29ya2VyX3R5cGUYBSABKAkSEwoLd29ya2VyX25hbWUYBiABKAkSDQoFZXBvY2gYByABKAQSDQoFdmFsdWUYCCABKAwSDwoHcmVtb3ZlZBgJIAEoCDLBAQoPU25hcHNob3RTZXJ2aWNlElcKDFRha2VTbmFwc2hvdBIhLnNwYXRpYWxkYi52MS5UYWtlU25hcHNob3RSZXF1ZXN0GiIuc3BhdGlhbGRiLnYxLlRha2VTbmFwc2hvdFJlc3BvbnNlMAESVQoMR2V0RW50aXR5TG9nEiEuc3BhdGlhbGRiLnYxLkdldEVudGl0eUxvZ1JlcXVlc3QaIi5zcGF0aWFsZGIudjEuR2V0RW50aXR5TG9nUmVzcG9uc2ViBnByb3RvMw");
 
 /**
  * @generated from message spatialdb.v1.TakeSnapshotRequest
@@ -25,6 +25,13 @@ export type TakeSnapshotRequest = Message<"spatialdb.v1.TakeSnapshotRequest"> & 
    * @generated from field: bool pause = 1;
    */
   pause: boolean;
+
+  /**
+   * The world as it was at that moment, Unix time in microseconds, as far as it is kept (HISTORY_MISSING); 0: as it is now.
+   *
+   * @generated from field: int64 at_unix_time_us = 2;
+   */
+  atUnixTimeUs: bigint;
 };
 
 /**
@@ -159,6 +166,139 @@ export const SnapshotTakenSchema: GenMessage<SnapshotTaken> = /*@__PURE__*/
   messageDesc(file_spatialdb_v1_snapshot, 3);
 
 /**
+ * @generated from message spatialdb.v1.GetEntityLogRequest
+ */
+export type GetEntityLogRequest = Message<"spatialdb.v1.GetEntityLogRequest"> & {
+  /**
+   * @generated from field: uint64 entity = 1;
+   */
+  entity: bigint;
+
+  /**
+   * The last so many; 0: 1,000. At most 100,000.
+   *
+   * @generated from field: uint32 last = 2;
+   */
+  last: number;
+};
+
+/**
+ * Describes the message spatialdb.v1.GetEntityLogRequest.
+ * Use `create(GetEntityLogRequestSchema)` to create a new message.
+ */
+export const GetEntityLogRequestSchema: GenMessage<GetEntityLogRequest> = /*@__PURE__*/
+  messageDesc(file_spatialdb_v1_snapshot, 4);
+
+/**
+ * @generated from message spatialdb.v1.GetEntityLogResponse
+ */
+export type GetEntityLogResponse = Message<"spatialdb.v1.GetEntityLogResponse"> & {
+  /**
+   * The moment from which on all is known, Unix time in microseconds.
+   *
+   * @generated from field: int64 begins_unix_time_us = 1;
+   */
+  beginsUnixTimeUs: bigint;
+
+  /**
+   * From the first to the last.
+   *
+   * @generated from field: repeated spatialdb.v1.EntityWrite writes = 2;
+   */
+  writes: EntityWrite[];
+
+  /**
+   * So many before them are left out.
+   *
+   * @generated from field: uint64 left_out = 3;
+   */
+  leftOut: bigint;
+};
+
+/**
+ * Describes the message spatialdb.v1.GetEntityLogResponse.
+ * Use `create(GetEntityLogResponseSchema)` to create a new message.
+ */
+export const GetEntityLogResponseSchema: GenMessage<GetEntityLogResponse> = /*@__PURE__*/
+  messageDesc(file_spatialdb_v1_snapshot, 5);
+
+/**
+ * Something that was written of an entity.
+ *
+ * @generated from message spatialdb.v1.EntityWrite
+ */
+export type EntityWrite = Message<"spatialdb.v1.EntityWrite"> & {
+  /**
+   * When it came to the disk, Unix time in microseconds: what is not DURABLE within durability.checkpoint_interval. What was there before
+   * is told at the beginning of what is kept.
+   *
+   * @generated from field: int64 unix_time_us = 1;
+   */
+  unixTimeUs: bigint;
+
+  /**
+   * 0: the entity was deleted.
+   *
+   * @generated from field: uint32 component = 2;
+   */
+  component: number;
+
+  /**
+   * Not of what was removed.
+   *
+   * @generated from field: uint64 revision = 3;
+   */
+  revision: bigint;
+
+  /**
+   * 0: nobody's, it was loaded.
+   *
+   * @generated from field: uint32 session_id = 4;
+   */
+  sessionId: number;
+
+  /**
+   * Of the session, as far as it is known.
+   *
+   * @generated from field: string worker_type = 5;
+   */
+  workerType: string;
+
+  /**
+   * @generated from field: string worker_name = 6;
+   */
+  workerName: string;
+
+  /**
+   * Under which grant it was written, if the writer still had it when it came to the disk; 0: none.
+   *
+   * @generated from field: uint64 epoch = 7;
+   */
+  epoch: bigint;
+
+  /**
+   * Of Position a spatialdb.v1.Position.
+   *
+   * @generated from field: bytes value = 8;
+   */
+  value: Uint8Array;
+
+  /**
+   * The entity no longer has the component.
+   *
+   * @generated from field: bool removed = 9;
+   */
+  removed: boolean;
+};
+
+/**
+ * Describes the message spatialdb.v1.EntityWrite.
+ * Use `create(EntityWriteSchema)` to create a new message.
+ */
+export const EntityWriteSchema: GenMessage<EntityWrite> = /*@__PURE__*/
+  messageDesc(file_spatialdb_v1_snapshot, 6);
+
+/**
  * @generated from service spatialdb.v1.SnapshotService
  */
 export const SnapshotService: GenService<{
@@ -172,6 +312,17 @@ export const SnapshotService: GenService<{
     methodKind: "server_streaming";
     input: typeof TakeSnapshotRequestSchema;
     output: typeof TakeSnapshotResponseSchema;
+  },
+  /**
+   * What was written of an entity since the beginning of what is kept: who, when, under which epoch. Of a world without a data
+   * directory nothing is (HISTORY_MISSING).
+   *
+   * @generated from rpc spatialdb.v1.SnapshotService.GetEntityLog
+   */
+  getEntityLog: {
+    methodKind: "unary";
+    input: typeof GetEntityLogRequestSchema;
+    output: typeof GetEntityLogResponseSchema;
   },
 }> = /*@__PURE__*/
   serviceDesc(file_spatialdb_v1_snapshot, 0);
