@@ -8,6 +8,10 @@ use std::time::Instant;
 use clap::Parser;
 use spatialdb_sim::{Bug, Failed, run_seed, run_seeds};
 
+/// A fifth of a run is memory given and taken.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// Runs the core of spatialdb in random worlds and judges it.
 #[derive(Parser)]
 struct Args {

@@ -4,6 +4,10 @@ use std::thread::available_parallelism;
 
 use spatialdb_sim::{Bug, run_seeds};
 
+/// As in the program: a fifth of a run is memory given and taken.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 const SEEDS: u64 = 5_000;
 
 /// Each bug, and within how many seeds a judge notices it: with room to spare, since a change of the core or of the
