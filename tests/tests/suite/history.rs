@@ -68,8 +68,9 @@ fn at(file: &Path, entity: u64) -> Option<(i64, f64)> {
     let converted = run(&["snapshot", "convert", text(file), text(&lines)]);
     assert_eq!(converted.code, Some(0), "{}", converted.stderr);
     let lines = fs::read_to_string(lines).expect("written");
+    let id = entity.to_string();
     let mut lines = lines.lines().map(|line| serde_json::from_str::<Value>(line).expect("an object"));
-    let found = lines.find(|line| line["id"] == entity.to_string())?;
+    let found = lines.find(|line| line["id"].as_str() == Some(&*id))?;
     let x = found["components"]["spatialdb.v1.Position"]["x"].as_f64().unwrap_or_default();
     Some((found["components"]["probe.Vitals"]["hp"].as_i64().unwrap_or_default(), x))
 }

@@ -149,7 +149,7 @@ async fn nothing_that_was_promised_is_lost_kill_after_kill() {
             while on_the_way.front().is_some_and(|(seq, _)| *seq <= client.applied_seq()) {
                 match on_the_way.pop_front() {
                     Some((_, Said::Number(entity, number))) => {
-                        lives.entry(entity).or_default().acknowledged = number
+                        lives.entry(entity).or_default().acknowledged = number;
                     }
                     Some((_, Said::Deletion(entity))) => lives.entry(entity).or_default().deleted = true,
                     Some((_, Said::Step(step))) => steps.push((step, Instant::now())),

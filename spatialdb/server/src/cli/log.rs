@@ -66,7 +66,7 @@ pub(super) async fn run(args: LogArgs) -> Result<(), CliError> {
         Some(directory) => {
             let data = open(directory)?;
             let log = data.entity_log(EntityId(args.entity)).map_err(LaunchError::from)?;
-            (entity_log(log, args.last), data.schema().map_err(LaunchError::from)?)
+            (entity_log(&log, args.last), data.schema().map_err(LaunchError::from)?)
         }
     };
     print(&log, &schema, &args)

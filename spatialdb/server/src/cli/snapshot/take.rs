@@ -76,7 +76,7 @@ pub(in crate::cli) async fn fetch(
                 so_far = step.done;
             }
             Some(Step::Piece(piece)) => {
-                file.write_all(&piece).map_err(|error| failed("write", path, error))?
+                file.write_all(&piece).map_err(|error| failed("write", path, error))?;
             }
             Some(Step::Taken(taken)) => break taken,
             None => {

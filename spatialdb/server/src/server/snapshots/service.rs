@@ -105,7 +105,7 @@ impl SnapshotService for Snapshots {
         let read = tokio::task::spawn_blocking(move || data.entity_log(EntityId(entity)));
         let read = read.await.map_err(|error| Error::new(Reason::Internal, error.to_string()));
         let log = read.and_then(|log| log.map_err(|error| of_data(&error)));
-        log.map(|log| Response::new(wire::entity_log(log, last))).map_err(|error| status_of(&error))
+        log.map(|log| Response::new(wire::entity_log(&log, last))).map_err(|error| status_of(&error))
     }
 }
 

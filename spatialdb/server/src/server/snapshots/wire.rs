@@ -11,10 +11,10 @@ const LAST_DEFAULT: u32 = 1000;
 const LAST_MAX: u32 = 100_000;
 
 /// The last so many writes; 0: as many as by default.
-pub(crate) fn entity_log(log: EntityLog, last: u32) -> v1::GetEntityLogResponse {
+pub(crate) fn entity_log(log: &EntityLog, last: u32) -> v1::GetEntityLogResponse {
     let last = if last == 0 { LAST_DEFAULT } else { last.min(LAST_MAX) };
     let left_out = log.written.len().saturating_sub(last as usize);
-    let writes = log.written[left_out..].iter().map(|written| write(&log, written)).collect();
+    let writes = log.written[left_out..].iter().map(|written| write(log, written)).collect();
     v1::GetEntityLogResponse { begins_unix_time_us: log.begins_unix_us, writes, left_out: left_out as u64 }
 }
 
