@@ -3,8 +3,7 @@
 //! Revisions of one entity rise across moves between partitions. So the whole image of the highest revision says which components
 //! it had then, and of each component the value of the highest revision from there on is the last. *Gone* beats all.
 
-use std::collections::BTreeMap;
-
+use rustc_hash::FxHashMap;
 use spatialdb_types::{ComponentId, EntityId, Epoch, Position, Revision, SessionId};
 
 use super::{Form, Image, StoredValue, decode_position};
@@ -12,7 +11,8 @@ use super::{Form, Image, StoredValue, decode_position};
 /// Entities as their images say, merged so far.
 #[derive(Clone, Debug, Default)]
 pub struct Merge {
-    entities: BTreeMap<EntityId, State>,
+    /// In no order that anybody is shown.
+    entities: FxHashMap<EntityId, State>,
 }
 
 /// An entity as all its images say.
@@ -47,14 +47,16 @@ enum State {
         base: Revision,
         /// It had none then.
         is_absent: bool,
-        values: BTreeMap<ComponentId, MergedValue>,
+        /// By rising component.
+        values: Vec<(ComponentId, MergedValue)>,
     },
 }
 
 impl Merge {
     /// Another image.
     pub fn add(&mut self, image: &Image<'_>) {
-        let new = || State::There { base: Revision(0), is_absent: false, values: BTreeMap::new() };
+        let values = || Vec::with_capacity(image.values.len());
+        let new = || State::There { base: Revision(0), is_absent: false, values: values() };
         let state = self.entities.entry(image.entity).or_insert_with(new);
         let State::There { base, is_absent, values } = state else { return };
         let as_of = match image.form {
@@ -67,15 +69,19 @@ impl Merge {
         };
         if let Some(as_of) = as_of.filter(|as_of| as_of > base) {
             // What it does not name, the entity had no more.
-            values.retain(|_, value| value.revision > as_of);
+            values.retain(|(_, value)| value.revision > as_of);
             (*base, *is_absent) = (as_of, matches!(image.form, Form::Absent(_)));
         }
         // Of the same moment, or of one before, an image says nothing that was removed since.
         let counts = |value: &&StoredValue<'_>| as_of == Some(*base) || value.revision > *base;
         for value in image.values.iter().filter(counts) {
-            let is_newer = values.get(&value.component).is_none_or(|old| old.revision < value.revision);
-            if is_newer {
-                values.insert(value.component, MergedValue::of(value));
+            // Mostly they come in order, as the first of their entity.
+            let is_last = values.last().is_none_or(|(last, _)| *last < value.component);
+            let place = if is_last { Err(values.len()) } else { find(values, value.component) };
+            match place {
+                Ok(at) if values[at].1.revision < value.revision => values[at].1 = MergedValue::of(value),
+                Ok(_) => {}
+                Err(at) => values.insert(at, (value.component, MergedValue::of(value))),
             }
         }
     }
@@ -85,7 +91,7 @@ impl Merge {
         let of = |state: &State| match state {
             State::Gone => Revision(0),
             State::There { base, values, .. } => {
-                values.values().map(|value| value.revision).max().unwrap_or_default().max(*base)
+                values.iter().map(|(_, value)| value.revision).max().unwrap_or_default().max(*base)
             }
         };
         self.entities.values().map(of).max().unwrap_or_default()
@@ -93,21 +99,24 @@ impl Merge {
 
     /// The entities that there are, by rising id.
     pub fn finish(self) -> impl Iterator<Item = Merged> {
-        self.entities.into_iter().filter_map(|(entity, state)| match state {
+        let mut entities: Vec<(EntityId, State)> = self.entities.into_iter().collect();
+        entities.sort_unstable_by_key(|(entity, _)| *entity);
+        entities.into_iter().filter_map(|(entity, state)| match state {
             State::Gone => None,
             State::There { is_absent: true, values, .. } if values.is_empty() => None,
-            State::There { base, values, .. } => {
-                Some(Merged { entity, values: values.into_iter().collect(), is_cut: base == Revision(0) })
-            }
+            State::There { base, values, .. } => Some(Merged { entity, values, is_cut: base == Revision(0) }),
         })
     }
+}
+
+fn find(values: &[(ComponentId, MergedValue)], component: ComponentId) -> Result<usize, usize> {
+    values.binary_search_by_key(&component, |(component, _)| *component)
 }
 
 impl Merged {
     /// Where it is; `None`: nowhere, or what is stored is none.
     pub fn position(&self) -> Option<Position> {
-        let at =
-            self.values.binary_search_by_key(&ComponentId::POSITION, |(component, _)| *component).ok()?;
+        let at = find(&self.values, ComponentId::POSITION).ok()?;
         decode_position(&self.values[at].1.bytes)
     }
 }
@@ -121,6 +130,8 @@ impl MergedValue {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
     use proptest::prelude::*;
 
     use super::*;

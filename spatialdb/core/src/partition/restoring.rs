@@ -21,7 +21,7 @@ impl Partition {
     ///
     /// # Errors
     /// Why not; nothing has changed then.
-    pub fn restore(&mut self, found: &Merged) -> Result<(), RestoreError> {
+    pub fn restore(&mut self, found: Merged) -> Result<(), RestoreError> {
         let entity = found.entity;
         if self.store.find(entity).is_some() {
             return Err(RestoreError::Doubled(entity));
@@ -29,13 +29,13 @@ impl Partition {
         let components: Vec<ComponentId> = found.values.iter().map(|(component, _)| *component).collect();
         let (mut at, changed_at) = (None, self.store.publish());
         let mut slots = Vec::with_capacity(components.len());
-        for (component, value) in &found.values {
+        for (component, value) in found.values {
             let (revision, writer) = (value.revision, value.writer);
-            if *component == ComponentId::POSITION {
+            if component == ComponentId::POSITION {
                 let position = decode_position(&value.bytes).ok_or(RestoreError::Position(entity))?;
                 at = Some((position, revision, writer));
             } else {
-                let (value, foreign_at) = (value.bytes.clone(), PublishSeq(0));
+                let (value, foreign_at) = (value.bytes, PublishSeq(0));
                 slots.push(Slot { revision, changed_at, value, writer, foreign_at });
             }
         }

@@ -114,7 +114,7 @@ impl Recovered {
             machine.reserve(each);
             machine.begin_after(Revision(self.given.revisions));
         }
-        for entity in &self.entities {
+        for entity in self.entities {
             let home = map.home(entity.entity, entity.position());
             routes.claim(entity.entity, home);
             machines[usize::from(home.0)].restore(entity)?;
