@@ -62,6 +62,9 @@ pub struct StoredValue<'a> {
     pub bytes: &'a [u8],
 }
 
+/// What is written in one slice has no more bytes than that, and an entity.
+pub const SLICE_BYTES: usize = 8 << 20;
+
 /// Bytes of a stored Position.
 const POSITION_BYTES: usize = 28;
 

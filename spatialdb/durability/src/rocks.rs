@@ -159,8 +159,11 @@ impl Keys for RocksKeys {
         let written = self.database.write_opt(self.batch(changes), &options);
         written.map_err(|error| WriteError::Unknown(self.failed("write to", &error)))?;
         for (family, from, to) in ranges {
-            // Whole files of it are gone at once; that it is gone is written already.
-            let _ = self.database.delete_file_in_range_cf(self.family(family), from, to);
+            // Whole files of it are gone at once; that it is gone is written already. Here the end is dropped too: what is kept is not
+            // to be the end of a file that goes.
+            if let Some(last) = before(&to) {
+                let _ = self.database.delete_file_in_range_cf(self.family(family), from, last);
+            }
         }
         Ok(())
     }
@@ -194,6 +197,19 @@ impl Keys for RocksKeys {
         };
         sum().map_err(|source| StorageError::Io { what: format!("read {}", path.display()), source })
     }
+}
+
+/// The key of the same length that comes before; `None`: there is none.
+fn before(key: &[u8]) -> Option<Vec<u8>> {
+    let mut key = key.to_vec();
+    for byte in key.iter_mut().rev() {
+        let (less, borrows) = byte.overflowing_sub(1);
+        *byte = less;
+        if !borrows {
+            return Some(key);
+        }
+    }
+    None
 }
 
 /// Files come and go while they are counted.
@@ -230,4 +246,16 @@ fn failed(what: &str, path: &Path, error: &rocksdb::Error) -> StorageError {
     };
     let source = io::Error::new(kind, error.to_string());
     StorageError::Io { what: format!("{what} {}", path.display()), source }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::before;
+
+    #[test]
+    fn what_comes_before_a_key_is_one_less() {
+        assert_eq!(before(&[0, 0, 5]), Some(vec![0, 0, 4]));
+        assert_eq!(before(&[0, 1, 0]), Some(vec![0, 0, 255]));
+        assert_eq!((before(&[0, 0]), before(&[])), (None, None));
+    }
 }

@@ -165,3 +165,54 @@ fn what_is_not_kept_is_said_to_be() {
     assert_eq!(wrong.code, Some(2), "{}", wrong.stderr);
     assert!(wrong.stderr.contains("must be a time like"), "{}", wrong.stderr);
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn the_past_is_told_whatever_the_number_of_partitions_was() {
+    let (data, files) = (folder(), folder());
+    let world = World::launch(probe(&data));
+    let mut client = world.attach("probe").await;
+    let [stays, goes] = [make(&mut client).await, make(&mut client).await];
+    write(&mut client, stays, 1, -300.0).await;
+    world.kill();
+    let mut moments = Vec::new();
+    // Four at first; then logs come and go, before and after checkpoints.
+    for (hp, partitions) in [(2, 1), (3, 4), (4, 2), (5, 4)] {
+        let settings = format!("[server]\npartitions = {partitions}");
+        let launch =
+            Launch::default().config(SETTINGS).config(&settings).arg("--data-dir").arg(text(data.path()));
+        let world = World::launch(launch);
+        let mut client = world.attach("probe").await;
+        write(&mut client, stays, hp, if hp % 2 == 0 { 300.0 } else { -300.0 }).await;
+        if hp == 3 {
+            client.write(Body::Delete(v1::Delete { entities: vec![goes], ..Default::default() })).await;
+        }
+        tokio::time::sleep(REST).await;
+        moments.push((hp, moment()));
+        if hp != 4 {
+            after_checkpoints(&world, 1);
+        }
+        // Running or not.
+        if hp == 5 {
+            for (hp, moment) in &moments {
+                let file = files.path().join(format!("running-{hp}.snapshot"));
+                let forked = run(&["fork", "--at", moment, "-o", text(&file), "--address", world.address()]);
+                assert_eq!(forked.code, Some(0), "{}", forked.stderr);
+                told(&file, stays, goes, *hp);
+            }
+        }
+        world.kill();
+        for (hp, moment) in &moments {
+            let file = files.path().join(format!("{hp}-of-{}.snapshot", moments.len()));
+            let forked = run(&["fork", "--at", moment, "-o", text(&file), "--data-dir", text(data.path())]);
+            assert_eq!(forked.code, Some(0), "{}", forked.stderr);
+            told(&file, stays, goes, *hp);
+        }
+    }
+}
+
+/// The world was as it is when the number is that.
+fn told(file: &Path, stays: u64, goes: u64, hp: i32) {
+    let x = if hp % 2 == 0 { 300.0 } else { -300.0 };
+    assert_eq!(at(file, stays), Some((i64::from(hp), x)), "{}", file.display());
+    assert_eq!(at(file, goes).is_some(), hp < 3, "{}", file.display());
+}

@@ -14,6 +14,7 @@ use spatialdb_tests::{
     positions, run, update,
 };
 use tempfile::TempDir;
+use tonic::Streaming;
 use tonic::transport::Endpoint;
 
 fn folder() -> TempDir {
@@ -136,26 +137,32 @@ async fn what_is_launched_from_it_is_the_same() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
-async fn one_is_taken_at_a_time_and_ends_with_who_asked() {
+async fn who_does_not_read_takes_a_place_until_it_goes() {
     let world = World::launch(Launch::earth());
-    // Who does not read what comes keeps it.
-    let slow = Endpoint::from_shared(format!("http://{}", world.address())).expect("an address");
-    let slow = slow.initial_stream_window_size(1 << 16).connect().await.expect("it answers");
-    let mut snapshots = SnapshotServiceClient::new(slow);
-    let request = v1::TakeSnapshotRequest { pause: true, ..Default::default() };
-    let mut held = snapshots.take_snapshot(request).await.expect("it begins").into_inner();
-    while !matches!(held.message().await.expect("it goes on").and_then(|m| m.step), Some(Step::Piece(_))) {}
+    let mut slow = Vec::new();
+    for _ in 0..4 {
+        let endpoint = Endpoint::from_shared(format!("http://{}", world.address())).expect("an address");
+        let channel = endpoint.initial_stream_window_size(1 << 16).connect().await.expect("it answers");
+        let request = v1::TakeSnapshotRequest::default();
+        let taken = SnapshotServiceClient::new(channel).take_snapshot(request).await;
+        let mut steps = taken.expect("it begins").into_inner();
+        let step = async |steps: &mut Streaming<v1::TakeSnapshotResponse>| {
+            steps.message().await.expect("it goes on").and_then(|message| message.step)
+        };
+        while !matches!(step(&mut steps).await, Some(Step::Piece(_))) {}
+        slow.push(steps);
+    }
     let files = folder();
-    let file = files.path().join("second.snapshot");
+    let file = files.path().join("another.snapshot");
     let args = ["snapshot", "take", "-o", text(&file), "--address", world.address()];
     let refused = run(&args);
     assert_eq!(refused.code, Some(1), "{}", refused.stderr);
-    assert!(refused.stderr.contains("LIMIT_REACHED: another snapshot is being taken"), "{}", refused.stderr);
+    assert!(refused.stderr.contains("LIMIT_REACHED: 4 snapshots are on their way"), "{}", refused.stderr);
     assert!(fs::read_dir(files.path()).expect("there").next().is_none(), "nothing is left behind");
-    drop(held);
+    slow.pop();
     let deadline = Instant::now() + DEADLINE;
     while run(&args).code != Some(0) {
-        assert!(Instant::now() < deadline, "it is free again");
+        assert!(Instant::now() < deadline, "there is a place again");
     }
     let (_, metrics) = http_get(world.address(), "/metrics");
     assert!(metrics.contains("\nspatialdb_snapshots_total 1\n"), "{metrics}");

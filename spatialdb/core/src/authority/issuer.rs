@@ -190,16 +190,22 @@ impl Issuer {
             changed_workers: BTreeSet::new(),
             new_neighbours: BTreeSet::new(),
         };
+        issuer.begin_all(spaces);
+        issuer
+    }
+
+    /// All layers begin in all spaces.
+    fn begin_all(&mut self, spaces: &[SpaceId]) {
+        let layers = Arc::clone(&self.layers);
         for (layer, rule) in layers.all().filter(|(_, rule)| !rule.is_client()) {
-            issuer.wanted.insert(rule.worker_type.clone(), 1);
-            spaces.iter().for_each(|&space| issuer.begin(layer, space));
+            self.wanted.insert(rule.worker_type.clone(), 1);
+            spaces.iter().for_each(|&space| self.begin(layer, space));
             if !rule.with.contains(&ComponentId::POSITION) {
-                let region = issuer.next_region();
-                issuer.regions.insert(region, Region::new(layer, None));
-                issuer.nowhere.insert(layer, region);
+                let region = self.next_region();
+                self.regions.insert(region, Region::new(layer, None));
+                self.nowhere.insert(layer, region);
             }
         }
-        issuer
     }
 
     fn begin(&mut self, layer: LayerId, space: SpaceId) {

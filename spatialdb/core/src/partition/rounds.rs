@@ -9,7 +9,7 @@
 //! Responsible for: that nothing falls between. Not responsible for: when, where parts lie, and which checkpoint counts (the driver).
 
 use super::{Partition, RowId};
-use crate::log::LogWriter;
+use crate::log::{LogWriter, SLICE_BYTES};
 use crate::message::{Outbox, PeerBody};
 
 /// The round of a partition.
@@ -124,12 +124,14 @@ impl Partition {
     }
 
     fn walk(&mut self, row: usize, images_max: usize, outbox: &mut Outbox) -> RoundSlice {
-        let end = self.store.row_count().min(row.saturating_add(images_max));
-        let mut part: Option<LogWriter> = None;
-        for id in (row..end).map(|row| RowId(row as u32)) {
+        let most = self.store.row_count().min(row.saturating_add(images_max));
+        let (mut part, mut end): (Option<LogWriter>, usize) = (None, row);
+        while end < most && part.as_ref().is_none_or(|part| part.len() < SLICE_BYTES) {
+            let id = RowId(end as u32);
             if self.store.live_row(id).is_some() {
                 self.write_whole(&mut part, id);
             }
+            end += 1;
         }
         if end < self.store.row_count() {
             self.round.stage = Stage::Walking(end);

@@ -12,7 +12,7 @@ use spatialdb_types::{ComponentId, EntityId, Epoch, LayerId, Revision, SessionId
 
 use super::commits::ComingValue;
 use super::{Partition, PublishSeq, RowId, Store};
-use crate::log::{Classes, Form, LogWriter, StoredValue, encode_position};
+use crate::log::{Classes, Form, LogWriter, SLICE_BYTES, StoredValue, encode_position};
 
 /// What waits to be written.
 #[derive(Debug)]
@@ -62,7 +62,8 @@ impl Partition {
         });
         let mut images = 0;
         sweeping.next = loop {
-            if images == images_max {
+            let is_long = sweeping.record.as_ref().is_some_and(|record| record.len() >= SLICE_BYTES);
+            if images == images_max || is_long {
                 break Some(row);
             }
             let next = self.store.unswept.as_mut().and_then(|unswept| unswept.take_from(row));

@@ -81,6 +81,7 @@ impl Client {
     /// The calls for snapshots, on the same connection.
     pub(super) fn snapshots(&self) -> SnapshotServiceClient<InterceptedService<Channel, Bearer>> {
         SnapshotServiceClient::with_interceptor(self.channel.clone(), self.bearer.clone())
+            .max_decoding_message_size(MESSAGE_BYTES_MAX)
     }
 
     /// The bare connection.

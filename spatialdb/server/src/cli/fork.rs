@@ -53,9 +53,10 @@ pub(super) async fn run(args: ForkArgs) -> Result<(), CliError> {
     };
     let data = open(directory)?;
     let progress = Progress::new("reading", 0, io::stderr().is_terminal());
+    let schema = data.schema().map_err(LaunchError::from)?;
     let (past, about) = data.at(args.at, &progress).map_err(LaunchError::from)?;
     let progress = progress.then("writing", past.entity_count());
-    let summary = write_past(&args.output, &about, &past, || progress.add(1));
+    let summary = write_past(&args.output, &about, &schema, &past, || progress.add(1));
     let summary = summary.map_err(|error| CliError::Past(error.to_string()))?;
     drop(progress);
     let mut out = print::stdout();

@@ -13,7 +13,11 @@ use crate::server::{DataDir, LaunchError};
 pub(super) fn parse_moment(text: &str) -> Result<i64, String> {
     let micros = |at: SystemTime| at.duration_since(UNIX_EPOCH).map(|since| since.as_micros() as i64);
     if let Ok(at) = humantime::parse_rfc3339_weak(text) {
-        return micros(at).map_err(|_| "is before 1970".to_owned());
+        return match micros(at) {
+            Ok(1..) if at <= SystemTime::now() => Ok(micros(at).unwrap_or_default()),
+            Ok(1..) => Err("lies in the future".to_owned()),
+            _ => Err("lies before 1970".to_owned()),
+        };
     }
     let rule = "must be a time like 2026-11-23T08:00:00Z (UTC), or how long ago it was, like 90s, 10m or 2h";
     let ago: Duration = humantime::parse_duration(text).map_err(|_| rule.to_owned())?;
@@ -54,6 +58,8 @@ mod tests {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970").as_micros() as i64;
         let ago = now - parse_moment("10m").expect("ago");
         assert!((599_000_000..601_000_000).contains(&ago), "{ago}");
+        assert_eq!(parse_moment("2999-01-01T00:00:00Z"), Err("lies in the future".to_owned()));
+        assert_eq!(parse_moment("1970-01-01T00:00:00Z"), Err("lies before 1970".to_owned()));
         for wrong in ["yesterday", "10", "", "-5m"] {
             assert!(parse_moment(wrong).expect_err(wrong).contains("must be"), "{wrong}");
         }

@@ -17,7 +17,8 @@ mod regions;
 mod status;
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::{Arc, RwLock};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use prost::Message;
@@ -31,6 +32,7 @@ use spatialdb_schema::{Schema, SchemaError};
 use spatialdb_types::{EntityId, Epoch, PartitionId};
 use thiserror::Error;
 
+use self::about::KeptLog;
 use self::keeper::Reserved;
 use super::partition::PartitionLog;
 use crate::config::DurabilityConfig;
@@ -53,6 +55,8 @@ pub struct DataDir {
     storage: Arc<dyn Storage>,
     /// What is there; `None`: nothing yet.
     found: Option<Found>,
+    /// Held while the past is read: nothing of it is dropped meanwhile.
+    reading: RwLock<()>,
 }
 
 /// A world in a data directory.
@@ -167,7 +171,7 @@ impl DataDir {
                 Some(Found { manifest, about })
             }
         };
-        Ok(Self { path: path.to_owned(), storage, found })
+        Ok(Self { path: path.to_owned(), storage, found, reading: RwLock::default() })
     }
 
     /// The world that is there.
@@ -212,9 +216,18 @@ pub(crate) fn moment(unix_us: i64) -> String {
     humantime::format_rfc3339_millis(UNIX_EPOCH + since).to_string()
 }
 
-/// Now, in microseconds of Unix time.
+/// The latest moment that was told, or found on disk.
+static LATEST: AtomicI64 = AtomicI64::new(0);
+
+/// Now, in microseconds of Unix time; never before what was told, or found, already: what is written later is stamped later.
 pub(super) fn unix_us() -> i64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_micros() as i64)
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_micros() as i64);
+    note_moment(now)
+}
+
+/// Something was written at that moment. Returns the latest of all.
+fn note_moment(unix_us: i64) -> i64 {
+    LATEST.fetch_max(unix_us, Ordering::Relaxed).max(unix_us)
 }
 
 /// All that the threads of a durable world need.
@@ -242,8 +255,10 @@ impl Durable {
         partitions: impl Iterator<Item = PartitionId>,
         given: Given,
         regions: Option<Memory>,
-        about: &About,
+        found_bytes: u64,
+        about: About,
     ) -> Result<Self, DataError> {
+        let mut about = about;
         let data = Arc::new(data);
         let mut manifest = data
             .storage
@@ -274,6 +289,10 @@ impl Durable {
             .filter(|(log, _)| manifest.logs.iter().all(|known| known.log != *log))
             .map(|(log, begins)| ManifestLog { log, parts: 0, begins })
             .collect();
+        // So the checkpoint that counts says all that comes with them too.
+        if let Some(kept) = about.kept.last_mut() {
+            kept.logs.extend(new.iter().map(KeptLog::of));
+        }
         let bytes = about.encode_to_vec();
         if !new.is_empty() || manifest.about != bytes {
             manifest.logs.extend(new);
@@ -283,8 +302,9 @@ impl Durable {
             data.storage.commit_manifest(world.term, unix_us(), &manifest)?;
         }
         let reserved = Reserved::begin(&data, world, given, regions.as_ref())?;
-        let (kept, config, about) = (data.clone(), config.clone(), about.clone());
-        let keeper = Keeper::new(kept, config, reserved, manifest, about, checkpoints, from_logs);
+        let (kept, config) = (data.clone(), config.clone());
+        let mut keeper = Keeper::new(kept, config, reserved, manifest, about, checkpoints, from_logs);
+        keeper.count_found(found_bytes);
         let epochs = Epoch(given.epochs);
         Ok(Self { data, logs, loggers, keeper, to_keeper, epochs, regions })
     }

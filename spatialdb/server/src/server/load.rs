@@ -119,7 +119,7 @@ pub(super) fn load(options: LaunchOptions) -> Result<Loaded, LaunchError> {
             let directory = data.path().display().to_string();
             tracing::info!(directory, elapsed_ms = elapsed.as_millis() as u64, "world written");
             let given = Given { entity_ids: next.0, ..Given::default() };
-            Some(Durable::begin(data, &config.durability, map.ids(), given, None, &about)?)
+            Some(Durable::begin(data, &config.durability, map.ids(), given, None, 0, about)?)
         }
     };
     let world = World::new(map, next, &config.limits);

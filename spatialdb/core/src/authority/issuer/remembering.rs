@@ -126,7 +126,11 @@ impl Issuer {
     /// the settings still say the same shape. Before anybody is attached.
     pub fn remember(&mut self, memory: &Memory, now: Micros) {
         self.clock(now);
+        // Ids that were given are not given again: what is new here gets others.
+        let spaces: BTreeSet<SpaceId> = self.tilings.keys().map(|(_, space)| *space).collect();
         self.last_region = self.last_region.max(memory.last_region);
+        self.regions.clear();
+        self.begin_all(&spaces.into_iter().collect::<Vec<_>>());
         for shape in &memory.shapes {
             let Some(layer) = self.layers.named(&shape.layer) else { continue };
             match shape.space {
@@ -134,6 +138,9 @@ impl Issuer {
                 None => self.remember_nowhere(layer, shape),
             }
         }
+        // What was made only to be replaced was never told of.
+        let used = self.regions.keys().next_back().copied().unwrap_or_default();
+        self.last_region = memory.last_region.max(used);
         self.promises.until = now + self.patience.lease_ttl;
     }
 

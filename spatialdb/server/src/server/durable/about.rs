@@ -101,9 +101,15 @@ pub(crate) struct AttachedSession {
 impl Kept {
     /// What a manifest names.
     pub(super) fn of(manifest: &Manifest, unix_us: i64, bytes: u64) -> Option<Self> {
-        let log = |log: &ManifestLog| KeptLog { log: log.log.0, parts: log.parts, begins: log.begins.0 };
-        let logs = manifest.logs.iter().map(log).collect();
+        let logs = manifest.logs.iter().map(KeptLog::of).collect();
         Some(Self { checkpoint: manifest.checkpoint?.0, unix_us, logs, bytes })
+    }
+}
+
+impl KeptLog {
+    /// As a manifest has it.
+    pub(super) const fn of(log: &ManifestLog) -> Self {
+        Self { log: log.log.0, parts: log.parts, begins: log.begins.0 }
     }
 }
 

@@ -5,12 +5,12 @@
 //!
 //! Responsible for: rebuilding a moment, and what was written of one entity. Not responsible for: what is kept (`keeper`).
 
-use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::PoisonError;
 
 use prost::Message;
-use spatialdb_core::log::{Form, Image, LogWriter, Merged, StoredValue, images};
-use spatialdb_durability::{CheckpointId, LogId, LogSeq, Manifest, ManifestLog, Storage, StorageError, Term};
+use spatialdb_core::log::{Form, Image, LogWriter, Merged, SLICE_BYTES, StoredValue, images};
+use spatialdb_durability::{CheckpointId, LogId, LogSeq, Manifest, ManifestLog, StorageError, Term};
 use spatialdb_types::{ComponentId, EntityId, Epoch, Revision, SessionId};
 
 use super::about::{Attached, AttachedSession, Kept, KeptLog};
@@ -63,12 +63,13 @@ impl DataDir {
     /// # Errors
     /// That is no longer kept, or what is there is damaged.
     pub(crate) fn at(&self, unix_us: i64, progress: &Progress) -> Result<(Recovered, About), DataError> {
+        let _reading = self.reading.read().unwrap_or_else(PoisonError::into_inner);
         let found = self.now()?;
         let kept = &found.about.kept;
         let chosen = kept.iter().rposition(|kept| kept.unix_us <= unix_us);
         let begins = kept.first().map(|kept| kept.unix_us);
         let chosen = chosen.ok_or(DataError::TooEarly { asked: unix_us, begins })?;
-        let logs = logs_from(&**self.storage(), &found, chosen)?;
+        let logs = logs_from(&found, chosen);
         let checkpoint = Some(CheckpointId(kept[chosen].checkpoint));
         let source = Source { checkpoint, logs, until_unix_us: Some(unix_us) };
         Ok((gather(self, &source, progress)?, found.about))
@@ -86,7 +87,7 @@ impl DataDir {
         let id = CheckpointId(last.map_or(0, |last| last.0) + 1);
         let world = self.take(LogId::WORLD, Term(1))?;
         let (mut parts, mut bytes) = (0, 0);
-        for entities in past.entities.chunks(IMAGES_A_PART) {
+        for entities in chunks(&past.entities) {
             let part = written(entities);
             storage.put_checkpoint(id, LogId::of_partition(0), parts, now_us(), &part)?;
             (parts, bytes) = (parts + 1, bytes + part.len() as u64);
@@ -115,12 +116,13 @@ impl DataDir {
     /// # Errors
     /// What is there is damaged.
     pub(crate) fn entity_log(&self, entity: EntityId) -> Result<EntityLog, DataError> {
+        let _reading = self.reading.read().unwrap_or_else(PoisonError::into_inner);
         let found = self.now()?;
         let Some(first) = found.about.kept.first() else { return Ok(EntityLog::default()) };
         let mut log = EntityLog { begins_unix_us: first.unix_us, ..EntityLog::default() };
         let mut seen: Seen = Seen::default();
         let storage = self.storage();
-        let logs = logs_from(&**storage, &found, 0)?;
+        let logs = logs_from(&found, 0);
         for ManifestLog { log: id, parts, .. } in &logs {
             for part in 0..*parts {
                 let body = storage.checkpoint(CheckpointId(first.checkpoint), *id, part)?;
@@ -144,22 +146,37 @@ impl DataDir {
     }
 }
 
-/// The logs that go with a checkpoint that is kept, and those that were begun since.
-fn logs_from(storage: &dyn Storage, found: &Found, chosen: usize) -> Result<Vec<ManifestLog>, DataError> {
+/// The logs that go with a checkpoint that is kept, and those that were begun since: from where the first that names them says.
+fn logs_from(found: &Found, chosen: usize) -> Vec<ManifestLog> {
+    let of_kept =
+        |log: &KeptLog| ManifestLog { log: LogId(log.log), parts: log.parts, begins: LogSeq(log.begins) };
     let kept = &found.about.kept[chosen..];
-    let of_kept = |log: &KeptLog| {
-        let (id, begins) = (LogId(log.log), LogSeq(log.begins));
-        (id, ManifestLog { log: id, parts: log.parts, begins })
-    };
-    let mut logs: BTreeMap<LogId, ManifestLog> =
-        kept.iter().take(1).flat_map(|kept| &kept.logs).map(of_kept).collect();
-    let later = kept.iter().skip(1).flat_map(|kept| &kept.logs).map(|log| LogId(log.log));
-    for id in later.chain(found.manifest.logs.iter().map(|log| log.log)) {
-        if let Entry::Vacant(new) = logs.entry(id) {
-            new.insert(ManifestLog { log: id, parts: 0, begins: storage.bounds(id)?.0 });
-        }
+    let first = kept.iter().take(1).flat_map(|kept| &kept.logs).map(of_kept);
+    let later = kept.iter().skip(1).flat_map(|kept| &kept.logs).map(of_kept);
+    let later = later.chain(found.manifest.logs.iter().copied());
+    let mut logs: BTreeMap<LogId, ManifestLog> = BTreeMap::new();
+    // Parts are of the checkpoint that was chosen only.
+    for log in first.chain(later.map(|log| ManifestLog { parts: 0, ..log })) {
+        logs.entry(log.log).or_insert(log);
     }
-    Ok(logs.into_values().collect())
+    logs.into_values().collect()
+}
+
+/// Entities in pieces that have no more than so many images and bytes each, about.
+fn chunks(entities: &[Merged]) -> impl Iterator<Item = &[Merged]> {
+    let bytes_of =
+        |entity: &Merged| -> usize { entity.values.iter().map(|(_, value)| value.bytes.len()).sum() };
+    let mut rest = entities;
+    std::iter::from_fn(move || {
+        let (mut count, mut bytes) = (0, 0);
+        while count < rest.len().min(IMAGES_A_PART) && bytes < SLICE_BYTES {
+            bytes += bytes_of(&rest[count]);
+            count += 1;
+        }
+        let (piece, after) = rest.split_at(count);
+        rest = after;
+        (!piece.is_empty()).then_some(piece)
+    })
 }
 
 /// Entities as whole images.
@@ -246,8 +263,13 @@ impl Seen {
         let values = self.values.into_iter().map(|((_, revision), written)| (revision, written));
         let mut all: Vec<(Revision, Written)> = values.chain(removed).collect();
         all.sort_by_key(|(revision, written)| (*revision, written.unix_us));
-        let deleted = self.deleted.map(|unix_us| Written { unix_us, what: WrittenWhat::Deleted });
-        all.into_iter().map(|(_, written)| written).chain(deleted).collect()
+        let mut all: Vec<Written> = all.into_iter().map(|(_, written)| written).collect();
+        if let Some(unix_us) = self.deleted {
+            // What came later came after the world was made what it had been.
+            let at = all.iter().position(|written| written.unix_us > unix_us).unwrap_or(all.len());
+            all.insert(at, Written { unix_us, what: WrittenWhat::Deleted });
+        }
+        all
     }
 }
 

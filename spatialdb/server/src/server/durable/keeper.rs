@@ -24,6 +24,9 @@ const PERIOD: Duration = Duration::from_secs(1);
 /// So many of each are reserved ahead. What is used in a second is far less than half of it.
 const AHEAD: Given = Given { entity_ids: 1 << 24, revisions: 1 << 36, epochs: 1 << 24, sessions: 1 << 14 };
 
+/// As many checkpoints are kept for history, about.
+const KEPT_MAX: usize = 256;
+
 /// What reaches the keeper.
 pub(in crate::server) enum ToKeeper {
     Report(Report),
@@ -64,8 +67,12 @@ pub(in crate::server) struct Keeper {
     reports: BTreeMap<LogId, Report>,
     last_round: Instant,
     bytes_then: u64,
+    /// Of logs before this process, since the last checkpoint.
+    found_bytes: u64,
     /// Of the logs when the last checkpoint began to count.
     kept_until: u64,
+    /// Logs of which something may be dropped.
+    superfluous: BTreeSet<LogId>,
 }
 
 impl Reserved {
@@ -159,8 +166,15 @@ impl Keeper {
             reports,
             last_round,
             bytes_then,
+            found_bytes: 0,
             kept_until,
+            superfluous: BTreeSet::new(),
         }
+    }
+
+    /// The logs have so many bytes already since the last checkpoint.
+    pub(in crate::server) const fn count_found(&mut self, bytes: u64) {
+        self.found_bytes = bytes;
     }
 
     /// Goes on until the world has stopped.
@@ -203,7 +217,7 @@ impl Keeper {
         self.reserved.renew(&self.data, given(edge))?;
         self.allow(edge);
         let Some(status) = &edge.log else { return Ok(()) };
-        let (attached, memory) = (status.take_attached(), edge.authority.memory());
+        let (attached, memory) = (status.take_attached(), self.regions_now(edge));
         let has_changed = memory != self.regions;
         if !attached.is_empty() || has_changed {
             let given = self.reserved.given;
@@ -212,12 +226,18 @@ impl Keeper {
             self.regions = memory;
         }
         status.stored_bytes.store(self.data.storage().usage()?.bytes, Ordering::Relaxed);
-        let bytes = status.bytes.load(Ordering::Relaxed) - self.bytes_then;
+        let bytes = self.found_bytes + status.bytes.load(Ordering::Relaxed) - self.bytes_then;
         let is_time = bytes > 0 && self.last_round.elapsed() >= self.config.checkpoint_every;
         if !self.is_in_round && (is_time || bytes >= self.config.log_bytes) {
             self.begin(edge);
         }
         Ok(())
+    }
+
+    /// The regions to begin with again. Of a world that stops those that it had before: its workers are gone, and may come back.
+    fn regions_now(&self, edge: &Edge) -> Option<Memory> {
+        let stops = edge.draining.load(Ordering::SeqCst);
+        if stops { self.regions.clone() } else { edge.authority.memory() }
     }
 
     /// What is reserved may be given. Of entity ids somebody may ask for many at once.
@@ -230,6 +250,7 @@ impl Keeper {
         self.round += 1;
         self.is_in_round = true;
         self.last_round = Instant::now();
+        self.found_bytes = 0;
         self.bytes_then = status.bytes.load(Ordering::Relaxed);
         status.in_round.store(true, Ordering::Relaxed);
         for partition in &edge.partitions {
@@ -246,6 +267,7 @@ impl Keeper {
         self.kept_until = written;
         let now = unix_us();
         self.about.kept.extend(Kept::of(&self.manifest, now, bytes));
+        thin_out(&mut self.about.kept);
         let logs = self.about.kept.iter().flat_map(|kept| &kept.logs);
         let logs = logs.map(|log| LogId(log.log)).collect();
         let DurabilityConfig { history, history_bytes, .. } = self.config;
@@ -254,9 +276,12 @@ impl Keeper {
     }
 
     /// What nothing that is kept names.
-    fn drop_superfluous(&self, known: BTreeSet<LogId>) -> Result<(), DataError> {
+    fn drop_superfluous(&mut self, known: BTreeSet<LogId>) -> Result<(), DataError> {
+        self.superfluous.extend(known);
+        // While somebody reads the past it stays; the next round looks again.
+        let Ok(_alone) = self.data.reading.try_write() else { return Ok(()) };
         let storage = self.data.storage();
-        for log in known {
+        for log in std::mem::take(&mut self.superfluous) {
             let begins = self.about.kept.iter().find_map(|kept| {
                 kept.logs.iter().find(|kept| kept.log == log.0).map(|kept| LogSeq(kept.begins))
             });
@@ -284,7 +309,7 @@ impl Keeper {
         let sessions = edge.sessions.iter();
         let sessions = sessions.map(|port| port.stats.attached(*port.key())).collect();
         let given = self.reserved.given;
-        self.regions = edge.authority.memory();
+        self.regions = self.regions_now(edge);
         self.reserved.write_with(&self.data, given, sessions, self.regions.as_ref())?;
         // The last record of the world's log is all that counts of it.
         let world = ManifestLog { log: LogId::WORLD, parts: 0, begins: LogSeq(self.reserved.log.next.0 - 1) };
@@ -330,6 +355,17 @@ fn still_needed(kept: &[Kept], now_us: i64, history: Duration, bytes_max: u64) -
     from
 }
 
+/// Of very many checkpoints every second one of the older half goes: moments after it are told by the one before, and more of the logs.
+fn thin_out(kept: &mut Vec<Kept>) {
+    if kept.len() > KEPT_MAX {
+        let (half, mut at) = (kept.len() / 2, 0);
+        kept.retain(|_| {
+            at += 1;
+            at > half || at % 2 == 1
+        });
+    }
+}
+
 fn has_failed(edge: &Edge) -> bool {
     edge.log.as_ref().is_some_and(|status| status.failure.get().is_some())
 }
@@ -362,5 +398,10 @@ mod tests {
         assert_eq!(from(45, 1000, 100), 0, "all there is");
         assert_eq!(from(45, 1000, 10), 2, "no more than it may take");
         assert_eq!(from(45, 1000, 1), 3, "but what counts, whatever that takes");
+        let mut many: Vec<Kept> = (0..=KEPT_MAX as i64).map(|second| kept(second, 1)).collect();
+        thin_out(&mut many);
+        let moments: Vec<i64> = many.iter().map(|kept| kept.unix_us / 1_000_000).collect();
+        assert_eq!((moments[0], moments[1], moments[63], moments[64]), (0, 2, 126, 128));
+        assert_eq!((moments.len(), moments.last()), (193, Some(&256)));
     }
 }

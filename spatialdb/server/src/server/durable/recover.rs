@@ -10,7 +10,7 @@ use spatialdb_types::Revision;
 
 use super::about::Given;
 use super::regions;
-use super::{DataDir, DataError, Found};
+use super::{DataDir, DataError, Found, note_moment};
 use crate::progress::Progress;
 use crate::server::routes::Routes;
 
@@ -26,7 +26,9 @@ pub(crate) struct Recovered {
     pub(in crate::server) given: Given,
     /// The regions that there were.
     pub(in crate::server) regions: Option<Memory>,
-    /// Records of logs that were read.
+    /// Bytes of records of logs that were read.
+    pub(in crate::server) log_bytes: u64,
+    /// How many those were.
     pub(in crate::server) records: u64,
 }
 
@@ -67,10 +69,11 @@ pub(super) fn gather(data: &DataDir, source: &Source, progress: &Progress) -> Re
             progress.add(body.len() as u64);
         }
     }
-    let (mut given, mut memory, mut records) = (Given::default(), None, 0);
+    let (mut given, mut memory, mut records, mut log_bytes) = (Given::default(), None, 0, 0);
     for log in &source.logs {
         each_record(storage, log.log, log.begins, |record| {
             progress.add(record.body.len() as u64);
+            note_moment(record.unix_us);
             if log.log == LogId::WORLD {
                 given = Given::read(&record)?;
                 memory = regions::read(&record)?.or(memory.take());
@@ -80,6 +83,7 @@ pub(super) fn gather(data: &DataDir, source: &Source, progress: &Progress) -> Re
                 return Ok(());
             }
             records += 1;
+            log_bytes += record.body.len() as u64;
             add(&mut merge, &record.body, || format!("record {} of {}", record.seq, log.log))
         })?;
     }
@@ -90,7 +94,7 @@ pub(super) fn gather(data: &DataDir, source: &Source, progress: &Progress) -> Re
     }
     let next = entities.last().map_or(0, |last| last.entity.0);
     given.entity_ids = given.entity_ids.max(next + 1);
-    Ok(Recovered { entities, given, regions: memory, records })
+    Ok(Recovered { entities, given, regions: memory, log_bytes, records })
 }
 
 impl Recovered {

@@ -44,6 +44,10 @@ impl LogStatus {
 
     /// A session has attached: it is to be known by name to whoever reads what it wrote.
     pub(in crate::server) fn note_attached(&self, session: AttachedSession) {
+        // Nothing more is written once it has failed.
+        if self.failure.get().is_some() {
+            return;
+        }
         self.attached.lock().unwrap_or_else(PoisonError::into_inner).push(session);
     }
 

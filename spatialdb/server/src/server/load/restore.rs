@@ -40,7 +40,7 @@ pub(super) fn restore(options: LaunchOptions) -> Result<Loaded, LaunchError> {
     let map = Arc::new(PartitionMap::new(config.partitions_for(entity_count) as u16, cell_m, &positions));
     let mut machines = machines(&map, &config.limits, &layers, Some(&classes));
     let routes = Routes::new();
-    let regions = recovered.regions.clone();
+    let (regions, found_bytes) = (recovered.regions.clone(), recovered.log_bytes);
     let given = recovered.into_machines(&map, &mut machines, &routes)?;
     let (_, elapsed) = progress.so_far();
     drop(progress);
@@ -57,7 +57,7 @@ pub(super) fn restore(options: LaunchOptions) -> Result<Loaded, LaunchError> {
     };
     let about = about.with(&schema, &spaces);
     let id = about.world_id.clone();
-    let durable = Durable::begin(data, &config.durability, map.ids(), given, regions, &about)?;
+    let durable = Durable::begin(data, &config.durability, map.ids(), given, regions, found_bytes, about)?;
     let mut world = World::new(map, EntityId(given.entity_ids), &config.limits);
     world.names.begin_after(SessionId(given.sessions));
     let pace = Pace::of(&config);

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use spatialdb_core::CaptureSlice;
 use spatialdb_types::{EntityId, Error, Reason};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
-use tokio::sync::{Mutex as TurnMutex, MutexGuard as Turn, oneshot};
+use tokio::sync::{Mutex as TurnMutex, OwnedMutexGuard, oneshot};
 
 use crate::server::edge::Edge;
 use crate::server::partition::Control;
@@ -26,7 +26,7 @@ const CALM_POLL: Duration = Duration::from_millis(2);
 #[derive(Default)]
 pub(in crate::server) struct Captures {
     /// One at a time.
-    turn: TurnMutex<()>,
+    turn: Arc<TurnMutex<()>>,
     state: Mutex<State>,
     /// Snapshots taken, and those that failed, since the start.
     pub(super) taken: AtomicU64,
@@ -186,10 +186,18 @@ impl Drop for Pause<'_> {
     }
 }
 
-/// Takes the turn to make a snapshot.
-pub(super) fn turn(edge: &Edge) -> Result<Turn<'_, ()>, Error> {
+/// The turn to make a snapshot: held until the file is made, or nobody works at it any more.
+pub(super) type Turn = OwnedMutexGuard<()>;
+
+/// Takes the turn.
+pub(super) fn turn(edge: &Edge) -> Result<Turn, Error> {
     let busy = |_| Error::new(Reason::LimitReached, "another snapshot is being taken: one at a time");
-    edge.captures.turn.try_lock().map_err(busy)
+    edge.captures.turn.clone().try_lock_owned().map_err(busy)
+}
+
+/// Waits for the turn.
+pub(super) async fn next_turn(edge: &Edge) -> Turn {
+    edge.captures.turn.clone().lock_owned().await
 }
 
 /// Captures all there is. `told` hears how many entities were captured so far.

@@ -4,7 +4,7 @@ use std::io;
 use std::path::Path;
 
 use spatialdb_core::log::{Image, LogError, decode_position, images};
-use spatialdb_schema::{Schema, SchemaError};
+use spatialdb_schema::Schema;
 use spatialdb_snapshots::{Entity, Header, SnapshotError, SortedWriter, SpaceEntry, Summary, WriterOptions};
 use spatialdb_types::{ComponentId, EntityId, SpaceId};
 use thiserror::Error;
@@ -26,9 +26,6 @@ pub(crate) enum FileError {
     /// It cannot be written.
     #[error(transparent)]
     Snapshot(#[from] SnapshotError),
-    /// What the world says of its schema is none.
-    #[error(transparent)]
-    Schema(#[from] SchemaError),
     /// A bug of spatialdb.
     #[error("what a partition captured does not read: {0}")]
     Image(#[from] LogError),
@@ -60,12 +57,12 @@ pub(super) fn write(
 pub(crate) fn write_past(
     path: &Path,
     about: &About,
+    schema: &Schema,
     past: &Recovered,
     written: impl FnMut(),
 ) -> Result<Summary, FileError> {
-    let schema = Schema::from_descriptor_set(&about.descriptor_set)?;
     let next = EntityId(past.given.entity_ids);
-    let mut writer = begin(path, &about.name, &about.spaces(), &schema, next)?;
+    let mut writer = begin(path, &about.name, &about.spaces(), schema, next)?;
     for merged in &past.entities {
         let values = merged.values.iter().map(|(component, value)| (*component, &*value.bytes));
         writer.push(entity(merged.entity, values));

@@ -9,7 +9,7 @@ use std::{fs, io};
 
 use tokio::time::MissedTickBehavior;
 
-use super::captures::{capture, turn};
+use super::captures::{capture, next_turn};
 use super::file::{aside, write};
 use crate::config::SnapshotsConfig;
 use crate::server::edge::Edge;
@@ -39,15 +39,17 @@ pub(in crate::server) async fn keep(edge: Arc<Edge>, config: SnapshotsConfig) {
 }
 
 async fn take(edge: &Arc<Edge>, folder: &Path, keep: usize) -> Result<PathBuf, String> {
-    let _turn = turn(edge).map_err(|error| error.to_string())?;
+    let turn = next_turn(edge).await;
     let captured = capture(edge, false, |_| ()).await.map_err(|error| error.to_string())?;
     let (edge, folder) = (edge.clone(), folder.to_owned());
     let put = move || {
+        // Until the file is there.
+        let _turn = turn;
         fs::create_dir_all(&folder).map_err(|error| error.to_string())?;
         let moment = SystemTime::UNIX_EPOCH + Duration::from_micros(captured.unix_us.max(0) as u64);
         let path = folder.join(format!("{}{}{ENDING}", prefix(&edge.info.name), stamp(moment)));
         write(&path, &edge.info, &edge.schema(), &captured, || ()).map_err(|error| error.to_string())?;
-        drop_older(&folder, &edge.info.name, keep).map_err(|error| error.to_string())?;
+        drop_older(&folder, &edge.info.name, &path, keep).map_err(|error| error.to_string())?;
         Ok(path)
     };
     aside(put).await.map_err(|error| error.to_string())?
@@ -72,8 +74,8 @@ fn is_stamp(text: &str) -> bool {
         && text.chars().zip(form).all(|(c, f)| if f == '0' { c.is_ascii_digit() } else { c == f })
 }
 
-/// All but the newest go. Files of other names are nobody's business.
-fn drop_older(folder: &Path, world: &str, keep: usize) -> io::Result<()> {
+/// All but the newest go, and never the last one, whatever the clock says. Files of other names are nobody's business.
+fn drop_older(folder: &Path, world: &str, last: &Path, keep: usize) -> io::Result<()> {
     let prefix = prefix(world);
     let is_ours = |name: &OsStr| {
         let name = name.to_str().and_then(|name| name.strip_prefix(&prefix)?.strip_suffix(ENDING));
@@ -82,12 +84,12 @@ fn drop_older(folder: &Path, world: &str, keep: usize) -> io::Result<()> {
     let mut ours = Vec::new();
     for entry in fs::read_dir(folder)? {
         let name = entry?.file_name();
-        if is_ours(&name) {
+        if is_ours(&name) && last.file_name() != Some(&name) {
             ours.push(name);
         }
     }
     ours.sort_unstable();
-    let older = ours.len().saturating_sub(keep);
+    let older = (ours.len() + 1).saturating_sub(keep);
     ours[..older].iter().try_for_each(|name| fs::remove_file(folder.join(name)))
 }
 
@@ -106,10 +108,16 @@ mod tests {
         for name in ours.iter().chain(&others) {
             fs::write(folder.path().join(name), "").expect("written");
         }
-        drop_older(folder.path(), "my world", 2).expect("dropped");
+        let last = folder.path().join(&ours[4]);
+        drop_older(folder.path(), "my world", &last, 2).expect("dropped");
         let is_there = |name: &&String| folder.path().join(name).exists();
         assert_eq!(ours.iter().filter(is_there).collect::<Vec<_>>(), [&ours[3], &ours[4]]);
         assert_eq!(others.iter().filter(is_there).count(), 3);
+        // The clock was ahead once.
+        fs::write(folder.path().join(of("my world", 3600)), "").expect("written");
+        let last = folder.path().join(of("my world", 3600));
+        drop_older(folder.path(), "my world", &last, 1).expect("dropped");
+        assert!(last.exists() && ours.iter().filter(is_there).count() == 0);
         assert_eq!(prefix("../a/b"), "-a-b-");
     }
 }

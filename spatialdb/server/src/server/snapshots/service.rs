@@ -12,11 +12,12 @@ use spatialdb_proto::v1::take_snapshot_response::Step;
 use spatialdb_proto::{status_of, v1};
 use spatialdb_snapshots::Summary;
 use spatialdb_types::{EntityId, Error, ErrorCode, Reason};
+use tokio::sync::Semaphore;
 use tokio::sync::mpsc::{Sender, channel};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status};
 
-use super::captures::{Captured, capture, turn};
+use super::captures::{Captured, Turn, capture, turn};
 use super::file::{FileError, aside, write, write_past};
 use super::wire;
 use crate::progress::Progress as Bar;
@@ -29,12 +30,17 @@ const PIECE_BYTES: usize = 256 << 10;
 /// Pieces on their way to whoever asked.
 const PIECES: usize = 4;
 
+/// So many snapshots may be read at a time: each is a file until it was.
+const TAKERS_MAX: usize = 4;
+
 /// How often it is told how far it is.
 const TOLD_EVERY: Duration = Duration::from_millis(200);
 
 /// The service.
 pub(in crate::server) struct Snapshots {
     edge: Arc<Edge>,
+    /// Who may be sent one.
+    places: Arc<Semaphore>,
 }
 
 type Answer = Result<v1::TakeSnapshotResponse, Status>;
@@ -56,12 +62,18 @@ impl SnapshotService for Snapshots {
         &self,
         request: Request<v1::TakeSnapshotRequest>,
     ) -> Result<Response<Self::TakeSnapshotStream>, Status> {
+        let many = |_| {
+            let detail = format!("{TAKERS_MAX} snapshots are on their way to others: no more at a time");
+            status_of(&Error::new(Reason::LimitReached, detail))
+        };
+        let place = self.places.clone().try_acquire_owned().map_err(many)?;
         // Refused at once, and not in the stream.
         drop(turn(&self.edge).map_err(|error| status_of(&error))?);
         let request = request.into_inner();
         let (to, answers) = channel(PIECES);
         let edge = self.edge.clone();
         tokio::spawn(async move {
+            let _place = place;
             let taken = tokio::select! {
                 taken = take(&edge, request, &to) => taken,
                 // Whoever asked has gone.
@@ -102,7 +114,13 @@ impl SnapshotService for Snapshots {
     ) -> Result<Response<v1::GetEntityLogResponse>, Status> {
         let v1::GetEntityLogRequest { entity, last } = request.into_inner();
         let data = kept(&self.edge).map_err(|error| status_of(&error))?;
-        let read = tokio::task::spawn_blocking(move || data.entity_log(EntityId(entity)));
+        // It may read all that is kept.
+        let place = self.edge.queries.clone().acquire_owned().await;
+        let place = place.map_err(|_| status_of(&Error::new(Reason::Draining, "the world is stopping")))?;
+        let read = tokio::task::spawn_blocking(move || {
+            let _place = place;
+            data.entity_log(EntityId(entity))
+        });
         let read = read.await.map_err(|error| Error::new(Reason::Internal, error.to_string()));
         let log = read.and_then(|log| log.map_err(|error| of_data(&error)));
         log.map(|log| Response::new(wire::entity_log(&log, last))).map_err(|error| status_of(&error))
@@ -110,8 +128,8 @@ impl SnapshotService for Snapshots {
 }
 
 impl Snapshots {
-    pub(in crate::server) const fn new(edge: Arc<Edge>) -> Self {
-        Self { edge }
+    pub(in crate::server) fn new(edge: Arc<Edge>) -> Self {
+        Self { edge, places: Arc::new(Semaphore::new(TAKERS_MAX)) }
     }
 }
 
@@ -121,19 +139,20 @@ async fn take(
     request: v1::TakeSnapshotRequest,
     to: &Sender<Answer>,
 ) -> Result<v1::SnapshotTaken, Error> {
-    let _turn = turn(edge)?;
+    let turn = turn(edge)?;
     let progress = Arc::new(Progress::default());
     let v1::TakeSnapshotRequest { pause: pauses, at_unix_time_us } = request;
     let work = async {
         if at_unix_time_us != 0 {
             let (data, progress) = (kept(edge)?, progress.clone());
-            return on_a_thread(move || put_past(&data, at_unix_time_us, &progress)).await;
+            let edge = edge.clone();
+            return on_a_thread(turn, move || put_past(&edge, &data, at_unix_time_us, &progress)).await;
         }
         let captured = capture(edge, pauses, |so_far| progress.captured.store(so_far, Ordering::Relaxed));
         let captured = captured.await?;
         progress.entities.store(captured.entities, Ordering::Relaxed);
         let (edge, progress) = (edge.clone(), progress.clone());
-        on_a_thread(move || put(&edge, &captured, &progress)).await
+        on_a_thread(turn, move || put(&edge, &captured, &progress)).await
     };
     let Made { mut file, summary, mut taken } = tokio::select! {
         made = work => made?,
@@ -167,9 +186,15 @@ struct Made {
     taken: v1::SnapshotTaken,
 }
 
+/// The turn is over when the work is, whether somebody waits for it or not: what it needs is there only once.
 async fn on_a_thread<T: Send + 'static>(
+    turn: Turn,
     work: impl FnOnce() -> Result<T, Error> + Send + 'static,
 ) -> Result<T, Error> {
+    let work = move || {
+        let _turn = turn;
+        work()
+    };
     aside(work).await.map_err(|error| Error::new(Reason::Internal, error.to_string()))?
 }
 
@@ -186,12 +211,13 @@ fn put(edge: &Edge, captured: &Captured, progress: &Progress) -> Result<Made, Er
 }
 
 /// Writes the world as it was.
-fn put_past(data: &DataDir, unix_us: i64, progress: &Progress) -> Result<Made, Error> {
+fn put_past(edge: &Edge, data: &DataDir, unix_us: i64, progress: &Progress) -> Result<Made, Error> {
     let (past, about) = data.at(unix_us, &Bar::new("reading", 0, false)).map_err(|error| of_data(&error))?;
     progress.entities.store(past.entities.len() as u64, Ordering::Relaxed);
     let written = || _ = progress.written.fetch_add(1, Ordering::Relaxed);
     let taken = v1::SnapshotTaken { unix_time_us: unix_us, ..v1::SnapshotTaken::default() };
-    made(taken, |path| write_past(path, &about, &past, written))
+    // The schema may have grown since the world was launched.
+    made(taken, |path| write_past(path, &about, &edge.schema(), &past, written))
 }
 
 fn made(

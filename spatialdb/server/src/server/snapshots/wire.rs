@@ -10,10 +10,26 @@ use crate::server::durable::{EntityLog, Written, WrittenWhat};
 const LAST_DEFAULT: u32 = 1000;
 const LAST_MAX: u32 = 100_000;
 
+/// An answer has no more bytes, about: earlier writes are left out.
+const BYTES_MAX: usize = 32 << 20;
+
+/// What a write takes beside its value, at most, but for names.
+const ROW_BYTES: usize = 128;
+
 /// The last so many writes; 0: as many as by default.
 pub(crate) fn entity_log(log: &EntityLog, last: u32) -> v1::GetEntityLogResponse {
     let last = if last == 0 { LAST_DEFAULT } else { last.min(LAST_MAX) };
-    let left_out = log.written.len().saturating_sub(last as usize);
+    let bytes_of = |written: &Written| match &written.what {
+        WrittenWhat::Value { bytes, .. } => bytes.len() + ROW_BYTES,
+        WrittenWhat::Removed(_) | WrittenWhat::Deleted => ROW_BYTES,
+    };
+    let mut bytes = 0;
+    let newest = log.written.iter().rev().take(last as usize);
+    let fits = newest.take_while(|written| {
+        bytes += bytes_of(written);
+        bytes <= BYTES_MAX
+    });
+    let left_out = log.written.len() - fits.count();
     let writes = log.written[left_out..].iter().map(|written| write(log, written)).collect();
     v1::GetEntityLogResponse { begins_unix_time_us: log.begins_unix_us, writes, left_out: left_out as u64 }
 }

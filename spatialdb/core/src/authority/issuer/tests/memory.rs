@@ -58,6 +58,15 @@ fn what_does_not_fit_any_more_is_not_remembered() {
     let other = Rig::again(vec![placed("swim")], &memory);
     assert_eq!(other.region_count(), 1, "another layer");
     assert!(other.issuer.memory().last_region >= anns.max(bobs), "ids are not given again");
+    let first = placed("dig");
+    let first = Layer { with: vec![ComponentId(2000)], writes: vec![ComponentId(2000)], ..first };
+    let both = Rig::again(vec![first, placed("walk")], &memory);
+    assert_eq!(
+        both.issuer.memory().shapes.iter().filter(|shape| shape.nodes.len() == 3).count(),
+        1,
+        "walk is there"
+    );
+    assert!(both.issuer.regions.contains_key(&anns) && both.issuer.regions.contains_key(&bobs));
     let single = Layer { strategy: Strategy::Single, ..placed("walk") };
     assert_eq!(Rig::again(vec![single], &memory).region_count(), 1, "another strategy");
     let mut broken = memory.clone();

@@ -304,7 +304,7 @@ export const EntityWriteSchema: GenMessage<EntityWrite> = /*@__PURE__*/
 export const SnapshotService: GenService<{
   /**
    * Takes a snapshot while the world goes on. The answer says how far it is, then brings the file in pieces, then says what it
-   * holds. One is taken at a time; while another one is, this is refused (LIMIT_REACHED). If the call is given up, so is the snapshot.
+   * holds. One is taken at a time, and four may be read; else this is refused (LIMIT_REACHED). If the call is given up, so is the snapshot.
    *
    * @generated from rpc spatialdb.v1.SnapshotService.TakeSnapshot
    */
