@@ -18,6 +18,8 @@ pub(super) struct Holds {
     held: BTreeMap<(EntityId, ComponentId), Hold>,
     /// The issuer has said that these are over.
     released: BTreeSet<Epoch>,
+    /// Of what the last one of them was that: those before had been replaced.
+    last_released: BTreeMap<(EntityId, ComponentId), Epoch>,
 }
 
 impl Holds {
@@ -64,6 +66,10 @@ impl Sim {
         let Some(authority) = &mut self.authority else { return };
         let releases = std::mem::take(&mut authority.releases);
         authority.holds.released.extend(releases.iter().map(|(.., epoch)| *epoch));
+        for (entity, component, epoch) in &releases {
+            let last = authority.holds.last_released.entry((*entity, *component)).or_default();
+            *last = (*last).max(*epoch);
+        }
         for (entity, component, epoch) in releases {
             if self.bugs.hits(Bug::LoseRelease) {
                 continue;
@@ -82,7 +88,7 @@ impl Sim {
         let Some(authority) = &mut self.authority else { return Ok(()) };
         let partition = &self.partitions[p];
         let Some(table) = partition.lease_table() else { return Ok(()) };
-        let Holds { held, released } = &mut authority.holds;
+        let Holds { held, last_released, .. } = &mut authority.holds;
         let mut lost = None;
         held.retain(|(entity, component), hold| {
             if partition.authority_of(*entity).is_none() {
@@ -90,7 +96,9 @@ impl Sim {
             }
             let is_there =
                 table.holds_of(*entity).any(|(of, now)| of == *component && now.epoch >= hold.epoch);
-            if !is_there && !released.contains(&hold.epoch) {
+            // It may have been replaced by one that is over, since it was looked at last.
+            let is_over = last_released.get(&(*entity, *component)).is_some_and(|last| *last >= hold.epoch);
+            if !is_there && !is_over {
                 lost = Some((*entity, *component, *hold));
             }
             is_there
