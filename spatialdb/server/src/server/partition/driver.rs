@@ -264,9 +264,15 @@ impl Driver {
         let Some(log) = &self.log else { return };
         // What is being swept may have begun before the last change.
         for _ in 0..2 {
-            while !self.machine.sweep(IMAGES_AT_ONCE) {}
-            if let Some((number, body)) = self.machine.take_log_record() {
-                log.link.send(LogItem::Record(number, body));
+            loop {
+                let is_over = self.machine.sweep(IMAGES_AT_ONCE);
+                // Taken each time: one that is long is not swept into any further.
+                if let Some((number, body)) = self.machine.take_log_record() {
+                    log.link.send(LogItem::Record(number, body));
+                }
+                if is_over {
+                    break;
+                }
             }
         }
         log.link.send(LogItem::Stop);
